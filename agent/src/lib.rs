@@ -1,0 +1,1 @@
+//! The Linux edge agent: device links, spool, MQTT uplink.

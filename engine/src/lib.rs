@@ -1,0 +1,1 @@
+//! The shard engine: streams, shards, sequence numbers and the Amazon Kinesis Data Streams API.

@@ -1,0 +1,1 @@
+//! The Headwater gateway: MQTT in, routes, the embedded shard engine, configuration and command line.

@@ -1,0 +1,1 @@
+//! The one durable log: segments, groups, runs per shard, group commit, recovery, trim.

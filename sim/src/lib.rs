@@ -1,0 +1,1 @@
+//! Simulated fleets: devices that run the real device core, and foreign publishers, from one seed.

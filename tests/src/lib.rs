@@ -1,0 +1,1 @@
+//! The simulated world, real processes, real clients, house rules and benches.
