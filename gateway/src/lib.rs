@@ -1,1 +1,4 @@
 //! The Headwater gateway: MQTT in, routes, the embedded shard engine, configuration and command line.
+
+pub mod ingest;
+pub mod mqtt;
