@@ -1,1 +1,66 @@
-//! What a device says: readings, entries, batches, frames, ids and limits. No std, no allocation.
+//! What a device says, and what is said to it: ids, values, batches, messages, frames, limits.
+//!
+//! In: nothing but bytes and plain values. Out: the same. Invariants: no allocation, no `std`, no panic on outside
+//! input; everything a sender can build fits [`limits::BODY_BYTES_MAX`]; inside a boot the [`Seq`] line has no holes
+//! (a [`Reading`] takes one, a [`Gap`] as many as it counts). Not here: sockets, storage, when to send.
+//!
+//! # The conversation
+//! On a byte stream (serial, TCP) the device sends [`Up::Hello`], then [`Up::TimeRequest`], then [`Up::Batch`]es in
+//! order, oldest first. The receiver answers [`Down::Time`] at once and [`Down::Ack`] *after* the entries are durable;
+//! acks are cumulative per boot. What is not acknowledged is sent again, with the same identity (device, boot, seq)
+//! and the same bytes. Over MQTT a body is the payload: `headwater/{device}/birth` (retained), `.../batch`,
+//! `.../log`, and commands down on `.../command`; there PUBACK is the ack.
+//!
+//! # Versions
+//! Postcard has no field tags, so growth follows rules instead:
+//! 1. enums only grow at the end; no variant is ever removed, moved or changed,
+//! 2. a released struct is frozen; a changed one is a new variant beside the old,
+//! 3. a receiver skips and counts what it does not know ([`FrameError::Unknown`]),
+//! 4. [`limits::WIRE_VERSION`] grows only when an old peer would misread, and a golden file holds each version's bytes.
+//!
+//! # Example
+//! ```
+//! use headwater_telemetry::*;
+//!
+//! let channels = [Channel::new("temperature", "°C", ValueKind::Fixed, -2).unwrap()].into_iter().collect();
+//! let device = DeviceId::parse("greenhouse-7").unwrap();
+//! let hello = Hello::new(device, BootId(3), "demo 0.1.0", ResetReason::Power, channels);
+//!
+//! let mut builder = BatchBuilder::new(hello.boot, Seq(0), hello.schema, Uptime(1_000));
+//! builder.reading(Uptime(1_000), ChannelId(0), Value::Fixed(2_150)).unwrap(); // 21.50 °C
+//! let batch = builder.finish(None);
+//! assert_eq!(batch.through(), Some(Seq(0)));
+//!
+//! let mut buf = [0u8; limits::FRAME_BYTES_MAX];
+//! let frame = encode_frame(&Up::Batch(batch.clone()), &mut buf).unwrap();
+//! let mut deframer = Deframer::new();
+//! for &byte in frame {
+//!     if let Some(body) = deframer.push(byte) {
+//!         assert_eq!(decode_body::<Up>(body.unwrap()), Ok(Up::Batch(batch.clone())));
+//!     }
+//! }
+//! ```
+#![no_std]
+
+#[cfg(test)]
+extern crate std;
+
+mod batch;
+mod config;
+mod frame;
+mod hello;
+mod id;
+pub mod limits;
+mod message;
+mod value;
+
+pub use batch::{Batch, BatchBuilder, Entry, Gap, Reading, Refused, TimeQuality, UtcTime};
+pub use config::{Config, ConfigOutcome, Network, Secret, Uplink};
+pub use frame::{Deframer, FrameError, decode_body, encode_body, encode_frame, frame_body};
+pub use hello::{Hello, ResetReason, schema_of};
+pub use id::{BootId, ChannelId, DeviceId, DeviceIdError, Schema, Seq, Timestamp, Uptime};
+pub use message::{Down, Log, LogLevel, Up};
+pub use value::{Channel, Text, TooLong, Value, ValueKind, bounded, truncated};
+
+/// The bounded containers that the messages are made of.
+pub use heapless;
