@@ -1,0 +1,52 @@
+//! One process per directory. The lock is the kernel's (flock), so it goes with its process; the file's text only says whose it is.
+
+use std::fs::{File, OpenOptions};
+use std::io::{self, Read, Write};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::Path;
+
+use rustix::fs::FlockOperation;
+use rustix::io::Errno;
+
+/// The file that carries the lock. Never removed: a lock on a removed file would lock nothing.
+pub(super) const LOCK_NAME: &str = "lock";
+
+/// Enough for any process id; a longer text is not ours.
+const TEXT_BYTES_MAX: u64 = 32;
+
+/// Held while it lives.
+#[derive(Debug)]
+pub(super) struct DirLock {
+    _file: File,
+}
+
+impl DirLock {
+    /// Locks `dir` or fails at once with [`io::ErrorKind::ResourceBusy`], naming the directory and the process if it is known.
+    pub(super) fn take(dir: &Path) -> io::Result<Self> {
+        let path = dir.join(LOCK_NAME);
+        let opened =
+            OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o600).open(&path);
+        let mut file = opened.map_err(|error| super::named(&path, "open", &error))?;
+        loop {
+            match rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive) {
+                Ok(()) => break,
+                Err(Errno::INTR) => {}
+                Err(Errno::WOULDBLOCK) => return Err(busy(dir, &file)),
+                Err(error) => return Err(super::named(&path, "lock", &error.into())),
+            }
+        }
+        // For the person who reads the error of a second opener. A full disk must not stop a start, so failures are passed over.
+        let _ = file.set_len(0).and_then(|()| file.write_all(format!("{}\n", std::process::id()).as_bytes()));
+        Ok(Self { _file: file })
+    }
+}
+
+fn busy(dir: &Path, file: &File) -> io::Error {
+    let mut text = String::new();
+    let read = file.take(TEXT_BYTES_MAX).read_to_string(&mut text);
+    let holder = match (read, text.trim().parse::<u32>()) {
+        (Ok(_), Ok(pid)) => format!("process {pid}"),
+        _ => "another process".to_owned(),
+    };
+    io::Error::new(io::ErrorKind::ResourceBusy, format!("{}: in use by {holder}", dir.display()))
+}
