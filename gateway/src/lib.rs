@@ -2,3 +2,4 @@
 
 pub mod ingest;
 pub mod mqtt;
+pub mod route;

@@ -1,0 +1,327 @@
+//! Reads tables of a TOML document key by key, remembers every key that was asked for, and reports what is wrong
+//! with its place in the file.
+//!
+//! In: the text of a file. Out: checked values with defaults filled in, problems, and the list of all keys.
+//! Invariant: a key nobody asked for is a problem; a wrong value is a problem and its default goes on, so that one
+//! run reports everything wrong.
+//! Not here: which keys there are and what they mean (`sections`).
+
+use super::problem::{ConfigError, Problem, closest};
+use super::units::{bytes_text, duration_text, parse_bytes, parse_duration};
+use std::cell::RefCell;
+use std::fmt::Display;
+use std::ops::{Range, RangeInclusive};
+use std::time::Duration;
+use toml::Spanned;
+use toml::de::{DeTable, DeValue};
+
+/// One key that the configuration knows, with its default as it would be written; empty for keys without one.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Known {
+    pub(crate) path: String,
+    pub(crate) default: String,
+}
+
+/// What one reading of a document collects.
+pub(super) struct Reader<'s> {
+    file: &'s str,
+    source: &'s str,
+    problems: RefCell<Vec<Problem>>,
+    known: RefCell<Vec<Known>>,
+}
+
+impl<'s> Reader<'s> {
+    pub(super) fn new(file: &'s str, source: &'s str) -> Self {
+        Reader { file, source, problems: RefCell::default(), known: RefCell::default() }
+    }
+
+    /// Parses the document; syntax errors end the reading, since what follows one is guesswork.
+    pub(super) fn parse(&self) -> Result<Spanned<DeTable<'s>>, ConfigError> {
+        let (table, errors) = DeTable::parse_recoverable(self.source);
+        if errors.is_empty() {
+            return Ok(table);
+        }
+        for error in errors {
+            let line = error.span().map_or(0, |span| self.line(span.start));
+            self.report(line, "syntax", String::new(), format!("error, {}", error.message()), None);
+        }
+        Err(ConfigError { problems: self.problems.take() })
+    }
+
+    pub(super) fn root<'r>(&'r self, table: &'r Spanned<DeTable<'s>>) -> Section<'r, 's> {
+        Section { reader: self, path: String::new(), line: 0, table: Some(table.get_ref()), asked: Vec::new() }
+    }
+
+    /// The problems found, in the order of the file, and every key asked for.
+    pub(super) fn finish(self) -> (Vec<Problem>, Vec<Known>) {
+        let mut problems = self.problems.into_inner();
+        problems.sort_by_key(|problem| problem.line);
+        (problems, self.known.into_inner())
+    }
+
+    fn line(&self, offset: usize) -> usize {
+        self.source.as_bytes()[..offset.min(self.source.len())].iter().filter(|b| **b == b'\n').count() + 1
+    }
+
+    fn report(&self, line: usize, key: &str, found: String, expected: String, suggestion: Option<String>) {
+        let problem =
+            Problem { file: self.file.to_owned(), line, key: key.to_owned(), found, expected, suggestion };
+        self.problems.borrow_mut().push(problem);
+    }
+}
+
+/// A value and the line it stands on; line 0 when it is a default.
+#[derive(Debug, Clone)]
+pub(super) struct Placed<T> {
+    pub(super) value: T,
+    pub(super) line: usize,
+}
+
+/// One table, read key by key. Call [`Section::end`] when every key was asked for.
+pub(super) struct Section<'r, 's> {
+    reader: &'r Reader<'s>,
+    path: String,
+    /// Line of the table, 0 when it is absent.
+    line: usize,
+    table: Option<&'r DeTable<'s>>,
+    asked: Vec<&'static str>,
+}
+
+impl<'r, 's> Section<'r, 's> {
+    pub(super) fn line(&self) -> usize {
+        self.line
+    }
+
+    /// Reports that `key` of this table is wrong.
+    pub(super) fn wrong(&self, line: usize, key: &str, found: impl Display, expected: impl Display) {
+        self.reader.report(line, &self.join(key), found.to_string(), expected.to_string(), None);
+    }
+
+    /// Text as it stands; `default` when absent.
+    pub(super) fn text(&mut self, key: &'static str, default: &str) -> Placed<String> {
+        self.parsed(key, default, "text in quotes", |text| Some(text.to_owned()))
+    }
+
+    /// Text, or `None` when the key is absent. For keys without a default.
+    pub(super) fn optional<T>(
+        &mut self,
+        key: &'static str,
+        expected: &str,
+        parse: impl Fn(&str) -> Option<T>,
+    ) -> Option<Placed<T>> {
+        self.ask(key, String::new());
+        let (value, line) = self.find(key)?;
+        match value.as_str().and_then(parse) {
+            Some(value) => Some(Placed { value, line }),
+            None => {
+                self.wrong(line, key, shown(value), expected);
+                None
+            }
+        }
+    }
+
+    /// Text that `parse` must accept.
+    pub(super) fn parsed<T>(
+        &mut self,
+        key: &'static str,
+        default: &str,
+        expected: &str,
+        parse: impl Fn(&str) -> Option<T>,
+    ) -> Placed<T> {
+        self.ask(key, format!("\"{default}\""));
+        let fallback = || parse(default).expect("the default is valid");
+        let Some((value, line)) = self.find(key) else { return Placed { value: fallback(), line: 0 } };
+        match value.as_str().and_then(&parse) {
+            Some(value) => Placed { value, line },
+            None => {
+                self.wrong(line, key, shown(value), expected);
+                Placed { value: fallback(), line }
+            }
+        }
+    }
+
+    /// One of the named choices.
+    pub(super) fn choice<T: Copy>(&mut self, key: &'static str, default: &str, choices: &[(&str, T)]) -> T {
+        self.ask(key, format!("\"{default}\""));
+        let pick = |text: &str| choices.iter().find(|(name, _)| *name == text).map(|(_, value)| *value);
+        let fallback = pick(default).expect("the default is one of the choices");
+        let Some((value, line)) = self.find(key) else { return fallback };
+        if let Some(chosen) = value.as_str().and_then(pick) {
+            return chosen;
+        }
+        let names: Vec<&str> = choices.iter().map(|(name, _)| *name).collect();
+        let suggestion = value.as_str().and_then(|found| closest(found, names.iter().copied()));
+        let expected = format!("one of {}", quoted(&names));
+        self.reader.report(line, &self.join(key), shown(value), expected, suggestion);
+        fallback
+    }
+
+    /// `true` or `false`.
+    pub(super) fn flag(&mut self, key: &'static str, default: bool) -> bool {
+        self.ask(key, default.to_string());
+        let Some((value, line)) = self.find(key) else { return default };
+        value.as_bool().unwrap_or_else(|| {
+            self.wrong(line, key, shown(value), "true or false");
+            default
+        })
+    }
+
+    /// A whole number inside `range`.
+    pub(super) fn count(&mut self, key: &'static str, default: u64, range: RangeInclusive<u64>) -> u64 {
+        self.ask(key, default.to_string());
+        let Some((value, line)) = self.find(key) else { return default };
+        let number = value.as_integer().and_then(|n| u64::from_str_radix(n.as_str(), n.radix()).ok());
+        match number.filter(|number| range.contains(number)) {
+            Some(number) => number,
+            None => {
+                let expected = format!("a whole number from {} to {}", range.start(), range.end());
+                self.wrong(line, key, shown(value), expected);
+                default
+            }
+        }
+    }
+
+    /// A duration with its unit, inside `range`.
+    pub(super) fn duration(
+        &mut self,
+        key: &'static str,
+        default: Duration,
+        range: RangeInclusive<Duration>,
+    ) -> Duration {
+        let expected = format!(
+            "a duration with its unit from \"{}\" to \"{}\", such as \"{}\"",
+            duration_text(*range.start()),
+            duration_text(*range.end()),
+            duration_text(default)
+        );
+        let parse = |text: &str| parse_duration(text).filter(|duration| range.contains(duration));
+        self.parsed(key, &duration_text(default), &expected, parse).value
+    }
+
+    /// A size with its unit, inside `range`.
+    pub(super) fn bytes(&mut self, key: &'static str, default: u64, range: RangeInclusive<u64>) -> u64 {
+        let expected = format!(
+            "a size with its unit from \"{}\" to \"{}\", such as \"{}\"",
+            bytes_text(*range.start()),
+            bytes_text(*range.end()),
+            bytes_text(default)
+        );
+        let parse = |text: &str| parse_bytes(text).filter(|bytes| range.contains(bytes));
+        self.parsed(key, &bytes_text(default), &expected, parse).value
+    }
+
+    /// A list of texts, or `default`.
+    pub(super) fn list(&mut self, key: &'static str, default: &[&str]) -> Placed<Vec<String>> {
+        self.ask(key, format!("[{}]", quoted(default)));
+        let fallback = || default.iter().map(|&item| item.to_owned()).collect();
+        let Some((value, line)) = self.find(key) else { return Placed { value: fallback(), line: 0 } };
+        let items: Option<Vec<String>> = value
+            .as_array()
+            .and_then(|items| items.iter().map(|item| item.get_ref().as_str().map(str::to_owned)).collect());
+        match items {
+            Some(value) => Placed { value, line },
+            None => {
+                self.wrong(line, key, shown(value), "a list of texts, such as [\"stream\"]");
+                Placed { value: fallback(), line }
+            }
+        }
+    }
+
+    /// A table inside this one; every key of it takes its default when it is absent.
+    pub(super) fn table(&mut self, key: &'static str) -> Section<'r, 's> {
+        self.asked.push(key);
+        let path = self.join(key);
+        let Some((value, line)) = self.find(key) else { return self.child(path, 0, None) };
+        if value.as_table().is_none() {
+            self.wrong(line, key, shown(value), format!("a table, [{path}]"));
+        }
+        self.child(path, line, value.as_table())
+    }
+
+    /// The tables of an array `[[key]]`; `None` when the key is absent.
+    pub(super) fn tables(&mut self, key: &'static str) -> Option<Vec<Section<'r, 's>>> {
+        self.asked.push(key);
+        let path = self.join(key);
+        let (value, line) = self.find(key)?;
+        let tables: Option<Vec<Section<'r, 's>>> = value.as_array().and_then(|items| {
+            let section = |(n, item): (usize, &'r Spanned<DeValue<'s>>)| {
+                let line = self.reader.line(item.span().start);
+                item.get_ref().as_table().map(|table| self.child(format!("{path}[{n}]"), line, Some(table)))
+            };
+            items.iter().enumerate().map(section).collect()
+        });
+        if tables.is_none() {
+            self.wrong(line, key, shown(value), format!("tables, [[{path}]]"));
+        }
+        tables
+    }
+
+    /// Every table inside this one under the name it was given.
+    pub(super) fn named(self) -> Vec<(String, Section<'r, 's>)> {
+        let mut named = Vec::new();
+        for (key, value) in self.table.into_iter().flatten() {
+            let name = key.get_ref().to_string();
+            let line = self.reader.line(key.span().start);
+            match value.get_ref().as_table() {
+                Some(table) => named.push((name.clone(), self.child(self.join(&name), line, Some(table)))),
+                None => {
+                    let expected = format!("a table, [{}]", self.join(&name));
+                    self.wrong(line, &name, shown(value.get_ref()), expected);
+                }
+            }
+        }
+        named
+    }
+
+    /// Reports every key that was not asked for.
+    pub(super) fn end(self) {
+        for (key, _) in self.table.into_iter().flatten() {
+            let name: &str = key.get_ref();
+            if self.asked.contains(&name) {
+                continue;
+            }
+            let mut known = self.asked.clone();
+            known.sort_unstable();
+            let suggestion = closest(name, known.iter().copied());
+            let line = self.reader.line(key.span().start);
+            let expected = format!("one of {}", known.join(", "));
+            self.reader.report(line, &self.join(name), "an unknown key".to_owned(), expected, suggestion);
+        }
+    }
+
+    fn child(&self, path: String, line: usize, table: Option<&'r DeTable<'s>>) -> Section<'r, 's> {
+        Section { reader: self.reader, path, line, table, asked: Vec::new() }
+    }
+
+    fn find(&self, key: &str) -> Option<(&'r DeValue<'s>, usize)> {
+        let (found, value) = self.table?.iter().find(|(found, _)| found.get_ref() == key)?;
+        let span: Range<usize> = found.span();
+        Some((value.get_ref(), self.reader.line(span.start)))
+    }
+
+    fn ask(&mut self, key: &'static str, default: String) {
+        self.asked.push(key);
+        self.reader.known.borrow_mut().push(Known { path: self.join(key), default });
+    }
+
+    fn join(&self, key: &str) -> String {
+        if self.path.is_empty() { key.to_owned() } else { format!("{}.{key}", self.path) }
+    }
+}
+
+/// A value as it may be shown in a message.
+fn shown(value: &DeValue<'_>) -> String {
+    match value {
+        DeValue::String(text) => format!("\"{text}\""),
+        DeValue::Integer(number) => number.to_string(),
+        DeValue::Float(number) => number.as_str().to_owned(),
+        DeValue::Boolean(flag) => flag.to_string(),
+        DeValue::Datetime(_) => "a date".to_owned(),
+        DeValue::Array(_) => "a list".to_owned(),
+        DeValue::Table(_) => "a table".to_owned(),
+    }
+}
+
+fn quoted(names: &[&str]) -> String {
+    names.iter().map(|name| format!("\"{name}\"")).collect::<Vec<_>>().join(", ")
+}

@@ -1,0 +1,24 @@
+//! Routes: from a topic and a payload to records on shards.
+//!
+//! In: publishes, as batches. Out: records staged in the engine, one verdict per publish, counters.
+//! Invariants: the first route that matches takes a publish; what cannot be read goes to the dead letters, never
+//! away; a repeat by (device, boot, seq) is stored once; marks move in the same commit as the data they speak of.
+//! Not here: sockets (`mqtt`), the shards themselves (the engine).
+
+mod codec;
+mod filter;
+mod json;
+pub mod limits;
+mod render;
+mod repeats;
+mod rule;
+mod template;
+mod time;
+
+#[cfg(test)]
+mod testing;
+
+pub use codec::Codec;
+pub use filter::{FilterError, TopicFilter};
+pub use rule::{DEVICE_LEVEL, Route, Target, first_match};
+pub use template::{RenderError, Scope, Template, TemplateError};
