@@ -1,0 +1,99 @@
+//! One `headwater run` on free ports with its state in a directory of the test.
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use crate::kinesis::{Kinesis, get};
+use crate::process::Process;
+use crate::{binaries, ports, wait_until};
+
+/// A start from nothing takes a second in a debug build; the rest is for a loaded machine.
+const START_PATIENCE: Duration = Duration::from_secs(60);
+
+/// How long a drain on SIGTERM may take.
+const STOP_PATIENCE: Duration = Duration::from_secs(30);
+
+/// A gateway of the test's own; its ports stay the same over restarts, as a real one's do.
+#[derive(Debug)]
+pub struct Gateway {
+    process: Process,
+    /// MQTT.
+    pub mqtt: SocketAddr,
+    /// The Kinesis API.
+    pub kinesis: SocketAddr,
+    /// Health and metrics.
+    pub http: SocketAddr,
+    /// The configuration file, for `headwater explain`.
+    pub config: PathBuf,
+}
+
+impl Gateway {
+    /// Writes a configuration and starts. `more` is appended to it: streams, routes.
+    ///
+    /// # Panics
+    /// When it does not become healthy; shows its log.
+    #[must_use]
+    pub fn start(directory: &Path, more: &str) -> Self {
+        let (mqtt, kinesis, http) = (ports::free(), ports::free(), ports::free());
+        let config = directory.join("headwater.toml");
+        let text = format!(
+            "[gateway]\nname = \"walkthrough\"\nstate = {state:?}\n\n[mqtt]\nlisten = \"{mqtt}\"\n\n\
+             [kinesis]\nlisten = \"{kinesis}\"\n\n[http]\nlisten = \"{http}\"\n\n{more}",
+            state = directory.join("gateway"),
+        );
+        std::fs::write(&config, text).expect("the configuration can be written");
+        let process = Process::new("headwater", binaries::headwater(), directory)
+            .args(["run", "--config"])
+            .args([&config]);
+        let mut gateway = Self { process, mqtt, kinesis, http, config };
+        gateway.restart();
+        gateway
+    }
+
+    /// Starts it again after a kill or a stop and waits until it is healthy.
+    ///
+    /// # Panics
+    /// When it does not become healthy; shows its log.
+    pub fn restart(&mut self) {
+        self.process.start();
+        let (http, process) = (self.http, &mut self.process);
+        let ready = wait_until(START_PATIENCE, || {
+            assert!(process.runs(), "the gateway ended while starting\n{}", process.tail());
+            matches!(get(http, "/health"), Ok((200, _)))
+        });
+        assert!(ready, "the gateway is not healthy after {START_PATIENCE:?}\n{}", self.process.tail());
+    }
+
+    /// `kill -9`.
+    pub fn kill(&mut self) {
+        self.process.kill();
+    }
+
+    /// SIGTERM; must end with exit code 0.
+    ///
+    /// # Panics
+    /// When it does not.
+    pub fn stop(&mut self) {
+        let status = self.process.terminate(STOP_PATIENCE);
+        assert!(status.success(), "headwater run ended with {status}\n{}", self.process.tail());
+    }
+
+    /// A client of its Kinesis API.
+    #[must_use]
+    pub fn kinesis(&self) -> Kinesis {
+        Kinesis::new(self.kinesis)
+    }
+
+    /// Its endpoint as boto3 and the AWS CLI want it.
+    #[must_use]
+    pub fn endpoint(&self) -> String {
+        format!("http://{}", self.kinesis)
+    }
+
+    /// The end of its log.
+    #[must_use]
+    pub fn tail(&self) -> String {
+        self.process.tail()
+    }
+}
