@@ -1,0 +1,104 @@
+//! What a journal may use of disk and memory, and what its acknowledgement means.
+
+use std::time::Duration;
+
+use crate::error::OpenError;
+use crate::limits::{SEGMENT_BYTES_MAX, SEGMENT_BYTES_MIN};
+pub use crate::storage::IoMode;
+
+/// What "durable" means.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Durability {
+    /// A group is durable when the device says that it is: it survives a power cut.
+    #[default]
+    Sync,
+    /// **Lossy.** A group counts as durable once the operating system has it; the device is told every `Duration`. A crash of the
+    /// process loses nothing, a power cut loses up to this much of what was acknowledged.
+    Interval(Duration),
+}
+
+/// Settings of one journal. The defaults suit a server; [`Config::small`] suits an SD card.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// Bytes of a segment file, a multiple of 4 KiB. Retention frees whole segments.
+    pub segment_bytes: u64,
+    /// Empty segments kept ready for reuse.
+    pub pool_segments: u32,
+    /// Most bytes of segment files, live and pooled. When they are all wanted the journal is [`Full`](crate::State::Full).
+    pub size_bytes_max: u64,
+    /// Bytes of the file system that are left to others: no segment is created below this.
+    pub reserve_bytes: u64,
+    /// Size at which a waiting group is closed and the next begun. A set larger than this is a group of its own.
+    pub group_bytes_max: usize,
+    /// Most bytes staged and not yet durable; an append beyond it is [`Busy`](crate::AppendError::Busy).
+    pub staged_bytes_max: usize,
+    /// Bytes of recent groups kept in memory for readers that follow the end.
+    pub tail_cache_bytes: usize,
+    /// How long a group waits for company before it is flushed. Zero flushes at once; 5 to 20 ms spares SD cards.
+    pub linger: Duration,
+    /// How writes reach the device.
+    pub io: IoMode,
+    /// What "durable" means.
+    pub durability: Durability,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            segment_bytes: 64 << 20,
+            pool_segments: 2,
+            size_bytes_max: 64 << 30,
+            reserve_bytes: 1 << 30,
+            group_bytes_max: 1 << 20,
+            staged_bytes_max: 16 << 20,
+            tail_cache_bytes: 8 << 20,
+            linger: Duration::ZERO,
+            io: IoMode::Auto,
+            durability: Durability::Sync,
+        }
+    }
+}
+
+impl Config {
+    /// Settings for an SD card: segments of 4 MiB, at most 1 GiB, little memory.
+    #[must_use]
+    pub fn small() -> Self {
+        Self {
+            segment_bytes: 4 << 20,
+            size_bytes_max: 1 << 30,
+            reserve_bytes: 64 << 20,
+            group_bytes_max: 256 << 10,
+            staged_bytes_max: 4 << 20,
+            tail_cache_bytes: 1 << 20,
+            ..Self::default()
+        }
+    }
+
+    /// # Errors
+    /// [`OpenError::Config`] naming the field, what was found and what is expected.
+    pub(crate) fn check(&self) -> Result<(), OpenError> {
+        let limits = SEGMENT_BYTES_MIN..=SEGMENT_BYTES_MAX;
+        if !limits.contains(&self.segment_bytes) || !self.segment_bytes.is_multiple_of(4096) {
+            return Err(OpenError::Config {
+                field: "segment_bytes",
+                found: self.segment_bytes,
+                expected: "65536 to 1073741824, a multiple of 4096",
+            });
+        }
+        if self.size_bytes_max < 4 * self.segment_bytes {
+            return Err(OpenError::Config {
+                field: "size_bytes_max",
+                found: self.size_bytes_max,
+                expected: "at least 4 segments",
+            });
+        }
+        if self.staged_bytes_max < self.group_bytes_max {
+            return Err(OpenError::Config {
+                field: "staged_bytes_max",
+                found: self.staged_bytes_max as u64,
+                expected: "at least group_bytes_max",
+            });
+        }
+        Ok(())
+    }
+}

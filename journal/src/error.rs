@@ -1,0 +1,121 @@
+//! What can go wrong, said with which thing, what was found and what was expected.
+
+use std::sync::Arc;
+
+use crate::ShardKey;
+
+/// The journal stopped: a write or a sync failed, or it was closed. It accepts nothing until it is opened again, because what the
+/// device holds after a failed sync is unknown and a second sync would only pretend to know.
+#[derive(Clone, Debug, thiserror::Error)]
+#[error("journal stopped: {reason}")]
+pub struct Failed {
+    /// What failed, with the error of the operating system.
+    pub reason: Arc<str>,
+}
+
+impl Failed {
+    pub(crate) fn new(reason: impl Into<Arc<str>>) -> Self {
+        Self { reason: reason.into() }
+    }
+}
+
+/// Why a journal does not open. Damage is never a reason: it is reported in [`Recovery`](crate::Recovery).
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// A setting is out of range.
+    #[error("journal config: {field} is {found}, must be {expected}")]
+    Config {
+        /// The setting.
+        field: &'static str,
+        /// Its value.
+        found: u64,
+        /// What is allowed.
+        expected: &'static str,
+    },
+    /// The files were written by a newer program.
+    #[error("{file}: format version {found}, this program reads up to {expected}")]
+    Version {
+        /// The file.
+        file: String,
+        /// Its version.
+        found: u16,
+        /// The newest version this program knows.
+        expected: u16,
+    },
+    /// The directory cannot be used.
+    #[error("{doing} failed")]
+    Io {
+        /// What was being done, and to which file.
+        doing: String,
+        /// What the operating system said.
+        #[source]
+        source: std::io::Error,
+    },
+}
+
+/// Why an append was refused. Nothing of the set is staged then.
+#[derive(Clone, Debug, thiserror::Error)]
+pub enum AppendError {
+    /// All segments are wanted and no more may be made. Passes when retention or a trim frees one.
+    #[error("journal is full: no segment is free and none may be made")]
+    Full,
+    /// Too much is waiting for the device; try again after the next commit.
+    #[error("journal is busy: {staged_bytes} bytes wait for the device, at most {limit_bytes} may")]
+    Busy {
+        /// Bytes staged.
+        staged_bytes: usize,
+        /// The limit, from the configuration.
+        limit_bytes: usize,
+    },
+    /// A metadata key is not at the expected version.
+    #[error("metadata key {}: version {found}, expected {expected}", key.escape_ascii())]
+    Conflict {
+        /// The key.
+        key: Vec<u8>,
+        /// Its version, 0 when it does not exist.
+        found: u64,
+        /// The version that was expected.
+        expected: u64,
+    },
+    /// The set, or a part of it, is larger than a limit.
+    #[error("{what} has {found} bytes, at most {limit} fit")]
+    TooLarge {
+        /// Which part.
+        what: &'static str,
+        /// Its size in bytes.
+        found: usize,
+        /// The limit in bytes.
+        limit: usize,
+    },
+    /// The shard cannot be written: stream 0 is the journal's own, and a dropped stream's number is never used again.
+    #[error("stream {} shard {}: {reason}", shard.stream, shard.shard)]
+    Refused {
+        /// The shard.
+        shard: ShardKey,
+        /// Why.
+        reason: &'static str,
+    },
+    /// The journal stopped.
+    #[error(transparent)]
+    Failed(#[from] Failed),
+}
+
+/// Why a read gave nothing.
+#[derive(Clone, Debug, thiserror::Error)]
+pub enum ReadError {
+    /// A run uses a flag or a key this program does not know (compression or encryption of a newer one).
+    #[error("stream {} shard {}: run at sequence {first} has flags {flags:#06x} and key {key_id}, this program reads neither", shard.stream, shard.shard)]
+    Unsupported {
+        /// The shard.
+        shard: ShardKey,
+        /// First sequence of the run.
+        first: u64,
+        /// Flags found.
+        flags: u16,
+        /// Key found.
+        key_id: u16,
+    },
+    /// The journal stopped.
+    #[error(transparent)]
+    Failed(#[from] Failed),
+}

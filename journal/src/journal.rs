@@ -1,0 +1,264 @@
+//! The threads around a [`Core`]: one that commits for event loops, one for upkeep.
+//!
+//! In: appends from any thread. Out: commits without anybody waiting, segments made ready ahead, data that is too old let go.
+//! Invariant: all state is the core's; a thread that dies costs speed, never data.
+//! Not here: anything about files or formats.
+
+use std::ops::Deref;
+use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::thread::JoinHandle;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use crate::config::Config;
+use crate::core::Core;
+use crate::error::{AppendError, Failed, OpenError};
+use crate::set::AppendSet;
+use crate::storage::{FileStorage, Storage};
+use crate::types::{Appended, Recovery, Ticket};
+
+/// How often upkeep looks for old data when nobody rings. A tick of an idle journal reads a clock and writes nothing.
+const UPKEEP_PERIOD: Duration = Duration::from_secs(1);
+
+/// Directory of the lane that is always there. A second retention class would be `lane-1` beside it, a journal of its own format.
+const LANE_DIR: &str = "lane-0";
+
+/// A journal with its threads. Cheap to clone; everything of [`Core`] can be called on it.
+pub struct Journal<S: Storage = FileStorage> {
+    shared: Arc<Shared<S>>,
+}
+
+struct Shared<S: Storage> {
+    core: Arc<Core<S>>,
+    commit: Arc<Bell>,
+    upkeep: Arc<Bell>,
+    threads: Mutex<Vec<JoinHandle<()>>>,
+    // Whether somebody relies on the commit thread; without, a lone caller of `wait` is spared the wake-up of a second thread.
+    listening: AtomicBool,
+}
+
+impl Journal<FileStorage> {
+    /// Opens the journal in `dir`, made when missing, recovers what is there and starts the threads.
+    ///
+    /// Damage never stops an open: it is named in the [`Recovery`]. `now_ms` is the time in ms since 1970; upkeep reads the
+    /// system clock from then on.
+    ///
+    /// # Errors
+    /// [`OpenError`]: a setting out of range, a directory that cannot be used or is in use, files of a newer format.
+    pub fn open(dir: &Path, config: Config, now_ms: u64) -> Result<(Self, Recovery), OpenError> {
+        let storage = FileStorage::open(&dir.join(LANE_DIR), config.io)
+            .map_err(|source| OpenError::Io { doing: format!("opening {}", dir.display()), source })?;
+        let (core, recovery) = Core::open_on(storage, config, now_ms, random_seed())?;
+        Ok((Self::start(core), recovery))
+    }
+
+    /// Opens a journal on any storage without threads: the caller drives [`Core::commit`] and [`Core::maintain`].
+    ///
+    /// # Errors
+    /// As [`Core::open_on`].
+    pub fn open_on<S: Storage>(storage: S, config: Config, now_ms: u64, seed: u64) -> Result<(Core<S>, Recovery), OpenError> {
+        Core::open_on(storage, config, now_ms, seed)
+    }
+}
+
+impl<S: Storage> Journal<S> {
+    /// Starts the threads around an open core.
+    #[must_use]
+    pub fn start(core: Core<S>) -> Self {
+        let core = Arc::new(core);
+        let (commit, upkeep) = (Arc::new(Bell::default()), Arc::new(Bell::default()));
+        let threads = vec![
+            spawn("journal-commit", commit_loop(Arc::clone(&core), Arc::clone(&commit), Arc::clone(&upkeep))),
+            spawn("journal-upkeep", upkeep_loop(Arc::clone(&core), Arc::clone(&upkeep))),
+        ];
+        let threads = Mutex::new(threads.into_iter().flatten().collect());
+        Self { shared: Arc::new(Shared { core, commit, upkeep, threads, listening: AtomicBool::new(false) }) }
+    }
+
+    /// Stages everything in `set` into one group; see [`Core::append`].
+    ///
+    /// The group is flushed by whoever [waits](Self::wait), by the commit thread once [`on_commit`](Self::on_commit) was called, and
+    /// by upkeep within a second in any case.
+    ///
+    /// # Errors
+    /// [`AppendError`]; nothing is staged then.
+    pub fn append(&self, set: &AppendSet, now_ms: u64) -> Result<Appended, AppendError> {
+        let appended = self.shared.core.append(set, now_ms);
+        match &appended {
+            Ok(_) if self.shared.listening.load(Ordering::Relaxed) => self.shared.commit.ring(),
+            Err(AppendError::Busy { .. }) => self.shared.commit.ring(),
+            Err(AppendError::Full) => self.shared.upkeep.ring(),
+            _ => {}
+        }
+        appended
+    }
+
+    /// Calls `listener` after every commit with the newest durable ticket, in rising order, from the thread that committed, and
+    /// once with the error when the journal stops. It must return quickly and must not call the journal.
+    ///
+    /// From now on the commit thread flushes whatever is appended.
+    pub fn on_commit(&self, listener: Box<dyn Fn(Result<Ticket, Failed>) + Send + Sync>) {
+        self.shared.core.on_commit(listener);
+        self.shared.listening.store(true, Ordering::Relaxed);
+        self.shared.commit.ring();
+    }
+
+    /// Blocks until `ticket` is durable. When no flush is running the caller does it itself: the fastest way for one thread.
+    ///
+    /// # Errors
+    /// [`Failed`] when the ticket will never be durable.
+    pub fn wait(&self, ticket: Ticket) -> Result<(), Failed> {
+        if self.shared.core.linger().is_zero() {
+            self.shared.core.wait(ticket)?;
+        } else {
+            self.shared.commit.ring();
+            self.shared.core.wait_for_others(ticket)?;
+        }
+        if self.shared.core.wants_upkeep() {
+            self.shared.upkeep.ring();
+        }
+        Ok(())
+    }
+
+    /// Flushes what is staged, writes footer and snapshot so that the next open is quick, and stops the threads. Other clones
+    /// of this journal get [`Failed`] from then on.
+    pub fn close(self) {
+        self.shared.stop();
+        self.shared.core.close(now_ms());
+    }
+}
+
+impl<S: Storage> Deref for Journal<S> {
+    type Target = Core<S>;
+
+    fn deref(&self) -> &Core<S> {
+        &self.shared.core
+    }
+}
+
+impl<S: Storage> Clone for Journal<S> {
+    fn clone(&self) -> Self {
+        Self { shared: Arc::clone(&self.shared) }
+    }
+}
+
+impl<S: Storage> std::fmt::Debug for Journal<S> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Journal").field("durable", &self.durable()).finish_non_exhaustive()
+    }
+}
+
+impl<S: Storage> Shared<S> {
+    fn stop(&self) {
+        self.commit.stop();
+        self.upkeep.stop();
+        let threads = std::mem::take(&mut *self.threads.lock().unwrap_or_else(PoisonError::into_inner));
+        for thread in threads {
+            if thread.join().is_err() {
+                tracing::error!("a journal thread panicked");
+            }
+        }
+    }
+}
+
+impl<S: Storage> Drop for Shared<S> {
+    fn drop(&mut self) {
+        self.stop();
+    }
+}
+
+/// Wakes one thread. Ringing while it is awake costs one atomic write.
+#[derive(Default)]
+struct Bell {
+    rung: AtomicBool,
+    stopped: AtomicBool,
+    lock: Mutex<()>,
+    changed: Condvar,
+}
+
+impl Bell {
+    fn ring(&self) {
+        if !self.rung.swap(true, Ordering::AcqRel) {
+            // Under the lock, so that a thread that has just found `rung` false is already waiting.
+            let _guard = self.lock.lock().unwrap_or_else(PoisonError::into_inner);
+            self.changed.notify_one();
+        }
+    }
+
+    fn stop(&self) {
+        self.stopped.store(true, Ordering::Release);
+        let _guard = self.lock.lock().unwrap_or_else(PoisonError::into_inner);
+        self.changed.notify_all();
+    }
+
+    fn stopped(&self) -> bool {
+        self.stopped.load(Ordering::Acquire)
+    }
+
+    /// Sleeps until rung, stopped or `period` is over.
+    fn sleep(&self, period: Option<Duration>) {
+        let mut guard = self.lock.lock().unwrap_or_else(PoisonError::into_inner);
+        while !self.rung.load(Ordering::Acquire) && !self.stopped() {
+            match period {
+                None => guard = self.changed.wait(guard).unwrap_or_else(PoisonError::into_inner),
+                Some(period) => {
+                    let (_guard, _) = self.changed.wait_timeout(guard, period).unwrap_or_else(PoisonError::into_inner);
+                    break;
+                }
+            }
+        }
+        self.rung.store(false, Ordering::Release);
+    }
+}
+
+fn commit_loop<S: Storage>(core: Arc<Core<S>>, bell: Arc<Bell>, upkeep: Arc<Bell>) -> impl FnOnce() + Send {
+    move || {
+        while !bell.stopped() {
+            bell.sleep(None);
+            if !core.linger().is_zero() && !core.group_waits() {
+                std::thread::sleep(core.linger());
+            }
+            // An error reached everybody through the listeners and `wait`; this thread has nobody else to tell.
+            if core.commit().is_err() {
+                return;
+            }
+            if core.wants_upkeep() {
+                upkeep.ring();
+            }
+        }
+    }
+}
+
+fn upkeep_loop<S: Storage>(core: Arc<Core<S>>, bell: Arc<Bell>) -> impl FnOnce() + Send {
+    move || {
+        while !bell.stopped() {
+            bell.sleep(Some(UPKEEP_PERIOD));
+            if core.linger().is_zero() && core.commit().is_err() {
+                return;
+            }
+            while !bell.stopped() && core.maintain(now_ms()) {}
+        }
+    }
+}
+
+fn spawn(name: &str, run: impl FnOnce() + Send + 'static) -> Option<JoinHandle<()>> {
+    match std::thread::Builder::new().name(name.into()).spawn(run) {
+        Ok(thread) => Some(thread),
+        Err(error) => {
+            tracing::error!(thread = name, %error, "cannot start a journal thread");
+            None
+        }
+    }
+}
+
+fn now_ms() -> u64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
+}
+
+/// Chance for salts and identities, from the keys the standard library draws for its hash maps.
+fn random_seed() -> u64 {
+    use std::hash::{BuildHasher, Hasher};
+    std::hash::RandomState::new().build_hasher().finish()
+}

@@ -1,0 +1,60 @@
+//! Every limit of the journal, with its reason.
+
+use crate::blocks::BLOCK_BYTES;
+
+/// Longest record key. Kinesis allows partition keys of 256 characters, up to 4 bytes each in UTF-8.
+pub const KEY_BYTES_MAX: usize = 1024;
+
+/// Longest record payload: Kinesis' largest record (10 MiB) would need groups that do not fit a 4 MiB segment of an SD card, so the
+/// segment decides below this; see [`set_bytes_max`].
+pub const DATA_BYTES_MAX: usize = 10 << 20;
+
+/// Longest metadata value: it is kept in memory and written again with every snapshot.
+pub const VALUE_BYTES_MAX: usize = 64 << 10;
+
+/// Largest set in any segment: bounds the memory of one append, and holds Kinesis' largest PutRecords (10 MiB).
+pub const SET_BYTES_MAX: usize = 16 << 20;
+
+/// Smallest segment: header, one group, footer and trailer, with room for a set worth having.
+pub const SEGMENT_BYTES_MIN: u64 = 64 << 10;
+
+/// Largest segment: offsets inside one are 32 bits, and a start after a crash reads at most one whole (about 1 s per GB).
+pub const SEGMENT_BYTES_MAX: u64 = 1 << 30;
+
+/// Largest stored length a run header may claim, checked before memory is reserved for it.
+pub const RUN_BYTES_MAX: usize = SET_BYTES_MAX * 2;
+
+/// Bytes one read from disk takes at most when runs are merged: from here on a device reads at full bandwidth.
+pub const READ_BYTES_MAX: usize = 1 << 20;
+
+/// Bytes of neighbours' runs that are read along rather than skipped: about what a device reads in the time of one more request.
+pub const READ_HOLE_BYTES: usize = 64 << 10;
+
+/// Run tables of sealed segments kept in memory.
+pub const TABLE_CACHE_BYTES: usize = 4 << 20;
+
+/// Segments that only the journal's own writes (metadata, copies that free other segments) may take when the disk is full.
+pub const RESERVE_SEGMENTS: u64 = 1;
+
+/// A segment with less than this share of its bytes wanted is worth copying forward under space pressure.
+pub const COPY_LIVE_PERCENT: u64 = 25;
+
+/// Bytes of live runs copied forward in one upkeep step, so that copying never crowds out appends.
+pub const COPY_BYTES_STEP: usize = 1 << 20;
+
+/// Known lost ranges that are reported one by one; later ones are counted only.
+pub const LOST_RANGES_MAX: usize = 10_000;
+
+/// Largest set that fits a segment of `segment_bytes`: half of it, so that a segment is never filled by its footer and one group's waste.
+#[must_use]
+pub const fn set_bytes_max(segment_bytes: u64) -> usize {
+    let half = segment_bytes / 2;
+    // Fits: SET_BYTES_MAX is far below 2^32.
+    if half < SET_BYTES_MAX as u64 { half as usize } else { SET_BYTES_MAX }
+}
+
+const _: () = assert!(SEGMENT_BYTES_MIN.is_multiple_of(BLOCK_BYTES as u64));
+const _: () = assert!(SEGMENT_BYTES_MIN >= 8 * BLOCK_BYTES as u64);
+const _: () = assert!(SEGMENT_BYTES_MAX < u32::MAX as u64);
+const _: () = assert!(DATA_BYTES_MAX < SET_BYTES_MAX);
+const _: () = assert!(VALUE_BYTES_MAX > KEY_BYTES_MAX);
