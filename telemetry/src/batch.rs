@@ -23,6 +23,10 @@ pub struct Reading {
 }
 
 /// Entries that were lost: they were taken, but their place was needed before anybody had them.
+///
+/// A sender counts what it could not keep, and cannot know that an ack was lost on its way. So a gap may cover places
+/// that the receiver already has, and may come again with a larger count: the receiver keeps what it has and takes
+/// the rest, which is what [`Batch::after`] gives.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Gap {
     /// How many entries are missing, at least 1. May be 2^32 - 1 at most.
@@ -120,6 +124,19 @@ impl Batch {
             let at = *next;
             *next = next.saturating_add(entry.count());
             Some((Seq(at), entry))
+        })
+    }
+
+    /// The entries that a receiver which already has everything before `next` does not have, each with its place. A
+    /// gap that begins before `next` is cut to what is new in it. Meaningful when [`Batch::through`] is some.
+    pub fn after(&self, next: Seq) -> impl Iterator<Item = (Seq, Entry)> {
+        self.sequenced().filter_map(move |(at, entry)| match entry {
+            _ if at >= next => Some((at, entry.clone())),
+            Entry::Gap(gap) => {
+                let count = at.0.saturating_add(gap.count).checked_sub(next.0).filter(|&count| count > 0)?;
+                Some((next, Entry::Gap(Gap { count, ..*gap })))
+            }
+            Entry::Reading(_) => None,
         })
     }
 
@@ -231,13 +248,19 @@ impl BatchBuilder {
     }
 
     /// Place of the next entry; none at the end of the line.
-    pub fn next(&self) -> Option<Seq> {
+    pub fn next_seq(&self) -> Option<Seq> {
         self.next
     }
 
     /// Whether one more entry of any kind and size is sure to fit, by count and bytes.
     pub fn has_room(&self) -> bool {
         !self.batch.entries.is_full() && self.size_bytes + crate::limits::ENTRY_BYTES_MAX <= BODY_BYTES_MAX
+    }
+
+    /// The batch as it is now, to be stored before it is let go; `utc` is the time of its base, when known.
+    pub fn batch(&mut self, utc: Option<UtcTime>) -> &Batch {
+        self.batch.utc = utc;
+        &self.batch
     }
 
     /// Closes the batch; `utc` is the time of its base, when known.

@@ -70,7 +70,8 @@ pub fn schema_of(channels: &Vec<Channel, CHANNELS_MAX>) -> Schema {
     digest.update(&[u8::try_from(channels.len()).unwrap_or(u8::MAX)]);
     for channel in channels {
         let mut scratch = [0u8; CHANNEL_BYTES_MAX];
-        let encoded = postcard::to_slice(channel, &mut scratch).expect("the scratch has a channel's largest size");
+        let encoded =
+            postcard::to_slice(channel, &mut scratch).expect("the scratch has a channel's largest size");
         digest.update(encoded);
     }
     Schema(digest.finalize())

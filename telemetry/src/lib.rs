@@ -11,6 +11,11 @@
 //! and the same bytes. Over MQTT a body is the payload: `headwater/{device}/birth` (retained), `.../batch`,
 //! `.../log`, and commands down on `.../command`; there PUBACK is the ack.
 //!
+//! # Sizes
+//! A frame with 1 reading takes 31 bytes, with 8 readings 80, with 24 readings 199 (fixed point, seconds apart, with
+//! time): 8.3 bytes a reading in a full batch. Booleans take 72 bytes for 8, floats 96, texts of 11 characters 160.
+//! The test `sizes_on_the_wire` measures these.
+//!
 //! # Versions
 //! Postcard has no field tags, so growth follows rules instead:
 //! 1. enums only grow at the end; no variant is ever removed, moved or changed,

@@ -83,7 +83,8 @@ const CONFIG_BYTES_MAX: usize = 1
     + U32_BYTES_MAX
     + U32_BYTES_MAX
     + CHECKSUM_BYTES;
-const LOG_MESSAGE_BYTES_MAX: usize = 1 + U32_BYTES_MAX + U64_BYTES_MAX + 1 + (1 + LOG_BYTES_MAX) + CHECKSUM_BYTES;
+const LOG_MESSAGE_BYTES_MAX: usize =
+    1 + U32_BYTES_MAX + U64_BYTES_MAX + 1 + (1 + LOG_BYTES_MAX) + CHECKSUM_BYTES;
 
 // Whatever a sender may build fits a body; only batches of text need the builder's refusal.
 const _: () = assert!(HELLO_BYTES_MAX <= BODY_BYTES_MAX);
@@ -92,8 +93,12 @@ const _: () = assert!(LOG_MESSAGE_BYTES_MAX <= BODY_BYTES_MAX);
 // One entry of any kind always fits an empty batch, so a builder that refuses can be emptied and asked again.
 const _: () = assert!(BATCH_OVERHEAD_BYTES_MAX + ENTRY_BYTES_MAX <= BODY_BYTES_MAX);
 // A full batch of the widest numbers (64-bit varint) always fits.
-const _: () =
-    assert!(BATCH_OVERHEAD_BYTES_MAX + BATCH_ENTRIES_MAX * (1 + 1 + U32_BYTES_MAX + 1 + U64_BYTES_MAX) <= BODY_BYTES_MAX);
+const _: () = assert!(
+    BATCH_OVERHEAD_BYTES_MAX + BATCH_ENTRIES_MAX * (1 + 1 + U32_BYTES_MAX + 1 + U64_BYTES_MAX)
+        <= BODY_BYTES_MAX
+);
 // Lengths and counts below 128 take one varint byte, which the sums above rely on.
-const _: () = assert!(BATCH_ENTRIES_MAX < 128 && TEXT_BYTES_MAX < 128 && SECRET_BYTES_MAX < 128 && HOST_BYTES_MAX < 128);
+const _: () = assert!(
+    BATCH_ENTRIES_MAX < 128 && TEXT_BYTES_MAX < 128 && SECRET_BYTES_MAX < 128 && HOST_BYTES_MAX < 128
+);
 const _: () = assert!(CHANNELS_MAX <= 256);

@@ -8,7 +8,10 @@ use heapless::String;
 use serde::{Deserialize, Serialize};
 
 /// From the device towards the shard.
-#[expect(clippy::large_enum_variant, reason = "no allocation here; one of them lives on a stack for a moment")]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "no allocation here; one of them lives on a stack for a moment"
+)]
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub enum Up {
     /// First on every connection.
@@ -27,6 +30,10 @@ pub enum Up {
 }
 
 /// Towards the device.
+#[expect(
+    clippy::large_enum_variant,
+    reason = "no allocation here; one of them lives on a stack for a moment"
+)]
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Down {
     /// Everything of `boot` up to and including `through` is durable at the receiver. Cumulative.
