@@ -34,7 +34,7 @@ impl Agent {
         let (link, http) = (ports::free(), ports::free());
         let config = directory.join("headwater-agent.toml");
         let text = format!(
-            "[agent]\nname = \"walkthrough\"\nstate = {state:?}\n\n[uplink]\nbroker = \"{uplink}\"\n\n\
+            "[agent]\nname = \"walkthrough\"\nstate = {state:?}\n\n[uplink]\ngateway = \"{uplink}\"\n\n\
              [http]\nlisten = \"{http}\"\n\n[[links]]\ntype = \"tcp\"\nlisten = \"{link}\"\n",
             state = directory.join("agent"),
         );

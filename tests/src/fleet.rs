@@ -36,17 +36,21 @@ pub struct Entry {
 }
 
 impl Entry {
-    /// Reads the JSON of one record. `None` for records that are no entry (a device's log line).
+    /// Reads the JSON of one record. `None` for records that are no entry (a device's log line, say).
     #[must_use]
     pub fn of(record: &Record) -> Option<Self> {
         let json = record.json();
-        let lost = json["gap"].as_u64();
+        let gap = json["kind"] == "gap";
+        if !gap && json["kind"] != "reading" {
+            return None;
+        }
+        let (first, covers) = if gap { ("first", json["count"].as_u64()?) } else { ("seq", 1) };
         Some(Self {
             device: json["device"].as_str()?.to_owned(),
             boot: json["boot"].as_u64()?,
-            seq: json["seq"].as_u64()?,
-            covers: lost.unwrap_or(1),
-            gap: lost.is_some(),
+            seq: json[first].as_u64()?,
+            covers,
+            gap,
             shard: record.shard.clone(),
         })
     }
@@ -118,6 +122,20 @@ impl Line {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn readings_and_gaps_are_read_as_the_gateway_writes_them() {
+        let record = |text: &str| {
+            let (shard, sequence, key) = ("s".to_owned(), "1".to_owned(), "d".to_owned());
+            Record { shard, sequence, key, data: text.as_bytes().to_vec() }
+        };
+        let reading =
+            record(r#"{"kind":"reading","device":"d","boot":1,"seq":0,"channel":"flow","value":3.50}"#);
+        assert_eq!(Entry::of(&reading), Some(entry(1, 0, 1)));
+        let gap = record(r#"{"kind":"gap","device":"d","boot":1,"first":1,"count":3,"uptime_ms":9}"#);
+        assert_eq!(Entry::of(&gap), Some(entry(1, 1, 3)));
+        assert_eq!(Entry::of(&record(r#"{"kind":"log","device":"d","boot":1,"text":"hello"}"#)), None);
+    }
 
     fn entry(boot: u64, seq: u64, covers: u64) -> Entry {
         let (device, shard) = ("d".to_owned(), "s".to_owned());
