@@ -1,0 +1,214 @@
+//! The engine: what holds the streams, the log and the clock together.
+//!
+//! In: batches of records, changes of streams. Out: commits, handles, pages. Not here: the API's wording (operations),
+//! sockets (http), files (journal).
+
+use crate::batch::{Commit, EngineBatch};
+use crate::clock::Clock;
+use crate::control;
+use crate::counters::{EngineCounters, Tally};
+use crate::definition::Shard;
+use crate::hash::HashKey;
+use crate::names::{ShardId, StreamArn, StreamName};
+use crate::operations;
+use crate::storage::embedded::{EmbeddedLog, EmbeddedMeta};
+use crate::storage::{AppendError, LogState, MetaStore, ShardLog, Versioned};
+use crate::stream::{Registry, StreamHandle};
+use headwater_journal::{self as journal, Journal};
+use std::fmt;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, PoisonError};
+
+/// Settings of an engine.
+#[derive(Debug, Clone)]
+pub struct EngineConfig {
+    /// Directory of the journal; made when it does not exist.
+    pub dir: PathBuf,
+    /// Settings of the journal.
+    pub journal: journal::Config,
+    /// Region in the ARNs, `us-east-1` unless set.
+    pub region: String,
+    /// Account in the ARNs, twelve digits, `000000000000` unless set.
+    pub account: String,
+    /// Where the time comes from.
+    pub clock: Clock,
+}
+
+impl EngineConfig {
+    /// The default settings for a journal in `dir`.
+    #[must_use]
+    pub fn new(dir: impl Into<PathBuf>) -> Self {
+        EngineConfig {
+            dir: dir.into(),
+            journal: journal::Config::default(),
+            region: "us-east-1".into(),
+            account: "000000000000".into(),
+            clock: Clock::system(),
+        }
+    }
+}
+
+/// The shard engine. Cheap to clone; all clones are one engine.
+#[derive(Clone)]
+pub struct Engine(pub(crate) Arc<Inner>);
+
+pub(crate) struct Inner {
+    pub(crate) log: Arc<dyn ShardLog>,
+    pub(crate) meta: Arc<dyn MetaStore>,
+    pub(crate) registry: Registry,
+    /// One change of streams at a time; put-if-version guards against other processes, this against ourselves.
+    pub(crate) control: tokio::sync::Mutex<()>,
+    pub(crate) clock: Clock,
+    pub(crate) region: Box<str>,
+    pub(crate) account: Box<str>,
+    pub(crate) tally: Tally,
+    journal: Mutex<Option<Journal>>,
+}
+
+impl Engine {
+    /// Opens an engine on the journal in `config.dir`, with everything that was durable in it.
+    ///
+    /// # Errors
+    /// [`OpenError`] when the settings cannot work or the journal cannot be opened. A damaged journal opens; the
+    /// [`journal::Recovery`] names what it lost.
+    pub fn open(config: EngineConfig) -> Result<(Engine, journal::Recovery), OpenError> {
+        let name = StreamName::parse("x").map_err(|e| OpenError::Config(e.to_string()))?;
+        let arn = StreamArn::new(&config.region, &config.account, name);
+        StreamArn::parse(&arn.to_string())
+            .map_err(|_| OpenError::Config(format!("region `{}` or account `{}`", config.region, config.account)))?;
+        let (journal, recovery) = Journal::open(&config.dir, config.journal.clone(), config.clock.now_ms())?;
+        let log = EmbeddedLog::new(journal.clone());
+        let meta = EmbeddedMeta::new(&log);
+        let engine = Engine::on(Arc::new(log), Arc::new(meta), config.clock, &config.region, &config.account);
+        *engine.0.journal.lock().unwrap_or_else(PoisonError::into_inner) = Some(journal);
+        Ok((engine, recovery))
+    }
+
+    /// An engine on storage of the caller's making.
+    #[must_use]
+    pub fn on(
+        log: Arc<dyn ShardLog>,
+        meta: Arc<dyn MetaStore>,
+        clock: Clock,
+        region: &str,
+        account: &str,
+    ) -> Engine {
+        let registry = Registry::load(&*meta, region, account);
+        let engine = Engine(Arc::new(Inner {
+            log,
+            meta,
+            registry,
+            control: tokio::sync::Mutex::new(()),
+            clock,
+            region: region.into(),
+            account: account.into(),
+            tally: Tally::new(operations::names()),
+            journal: Mutex::new(None),
+        }));
+        control::resume(&engine);
+        engine
+    }
+
+    /// The stream of this name, if there is one.
+    #[must_use]
+    pub fn stream(&self, name: &StreamName) -> Option<StreamHandle> {
+        self.0.registry.get(name)
+    }
+
+    /// All streams in order of their names.
+    #[must_use]
+    pub fn streams(&self) -> Vec<StreamHandle> {
+        self.0.registry.list()
+    }
+
+    /// The open shard that takes records of this partition key.
+    #[must_use]
+    pub fn shard_for(&self, stream: &StreamHandle, partition_key: &str) -> ShardId {
+        let state = stream.state();
+        let shard: &Shard = state.shards.route(HashKey::of(partition_key.as_bytes()));
+        shard.id
+    }
+
+    /// An empty batch.
+    #[must_use]
+    pub fn batch(&self) -> EngineBatch {
+        EngineBatch::default()
+    }
+
+    /// Stages everything in `batch`, to become durable in one flush. Does not wait. The records' arrival time is now.
+    ///
+    /// # Errors
+    /// [`AppendError`]; nothing of the batch is staged then, and it can be appended again.
+    pub fn append(&self, batch: &EngineBatch) -> Result<Commit, AppendError> {
+        let pending = self.0.log.append(batch.set(), self.0.clock.now_ms())?;
+        Tally::add(&self.0.tally.records_put, batch.len());
+        Tally::add(&self.0.tally.bytes_put, batch.bytes());
+        Ok(batch.commit(pending))
+    }
+
+    /// Resolves when everything staged so far is durable: for answering a repeat whose first copy may not be yet.
+    #[must_use]
+    pub fn barrier(&self) -> Commit {
+        Commit::barrier(self.0.log.barrier())
+    }
+
+    /// The value of a metadata key set by [`EngineBatch::mark`].
+    #[must_use]
+    pub fn meta_get(&self, key: &[u8]) -> Option<Versioned> {
+        self.0.meta.get(key)
+    }
+
+    /// All metadata keys that begin with `prefix`, in order.
+    #[must_use]
+    pub fn meta_list(&self, prefix: &[u8]) -> Vec<(Vec<u8>, Versioned)> {
+        self.0.meta.list(prefix)
+    }
+
+    /// What the engine has counted so far.
+    #[must_use]
+    pub fn counters(&self) -> EngineCounters {
+        let streams = self.0.registry.list().len() as u64;
+        let open_shards = self.0.registry.open_shards() as u64;
+        let journal = self.journal().as_ref().map(|journal| journal.counters());
+        EngineCounters { streams, open_shards, journal, ..self.0.tally.snapshot() }
+    }
+
+    /// Whether the engine takes records.
+    #[must_use]
+    pub fn state(&self) -> LogState {
+        self.0.log.state()
+    }
+
+    /// Makes everything staged durable and closes the journal. Appends through other clones fail from then on.
+    pub async fn close(&self) {
+        let journal = self.0.journal.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(journal) = journal {
+            // Closing waits for the device.
+            let closed = tokio::task::spawn_blocking(move || journal.close()).await;
+            if closed.is_err() {
+                tracing::error!("closing the journal did not finish");
+            }
+        }
+    }
+
+    fn journal(&self) -> std::sync::MutexGuard<'_, Option<Journal>> {
+        self.0.journal.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl fmt::Debug for Engine {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Engine").field("region", &self.0.region).field("account", &self.0.account).finish()
+    }
+}
+
+/// An engine did not open.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// A setting cannot work.
+    #[error("engine settings: {0} cannot be part of an ARN: the account must have 12 digits")]
+    Config(String),
+    /// The journal did not open.
+    #[error(transparent)]
+    Journal(#[from] journal::OpenError),
+}

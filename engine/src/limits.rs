@@ -1,0 +1,91 @@
+//! Every limit of the engine, each with its source or reason.
+//!
+//! "Model" is the service model of Amazon Kinesis Data Streams, version 2013-12-02; "quota" is a published AWS service quota.
+
+use std::time::Duration;
+
+/// Longest stream name, in characters. Model: `StreamName`.
+pub const STREAM_NAME_CHARS_MAX: usize = 128;
+/// Longest partition key, in characters. Model: `PartitionKey`.
+pub const PARTITION_KEY_CHARS_MAX: usize = 256;
+/// Most bytes such a key can have: a character is at most four bytes of UTF-8.
+pub const PARTITION_KEY_BYTES_MAX: usize = PARTITION_KEY_CHARS_MAX * 4;
+/// Largest record, partition key plus data, of a stream that did not raise its limit. Quota: 1 MiB.
+pub const RECORD_BYTES_MAX: usize = 1 << 20;
+/// Largest record any stream may allow. Model: `Data`, `MaxRecordSizeInKiB`.
+pub const RECORD_BYTES_CEILING: usize = 10 << 20;
+/// Most records in one `PutRecords`. Model: `PutRecordsRequestEntryList`.
+pub const PUT_RECORDS_MAX: usize = 500;
+/// Largest `PutRecords` in sum of partition keys and data. Model: documentation of `PutRecords`.
+pub const PUT_RECORDS_BYTES_MAX: usize = 10 << 20;
+/// Most records in one answer of `GetRecords`, and its default. Model: `GetRecordsInputLimit`.
+pub const GET_RECORDS_MAX: usize = 10_000;
+/// Most data bytes in one answer of `GetRecords`. Model: documentation of `GetRecords`.
+pub const GET_RECORDS_BYTES_MAX: usize = 10 << 20;
+/// How long a shard iterator or a paging token can be used. Model: 300 seconds.
+pub const TOKEN_AGE_MS_MAX: u64 = 300_000;
+/// Most shards one stream may have. AWS allows 10,000 to large accounts (quota of `UpdateShardCount`).
+pub const SHARDS_PER_STREAM_MAX: u32 = 10_000;
+/// Most open shards of all streams together: what `DescribeLimits` answers. AWS's default is 20,000 in its large regions;
+/// an idle shard costs this engine about 100 bytes.
+pub const SHARDS_MAX: u32 = 20_000;
+/// On-demand streams start with four shards (developer guide: 4 MB/s of writes).
+pub const ON_DEMAND_SHARDS: u32 = 4;
+/// On-demand streams an account may have. Quota: 50.
+pub const ON_DEMAND_STREAMS_MAX: u32 = 50;
+/// Default retention. Model: documentation of `CreateStream`, 24 hours; it is also the least.
+pub const RETENTION_HOURS_DEFAULT: u32 = 24;
+/// Longest retention. Model: documentation of `IncreaseStreamRetentionPeriod`, 365 days.
+pub const RETENTION_HOURS_MAX: u32 = 8_760;
+/// Shards in one page of `DescribeStream`, whatever `Limit` asks. Model: documentation of `Limit`.
+pub const DESCRIBE_STREAM_PAGE: usize = 100;
+/// Shards in one page of `ListShards`, whatever `MaxResults` asks. Model: documentation of `MaxResults`.
+pub const LIST_SHARDS_PAGE: usize = 1_000;
+/// Streams in one page of `ListStreams`, whatever `Limit` asks. Model: documentation of `Limit`.
+pub const LIST_STREAMS_PAGE: usize = 100;
+/// Tags a stream can carry. Quota: 50.
+pub const TAGS_PER_STREAM_MAX: usize = 50;
+/// Tags in one page of `ListTagsForStream`. Model: `ListTagsForStreamInputLimit`.
+pub const LIST_TAGS_PAGE: usize = 50;
+/// Characters of a tag's key. Model: `TagKey`.
+pub const TAG_KEY_CHARS_MAX: usize = 128;
+/// Characters of a tag's value. Model: `TagValue`.
+pub const TAG_VALUE_CHARS_MAX: usize = 256;
+
+/// Largest request body: 10 MiB of records in base64, 500 keys whose every character is escaped, and the JSON around them.
+pub const BODY_BYTES_MAX: usize = PUT_RECORDS_BYTES_MAX / 3 * 4 + PUT_RECORDS_MAX * (PARTITION_KEY_CHARS_MAX * 12 + 256) + 65_536;
+/// Request bodies held at once over all connections; more wait. Sixteen of the largest, or 1,700 of 500 × 200 bytes.
+pub const BODY_BYTES_IN_FLIGHT_MAX: usize = 16 * BODY_BYTES_MAX;
+/// Answers of `GetRecords` held at once over all connections until their clients took them; more wait.
+/// Sixteen of the largest (10 MiB in base64, with numbers and keys).
+pub const REPLY_BYTES_IN_FLIGHT_MAX: usize = 16 * REPLY_BYTES_MAX;
+/// Upper bound of one answer of `GetRecords`: data in base64 and, per record, what is written around it, with every
+/// character of a key escaped.
+pub const REPLY_BYTES_MAX: usize =
+    GET_RECORDS_BYTES_MAX / 3 * 4 + GET_RECORDS_MAX * (RECORD_REPLY_BYTES + 6 * PARTITION_KEY_CHARS_MAX) + 4_096;
+/// Bytes around one record in an answer of `GetRecords` apart from data and key.
+pub const RECORD_REPLY_BYTES: usize = 192;
+/// Connections served at once; further ones wait in the listen queue. One idle connection costs about 20 KiB.
+pub const CONNECTIONS_MAX: usize = 1_024;
+/// Streams (requests) at once in one HTTP/2 connection. RFC 9113 recommends at least 100.
+pub const HTTP2_STREAMS_MAX: u32 = 128;
+/// Window of one HTTP/2 stream and of the connection: one PutRecords of 500 × 200 bytes fits six times.
+pub const HTTP2_WINDOW_BYTES: u32 = 1 << 20;
+/// Header bytes of one request. A signed request has about 1 KiB, a session token up to 4 KiB more.
+pub const HEADER_BYTES_MAX: usize = 32 << 10;
+/// How long a connection may stay silent before and inside a request head. SDKs keep idle connections for about 60 s.
+pub const HEADER_TIMEOUT: Duration = Duration::from_secs(75);
+/// How long a request body may take. 14 MB at 2 Mbit/s.
+pub const BODY_TIMEOUT: Duration = Duration::from_secs(60);
+/// How long connections may finish after the shutdown signal.
+pub const DRAIN_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long a write waits for staging space before its caller is told to slow down. SDKs back off from 50 ms upwards, so
+/// a wait of that order spares them a round trip.
+pub const BUSY_WAIT: Duration = Duration::from_millis(200);
+/// Reads that reach back further than this behind the end go to a blocking thread: they may touch the disk.
+pub const INLINE_READ_RECORDS: u64 = 256;
+
+const _: () = assert!(RECORD_BYTES_MAX <= RECORD_BYTES_CEILING && RECORD_BYTES_CEILING <= PUT_RECORDS_BYTES_MAX);
+const _: () = assert!(BODY_BYTES_MAX > PUT_RECORDS_BYTES_MAX / 3 * 4);
+const _: () = assert!(RETENTION_HOURS_DEFAULT <= RETENTION_HOURS_MAX);
+const _: () = assert!(RECORD_BYTES_CEILING <= GET_RECORDS_BYTES_MAX, "every record fits one answer");

@@ -1,0 +1,4 @@
+//! stub
+pub(crate) fn names() -> impl Iterator<Item = &'static str> {
+    ["PutRecord"].into_iter()
+}

@@ -1,0 +1,440 @@
+//! Where the engine is cut from what stores it: a [`ShardLog`] that takes and gives batches and a [`MetaStore`] with
+//! put-if-version. Operations know nothing else of storage.
+//!
+//! Invariants every implementation keeps:
+//! - An [`AppendSet`] is taken whole or not at all, and per shard in its order. Nothing of it can be read, and its
+//!   [`Pending`] does not resolve, before all of it (records and marks) is durable.
+//! - Positions of a shard increase strictly in the order of reading, across restarts; none is given twice.
+//! - A record that was read once is read again with the same position until it is trimmed or its retention has passed.
+//!
+//! Positions become known when the [`Pending`] resolves: a replicated log is told them by its server. That is also why
+//! reads are futures. Not here: sequence numbers, names, retention rules (engine); files (journal).
+
+pub mod embedded;
+
+use crate::names::{ShardId, StreamNumber};
+use std::collections::HashMap;
+use std::fmt;
+use std::future::Future;
+use std::pin::Pin;
+
+/// A future in a box: what lets traits with futures be used as objects.
+pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
+
+/// Resolves when an append is durable, with one [`Ack`] per shard in the order of [`AppendSet::shards`].
+pub type Pending = BoxFuture<'static, Result<Vec<Ack>, CommitError>>;
+
+/// One shard of one stream. Stream number 0 belongs to the storage itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ShardKey {
+    /// The stream.
+    pub stream: StreamNumber,
+    /// The shard.
+    pub shard: ShardId,
+}
+
+/// Where in a shard a record is: the log's own position and, for logs that give one position to a whole batch, the
+/// record's place in it (0 for the embedded log).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+pub struct Position {
+    /// Counts up within the shard.
+    pub position: u64,
+    /// Place in the batch.
+    pub index: u16,
+}
+
+impl Position {
+    /// The least position after this one.
+    #[must_use]
+    pub fn after(self) -> Position {
+        match self.index.checked_add(1) {
+            // A log without batches skips the empty places in between, so this is right for both kinds.
+            Some(index) => Position { position: self.position, index },
+            None => Position { position: self.position.saturating_add(1), index: 0 },
+        }
+    }
+
+    /// The position that is `places` records further in a batch that began here, for logs that count every record.
+    #[must_use]
+    pub fn plus(self, places: u32) -> Position {
+        Position { position: self.position.saturating_add(u64::from(places)), index: self.index }
+    }
+}
+
+/// Where to begin reading a shard.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Cursor {
+    /// The oldest record that can still be read.
+    TrimHorizon,
+    /// After the newest durable record.
+    Latest,
+    /// This position, or the next one that holds a record.
+    At(Position),
+    /// The first record after this position.
+    After(Position),
+    /// The first record that arrived at this UTC time (ms since 1970) or later.
+    AtTime(u64),
+}
+
+/// The right to append to a shard: the epoch of its owner. An older owner is refused once a shard is sealed with a newer
+/// fence. The embedded log has one owner, held by its lock file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Fence(pub u64);
+
+/// How much one read may give.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ReadLimits {
+    /// Most records.
+    pub records: usize,
+    /// Most bytes of keys and data; the first record is given even when it alone is larger.
+    pub bytes: usize,
+    /// Records that arrived before this UTC time (ms since 1970) are passed over: their retention is over.
+    pub not_before_ms: u64,
+}
+
+/// One record as it is stored.
+#[derive(Debug, Clone, Copy)]
+pub struct RecordRef<'a> {
+    /// Its place in the shard.
+    pub position: Position,
+    /// When it arrived, UTC ms since 1970.
+    pub time_ms: u64,
+    /// Its partition key.
+    pub key: &'a [u8],
+    /// Its data.
+    pub data: &'a [u8],
+}
+
+/// Records that are read together, kept in whatever buffer the storage read them into.
+pub trait Run: Send + Sync {
+    /// Shows the records in order.
+    fn visit(&self, visit: &mut dyn FnMut(RecordRef<'_>));
+}
+
+/// Acknowledged records that a damaged device lost, named instead of skipped silently.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Lost {
+    /// First lost position.
+    pub first: Position,
+    /// Last lost position.
+    pub last: Position,
+}
+
+/// One answer to a read.
+pub struct Page {
+    /// The records, in order, within the limits.
+    pub runs: Vec<Box<dyn Run>>,
+    /// Ranges on the way that are lost.
+    pub lost: Vec<Lost>,
+    /// Where to go on.
+    pub next: Position,
+    /// After the newest durable record: `next == end` means nothing is left.
+    pub end: Position,
+    /// When the newest durable record of the shard arrived, UTC ms, if it has one.
+    pub newest_ms: Option<u64>,
+}
+
+impl fmt::Debug for Page {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut page = f.debug_struct("Page");
+        page.field("runs", &self.runs.len()).field("lost", &self.lost);
+        page.field("next", &self.next).field("end", &self.end).finish()
+    }
+}
+
+/// Where one shard's part of an append went.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Ack {
+    /// Position of the first record; record i has `first.plus(i)`.
+    pub first: Position,
+    /// How many records.
+    pub count: u32,
+    /// Their arrival time, UTC ms.
+    pub time_ms: u64,
+}
+
+/// Records for any number of shards, and marks, that become durable together. Reusable: [`AppendSet::clear`] keeps the memory.
+#[derive(Debug, Default)]
+pub struct AppendSet {
+    bytes: Vec<u8>,
+    records: Vec<Slice>,
+    shards: Vec<(ShardKey, u32)>,
+    places: HashMap<ShardKey, u32>,
+    marks: Vec<Mark>,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Slice {
+    shard: u32,
+    start: usize,
+    key_bytes: u32,
+    data_bytes: u32,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Mark {
+    start: usize,
+    key_bytes: usize,
+    value_bytes: usize,
+}
+
+/// One record of an [`AppendSet`].
+#[derive(Debug, Clone, Copy)]
+pub struct StagedRecord<'a> {
+    /// Index into [`AppendSet::shards`].
+    pub shard: u32,
+    /// Partition key.
+    pub key: &'a [u8],
+    /// Data.
+    pub data: &'a [u8],
+}
+
+impl AppendSet {
+    /// Forgets all records and marks, keeps the memory.
+    pub fn clear(&mut self) {
+        self.bytes.clear();
+        self.records.clear();
+        self.shards.clear();
+        self.places.clear();
+        self.marks.clear();
+    }
+
+    /// Whether there is nothing to append.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.records.is_empty() && self.marks.is_empty()
+    }
+
+    /// Number of records.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.records.len()
+    }
+
+    /// Bytes of keys, data and marks held.
+    #[must_use]
+    pub fn bytes(&self) -> usize {
+        self.bytes.len()
+    }
+
+    /// Adds a record at the end of its shard's batch.
+    pub fn record(&mut self, shard: ShardKey, key: &[u8], data: &[u8]) {
+        let taken = self.record_with(shard, key, |bytes| {
+            bytes.extend_from_slice(data);
+            Some(())
+        });
+        debug_assert!(taken.is_some());
+    }
+
+    /// Adds a record whose data `write` appends to the buffer, which it must not change otherwise. `None` from `write`
+    /// adds nothing. Spares a copy where data is decoded.
+    pub fn record_with<T>(
+        &mut self,
+        shard: ShardKey,
+        key: &[u8],
+        write: impl FnOnce(&mut Vec<u8>) -> Option<T>,
+    ) -> Option<T> {
+        let start = self.bytes.len();
+        self.bytes.extend_from_slice(key);
+        let data_start = self.bytes.len();
+        let written = write(&mut self.bytes);
+        let sizes = (u32::try_from(key.len()), u32::try_from(self.bytes.len() - data_start));
+        let (Some(written), (Ok(key_bytes), Ok(data_bytes))) = (written, sizes) else {
+            self.bytes.truncate(start);
+            return None;
+        };
+        let shard = self.place(shard);
+        self.records.push(Slice { shard, start, key_bytes, data_bytes });
+        Some(written)
+    }
+
+    /// Sets metadata `key` to `value`, durable together with the records; no version is checked.
+    pub fn mark(&mut self, key: &[u8], value: &[u8]) {
+        self.marks.push(Mark { start: self.bytes.len(), key_bytes: key.len(), value_bytes: value.len() });
+        self.bytes.extend_from_slice(key);
+        self.bytes.extend_from_slice(value);
+    }
+
+    /// The shards appended to, each with its number of records, in order of first use.
+    #[must_use]
+    pub fn shards(&self) -> &[(ShardKey, u32)] {
+        &self.shards
+    }
+
+    /// The records in the order they were added.
+    pub fn records(&self) -> impl ExactSizeIterator<Item = StagedRecord<'_>> {
+        self.records.iter().map(|slice| {
+            let data_start = slice.start + slice.key_bytes as usize;
+            StagedRecord {
+                shard: slice.shard,
+                key: &self.bytes[slice.start..data_start],
+                data: &self.bytes[data_start..data_start + slice.data_bytes as usize],
+            }
+        })
+    }
+
+    /// The marks in the order they were added, as key and value.
+    pub fn marks(&self) -> impl ExactSizeIterator<Item = (&[u8], &[u8])> {
+        self.marks.iter().map(|mark| {
+            let value_start = mark.start + mark.key_bytes;
+            (&self.bytes[mark.start..value_start], &self.bytes[value_start..value_start + mark.value_bytes])
+        })
+    }
+
+    fn place(&mut self, shard: ShardKey) -> u32 {
+        // Most sets go to one shard or to a few, in runs.
+        if let Some(last) = self.records.last()
+            && let Some((key, count)) = self.shards.get_mut(last.shard as usize)
+            && *key == shard
+        {
+            *count += 1;
+            return last.shard;
+        }
+        let fresh = u32::try_from(self.shards.len()).unwrap_or(u32::MAX);
+        let place = *self.places.entry(shard).or_insert(fresh);
+        match self.shards.get_mut(place as usize) {
+            Some((_, count)) => *count += 1,
+            None => self.shards.push((shard, 1)),
+        }
+        place
+    }
+}
+
+/// The durable log of all shards.
+pub trait ShardLog: Send + Sync + 'static {
+    /// Stages everything in `set`, to become durable together. `now_ms` is the arrival time of its records; a log keeps
+    /// the times of a shard from running backwards.
+    ///
+    /// # Errors
+    /// [`AppendError`]; nothing of the set is staged then.
+    fn append(&self, set: &AppendSet, now_ms: u64) -> Result<Pending, AppendError>;
+
+    /// Resolves when everything staged so far is durable. Gives no acks.
+    fn barrier(&self) -> Pending;
+
+    /// Turns a cursor into the position reading would begin at.
+    fn locate(&self, shard: ShardKey, cursor: Cursor) -> BoxFuture<'_, Result<Position, ReadError>>;
+
+    /// Reads durable records from `from` on.
+    fn read(&self, shard: ShardKey, from: Position, limits: ReadLimits) -> BoxFuture<'_, Result<Page, ReadError>>;
+
+    /// Resolves when the shard has a durable record at or after `from`.
+    fn wait(&self, shard: ShardKey, from: Position) -> BoxFuture<'_, Result<(), CommitError>>;
+
+    /// Nothing before `before` is needed any more.
+    fn trim(&self, shard: ShardKey, before: Position);
+
+    /// Refuses appends to the shard from now on and gives the position after its last record once that is durable.
+    fn seal(&self, shard: ShardKey, fence: Fence) -> BoxFuture<'_, Result<Position, CommitError>>;
+
+    /// Records of the stream may be forgotten when older than `max_age_ms`.
+    fn retain(&self, stream: StreamNumber, max_age_ms: u64);
+
+    /// Forgets everything of the stream. Its number is not used again.
+    fn drop_stream(&self, stream: StreamNumber);
+
+    /// Whether appends are taken.
+    fn state(&self) -> LogState;
+}
+
+/// A value with the version it has.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Versioned {
+    /// Another one after every change of this key; never 0.
+    pub version: u64,
+    /// The value, at most 64 KiB.
+    pub value: Vec<u8>,
+}
+
+/// Durable metadata: few, small values. `get` and `list` answer from a local view, which in a replicated store may be
+/// behind; what decides is the version that `put` and `delete` expect.
+pub trait MetaStore: Send + Sync + 'static {
+    /// The value of `key`.
+    fn get(&self, key: &[u8]) -> Option<Versioned>;
+
+    /// All keys that begin with `prefix`, in order.
+    fn list(&self, prefix: &[u8]) -> Vec<(Vec<u8>, Versioned)>;
+
+    /// Sets `key` if it has version `expect` (0: it must not exist). The call stages the change; the future resolves with
+    /// the new version when it is durable.
+    fn put(&self, key: &[u8], value: &[u8], expect: u64) -> BoxFuture<'static, Result<u64, MetaError>>;
+
+    /// Removes `key` if it has version `expect`. The call stages the change; the future resolves when it is durable.
+    fn delete(&self, key: &[u8], expect: u64) -> BoxFuture<'static, Result<(), MetaError>>;
+}
+
+/// Whether a log takes appends.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum LogState {
+    /// It does.
+    Open,
+    /// The disk's allowance is used up; appends are refused until retention or an operator frees some.
+    Full,
+    /// A write or flush failed; nothing is taken until the log is opened again.
+    Failed {
+        /// What failed.
+        reason: String,
+    },
+}
+
+/// An append was not staged.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum AppendError {
+    /// No room on the disk.
+    #[error("the log is full: its disk allowance is used up")]
+    Full,
+    /// Too much is waiting to become durable; try again after the next commit.
+    #[error("the log is busy: too many bytes wait to become durable")]
+    Busy,
+    /// The set is larger than the log takes at once.
+    #[error("append of {found} bytes is larger than the {limit} bytes the log takes at once")]
+    TooLarge {
+        /// Bytes of the set.
+        found: usize,
+        /// Bytes the log takes.
+        limit: usize,
+    },
+    /// The shard was closed by a reshard or its stream deleted.
+    #[error("shard {} of stream number {} is closed", .0.shard, .0.stream.0)]
+    Sealed(ShardKey),
+    /// The log stopped after a failed write or flush.
+    #[error("the log has stopped: {0}")]
+    Failed(String),
+}
+
+/// What was staged may or may not be durable: the log stopped.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("the log has stopped: {reason}")]
+pub struct CommitError {
+    /// What failed.
+    pub reason: String,
+}
+
+/// A read failed.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("cannot read shard {} of stream number {}: {reason}", .shard.shard, .shard.stream.0)]
+pub struct ReadError {
+    /// The shard.
+    pub shard: ShardKey,
+    /// What failed.
+    pub reason: String,
+}
+
+/// A change of metadata was not made.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum MetaError {
+    /// The key has another version than expected.
+    #[error("metadata changed meanwhile: found version {found}, expected {expected}")]
+    Conflict {
+        /// Version the key has, 0 when it does not exist.
+        found: u64,
+        /// Version that was expected.
+        expected: u64,
+    },
+    /// The change could not be staged.
+    #[error(transparent)]
+    Append(#[from] AppendError),
+    /// Whether the change is durable is not known.
+    #[error(transparent)]
+    Commit(#[from] CommitError),
+}
