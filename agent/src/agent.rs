@@ -1,0 +1,241 @@
+//! One running agent: opens the spool, binds the links, starts the tasks, stops them in order.
+
+use crate::clock::Clock;
+use crate::config::{Config, LinkConfig};
+use crate::link::session::Policy;
+use crate::link::{Links, bind, run_serial, run_tcp};
+use crate::spool::{Durable, Spool};
+use crate::status::{Counters, Ledger};
+use crate::uplink::Uplink;
+use crate::{http, link};
+use std::io;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+use tokio::net::TcpListener;
+use tokio::sync::watch;
+use tokio::task::{JoinHandle, JoinSet};
+use tokio::time::{MissedTickBehavior, interval};
+
+/// Why an agent did not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The spool's folder does not open.
+    #[error("spool in {path} does not open")]
+    Spool {
+        /// The folder.
+        path: PathBuf,
+        /// What the journal says.
+        #[source]
+        source: headwater_journal::OpenError,
+    },
+    /// An address is not free, or not of this host.
+    #[error("{key} \"{listen}\" cannot be listened on")]
+    Listen {
+        /// The configuration key.
+        key: String,
+        /// The address.
+        listen: String,
+        /// What the system says.
+        #[source]
+        source: io::Error,
+    },
+}
+
+/// A running agent. Dropping it without [`Agent::stop`] ends it like a crash: nothing acked is lost.
+pub struct Agent {
+    spool: Arc<Spool>,
+    counters: Arc<Counters>,
+    link_addrs: Vec<SocketAddr>,
+    http_addr: Option<SocketAddr>,
+    stop_links: watch::Sender<bool>,
+    stop_uplink: watch::Sender<bool>,
+    links: JoinSet<()>,
+    uplink: JoinHandle<()>,
+    status: JoinSet<()>,
+}
+
+impl Agent {
+    /// Opens the spool, binds the links and starts. Must be called inside a tokio runtime with time and IO.
+    ///
+    /// # Errors
+    /// The spool or an address is not usable; nothing is running then.
+    pub async fn start(config: Config) -> Result<Self, StartError> {
+        let clock = Clock::start();
+        let counters = Arc::new(Counters::default());
+        let (listeners, link_addrs) = bind_links(&config).await?;
+        let status_listener = bind_status(&config).await?;
+        let http_addr = status_listener.as_ref().and_then(|listener| listener.local_addr().ok());
+        let spool = open_spool(&config, &counters, clock).await?;
+        let seed = config.seed.unwrap_or_else(|| clock.utc_ms() ^ u64::from(std::process::id()).rotate_left(32));
+        let (stop_links, stop_links_seen) = watch::channel(false);
+        let (stop_uplink, stop_uplink_seen) = watch::channel(false);
+        let policy = Policy { allow: config.allow.clone().map(Arc::new), time_quality: config.time_quality };
+        let shared = Links {
+            spool: Arc::clone(&spool),
+            counters: Arc::clone(&counters),
+            policy,
+            clock,
+            stop: stop_links_seen,
+        };
+        let mut links = JoinSet::new();
+        for (index, (link, listener)) in config.links.iter().zip(listeners).enumerate() {
+            spawn_link(&mut links, shared.clone(), link.clone(), listener, seed.wrapping_add(index as u64 + 1));
+        }
+        let uplink = Uplink::new(
+            config.uplink.clone(),
+            Arc::clone(&spool),
+            Arc::clone(&counters),
+            clock,
+            stop_uplink_seen.clone(),
+            seed,
+        );
+        let mut status = JoinSet::new();
+        if let Some(listener) = status_listener {
+            let view = Arc::new(View { spool: Arc::clone(&spool), counters: Arc::clone(&counters) });
+            status.spawn(http::serve(listener, view, stop_uplink_seen));
+        }
+        status.spawn(log_status(Arc::clone(&counters), config.status_every));
+        tracing::info!(name = config.name, state = %config.state.display(), links = ?link_addrs, status = ?http_addr, "agent started");
+        let uplink = tokio::spawn(uplink.run());
+        Ok(Self { spool, counters, link_addrs, http_addr, stop_links, stop_uplink, links, uplink, status })
+    }
+
+    /// Addresses of the TCP links, in the order of the configuration.
+    pub fn link_addrs(&self) -> &[SocketAddr] {
+        &self.link_addrs
+    }
+
+    /// Address of the status port.
+    pub fn http_addr(&self) -> Option<SocketAddr> {
+        self.http_addr
+    }
+
+    /// Everything counted since the start.
+    pub fn counters(&self) -> &Counters {
+        &self.counters
+    }
+
+    /// Where the records of the spool are.
+    pub fn ledger(&self) -> Ledger {
+        self.counters.ledger()
+    }
+
+    /// Records the gateway will never take, oldest first, at most one page: topic without its root, MQTT reason, body.
+    ///
+    /// # Errors
+    /// The spool cannot be read.
+    pub fn set_aside(&self) -> Result<Vec<(String, u8, Vec<u8>)>, headwater_journal::ReadError> {
+        self.spool.set_aside_page()
+    }
+
+    /// Returns when the journal has failed, with its reason: the agent does nothing more and should be stopped.
+    pub async fn failed(&self) -> String {
+        let mut durable = self.spool.durable();
+        match durable.wait_for(|durable| matches!(durable, Durable::Failed(_))).await.map(|durable| durable.clone()) {
+            Ok(Durable::Failed(reason)) => reason,
+            Ok(Durable::Through(_)) | Err(_) => "journal closed".to_owned(),
+        }
+    }
+
+    /// Stops in order: links are closed, what is in flight gets a moment to be acked, the spool is sealed.
+    /// What devices sent and was not acked to them they will send again.
+    pub async fn stop(mut self) {
+        self.stop_links.send_replace(true);
+        while self.links.join_next().await.is_some() {}
+        self.stop_uplink.send_replace(true);
+        if let Err(error) = self.uplink.await {
+            tracing::error!(%error, "uplink ended badly");
+        }
+        self.status.shutdown().await;
+        self.counters.log_line();
+        let spool = Arc::clone(&self.spool);
+        // Closing waits for the last sync.
+        if let Err(error) = tokio::task::spawn_blocking(move || spool.close()).await {
+            tracing::error!(%error, "spool not closed");
+        }
+        tracing::info!("agent stopped");
+    }
+}
+
+async fn bind_links(config: &Config) -> Result<(Vec<Option<TcpListener>>, Vec<SocketAddr>), StartError> {
+    let (mut listeners, mut addrs) = (Vec::new(), Vec::new());
+    for (index, link) in config.links.iter().enumerate() {
+        match link {
+            LinkConfig::Tcp { listen, .. } => {
+                let key = format!("links[{index}].listen");
+                let (listener, addr) =
+                    bind(listen).await.map_err(|source| StartError::Listen { key, listen: listen.clone(), source })?;
+                listeners.push(Some(listener));
+                addrs.push(addr);
+            }
+            LinkConfig::Serial { .. } => listeners.push(None),
+        }
+    }
+    Ok((listeners, addrs))
+}
+
+async fn bind_status(config: &Config) -> Result<Option<TcpListener>, StartError> {
+    let Some(listen) = &config.http else { return Ok(None) };
+    let bound = link::bind(listen).await;
+    let (listener, _) =
+        bound.map_err(|source| StartError::Listen { key: "http.listen".to_owned(), listen: listen.clone(), source })?;
+    Ok(Some(listener))
+}
+
+async fn open_spool(config: &Config, counters: &Arc<Counters>, clock: Clock) -> Result<Arc<Spool>, StartError> {
+    let path = config.state.join("spool");
+    let (spool_config, counters) = (config.spool.clone(), Arc::clone(counters));
+    let opened = tokio::task::spawn_blocking(move || {
+        Spool::open(&path, &spool_config, counters, clock.utc_ms()).map_err(|source| StartError::Spool { path, source })
+    });
+    opened.await.expect("opening the spool does not panic").map(Arc::new)
+}
+
+fn spawn_link(
+    links: &mut JoinSet<()>,
+    shared: Links,
+    link: LinkConfig,
+    listener: Option<TcpListener>,
+    seed: u64,
+) {
+    match (link, listener) {
+        (LinkConfig::Tcp { connections_max, idle, .. }, Some(listener)) => {
+            links.spawn(run_tcp(shared, listener, connections_max, idle));
+        }
+        (LinkConfig::Serial { path, baud }, _) => {
+            links.spawn(async move { run_serial(shared, &path, baud, seed).await });
+        }
+        (LinkConfig::Tcp { .. }, None) => unreachable!("every TCP link was bound"),
+    }
+}
+
+async fn log_status(counters: Arc<Counters>, every: std::time::Duration) {
+    let mut tick = interval(every);
+    tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    tick.tick().await;
+    loop {
+        tick.tick().await;
+        counters.log_line();
+    }
+}
+
+/// What the status port sees.
+struct View {
+    spool: Arc<Spool>,
+    counters: Arc<Counters>,
+}
+
+impl http::Status for View {
+    fn metrics(&self) -> String {
+        self.counters.prometheus()
+    }
+
+    fn trouble(&self) -> Option<String> {
+        match &*self.spool.durable().borrow() {
+            Durable::Failed(reason) => return Some(format!("journal failed: {reason}")),
+            Durable::Through(_) => {}
+        }
+        (self.counters.spool_full.get() == 1).then(|| "spool is full".to_owned())
+    }
+}

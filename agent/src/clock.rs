@@ -1,0 +1,36 @@
+//! The clocks of the host, in one place: everything below the shells is told the time.
+
+use crate::link::session::Now;
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
+
+/// Reads the host's clocks.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Clock {
+    origin: Instant,
+}
+
+impl Clock {
+    pub(crate) fn start() -> Self {
+        Self { origin: Instant::now() }
+    }
+
+    /// Monotonic milliseconds since the start of the agent.
+    pub(crate) fn mono_ms(&self) -> u64 {
+        u64::try_from(self.origin.elapsed().as_millis()).unwrap_or(u64::MAX)
+    }
+
+    /// UTC milliseconds since 1970; 0 when the host stands before.
+    pub(crate) fn utc_ms(&self) -> u64 {
+        let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
+    }
+
+    pub(crate) fn now(&self) -> Now {
+        Now { mono_ms: self.mono_ms(), utc_ms: self.utc_ms() }
+    }
+
+    /// The moment at which [`Clock::mono_ms`] reaches `mono_ms`.
+    pub(crate) fn instant_at(&self, mono_ms: u64) -> tokio::time::Instant {
+        tokio::time::Instant::from_std(self.origin + std::time::Duration::from_millis(mono_ms))
+    }
+}

@@ -1,0 +1,161 @@
+//! Device links: TCP connections and serial ports, the same frames on both.
+//!
+//! In: byte streams. Out: items in the spool, answers to devices. Here are the shells that hold sockets, ports and
+//! timers; what a link means is [`session`], pure.
+//!
+//! Always true: a link that cannot be spooled is not read. The device keeps what it has in flash.
+
+mod serial;
+pub(crate) mod session;
+mod tcp;
+
+pub(crate) use serial::run_serial;
+pub(crate) use tcp::{bind, run_tcp};
+
+use crate::clock::Clock;
+use crate::limits::{FULL_RETRY_MS, READ_BYTES_MAX, WRITE_TIMEOUT_MS};
+use crate::spool::{Durable, Spool};
+use crate::status::Counters;
+use headwater_journal::AppendError;
+use session::{Item, Policy, Session};
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::sync::watch;
+use tokio::time::{Instant, sleep, sleep_until, timeout};
+
+/// Stands for "no limit" where a moment is needed: ten years.
+const FOREVER: Duration = Duration::from_secs(10 * 365 * 24 * 3600);
+
+/// What every link needs.
+#[derive(Clone)]
+pub(crate) struct Links {
+    pub(crate) spool: Arc<Spool>,
+    pub(crate) counters: Arc<Counters>,
+    pub(crate) policy: Policy,
+    pub(crate) clock: Clock,
+    /// True once links must end.
+    pub(crate) stop: watch::Receiver<bool>,
+}
+
+/// Why a link ended.
+#[derive(Debug)]
+pub(crate) enum End {
+    /// The peer closed it.
+    Closed,
+    /// Nothing was heard for too long.
+    Idle,
+    /// The port or socket failed.
+    Io(io::Error),
+    /// The agent stops, or its journal did.
+    Stopped,
+}
+
+impl Links {
+    /// Runs one link until it ends. `idle`: how long the peer may be silent.
+    async fn run_link<S: AsyncRead + AsyncWrite + Unpin>(&self, stream: S, idle: Option<Duration>, resync: bool) -> End {
+        self.counters.links_opened.add(1);
+        let mut session = Session::new(self.policy.clone(), Arc::clone(&self.counters));
+        if resync {
+            session.resync();
+        }
+        let end = match self.pump(stream, &mut session, idle).await {
+            Ok(end) => end,
+            Err(error) => End::Io(error),
+        };
+        self.counters.links_closed.add(1);
+        let device = session.device().map_or("", |device| device.as_str());
+        tracing::info!(device, ?end, "link closed");
+        end
+    }
+
+    async fn pump<S: AsyncRead + AsyncWrite + Unpin>(
+        &self,
+        stream: S,
+        session: &mut Session,
+        idle: Option<Duration>,
+    ) -> io::Result<End> {
+        let (mut reader, mut writer) = tokio::io::split(stream);
+        let mut durable = self.spool.durable();
+        let mut stop = self.stop.clone();
+        let mut buffer = vec![0u8; READ_BYTES_MAX];
+        let mut heard_at = Instant::now();
+        // What was read and does not fit the spool yet. Nothing more is read until it does.
+        let mut unspooled: Vec<Item> = Vec::new();
+        loop {
+            let synced = durable.borrow_and_update().clone();
+            match synced {
+                Durable::Through(ticket) => session.handle_synced(ticket),
+                Durable::Failed(_) => return Ok(End::Stopped),
+            }
+            send(&mut writer, &session.take_transmit()).await?;
+            tokio::select! {
+                // Reading is cancel-safe: either bytes are in the buffer, or none were taken.
+                read = reader.read(&mut buffer), if unspooled.is_empty() && session.wants_bytes() => {
+                    let count = read?;
+                    if count == 0 {
+                        return Ok(End::Closed);
+                    }
+                    heard_at = Instant::now();
+                    session.handle_bytes(&buffer[..count], self.clock.now());
+                    unspooled = session.take_items();
+                }
+                () = sleep(Duration::from_millis(FULL_RETRY_MS)), if !unspooled.is_empty() => {}
+                // Only a link that waits for a sync wakes for it: with many links most have nothing to say.
+                changed = durable.changed(), if session.waits_for_sync() => {
+                    if changed.is_err() {
+                        return Ok(End::Stopped);
+                    }
+                }
+                () = sleep_until(heard_at + idle.unwrap_or(FOREVER)), if idle.is_some() && unspooled.is_empty() => {
+                    return Ok(End::Idle);
+                }
+                _ = stop.wait_for(|stop| *stop) => return Ok(End::Stopped),
+            }
+            if !unspooled.is_empty() && self.append(session, &unspooled)? {
+                unspooled.clear();
+                heard_at = Instant::now();
+            }
+        }
+    }
+
+    /// Appends items; false when the spool has no room now.
+    fn append(&self, session: &mut Session, items: &[Item]) -> io::Result<bool> {
+        match self.spool.append(items, self.clock.utc_ms()) {
+            Ok(intake) => {
+                if self.counters.spool_full.swap(0) == 1 {
+                    tracing::info!("spool has room again, devices are read");
+                }
+                session.handle_staged(intake.ticket, &intake.acks);
+                Ok(true)
+            }
+            Err(AppendError::Full) => {
+                if self.counters.spool_full.swap(1) == 0 {
+                    self.counters.spool_full_events.add(1);
+                    tracing::warn!("spool is full, devices are not read and keep their data");
+                }
+                Ok(false)
+            }
+            Err(AppendError::Busy { .. }) => {
+                tracing::debug!("spool is busy, a link waits");
+                Ok(false)
+            }
+            Err(error) => {
+                tracing::error!(%error, "spool does not take records");
+                Err(io::Error::other(error))
+            }
+        }
+    }
+}
+
+async fn send(writer: &mut (impl AsyncWrite + Unpin), bytes: &[u8]) -> io::Result<()> {
+    if bytes.is_empty() {
+        return Ok(());
+    }
+    let write = async {
+        writer.write_all(bytes).await?;
+        writer.flush().await
+    };
+    timeout(Duration::from_millis(WRITE_TIMEOUT_MS), write).await.map_err(|_| io::ErrorKind::TimedOut)?
+}

@@ -1,0 +1,368 @@
+//! The agent's spool: what was received and is not yet delivered, on the journal.
+//!
+//! In: [`Item`]s of any link, in their order. Out: a ticket that becomes durable, the acks it allows, and pages of
+//! records for the uplink.
+//!
+//! Always true: a batch and the mark that makes its repeat a repeat are in one group; nothing is acked that is not
+//! durable; a failed append changes nothing. Not here: links, MQTT, when to trim.
+//!
+//! ```text
+//! stream 1 shard 0   what waits    key {device}/batch | {device}/birth | {device}/log    data: the body as received
+//! stream 2 shard 0   set aside     key as above                                          data: reason u8, body
+//! metadata           m/{device}, h/{device} (see devices), c/uplink: checkpoint u64 little endian
+//! ```
+
+use crate::config::SpoolConfig;
+use crate::devices::{BIRTHS_PREFIX, Birth, Device, MARKS_PREFIX, Verdict, device_of, key_of};
+use crate::limits::{AHEAD_BYTES_MAX, AHEAD_RECORDS_MAX, DEAD_LETTER_AGE_MS, DEVICES_MAX};
+use crate::link::session::Item;
+use crate::status::Counters;
+use headwater_journal as journal;
+use headwater_telemetry::{BootId, DeviceId, Seq};
+use journal::{AppendError, AppendSet, FIRST_SEQUENCE, Journal, ReadLimits, RecordRef, ShardKey};
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::{Arc, Mutex, MutexGuard};
+use tokio::sync::watch;
+
+/// What waits for the uplink.
+const SPOOL: ShardKey = ShardKey { stream: 1, shard: 0 };
+/// What the gateway will never take.
+const DEAD_LETTERS: ShardKey = ShardKey { stream: 2, shard: 0 };
+const CHECKPOINT_KEY: &[u8] = b"c/uplink";
+
+/// How far the spool is durable.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Durable {
+    /// Every group up to this ticket.
+    Through(u64),
+    /// The journal stopped; nothing more will be durable.
+    Failed(String),
+}
+
+/// What an intake allows.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(crate) struct Intake {
+    /// The acks below may go out once this is durable.
+    pub(crate) ticket: u64,
+    pub(crate) acks: Vec<(BootId, Seq)>,
+}
+
+/// A record on its way out.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Outgoing {
+    pub(crate) offset: u64,
+    /// Topic without its root: `{device}/batch`.
+    pub(crate) key: String,
+    pub(crate) body: Vec<u8>,
+}
+
+/// Records read ahead, and what was missing among them.
+#[derive(Debug, Default)]
+pub(crate) struct Ahead {
+    pub(crate) records: Vec<Outgoing>,
+    /// First and last offset of ranges lost by damage.
+    pub(crate) lost: Vec<(u64, u64)>,
+    /// Where reading continues.
+    pub(crate) next: u64,
+}
+
+pub(crate) struct Spool {
+    journal: Journal,
+    state: Mutex<State>,
+    durable: watch::Receiver<Durable>,
+    counters: Arc<Counters>,
+}
+
+struct State {
+    devices: BTreeMap<DeviceId, Device>,
+    set: AppendSet,
+}
+
+impl Spool {
+    /// Opens the spool in `dir`, creating it when it is missing.
+    pub(crate) fn open(
+        dir: &Path,
+        config: &SpoolConfig,
+        counters: Arc<Counters>,
+        now_ms: u64,
+    ) -> Result<Self, journal::OpenError> {
+        let config = journal::Config {
+            segment_bytes: config.segment_bytes / 4096 * 4096,
+            size_bytes_max: config.size_bytes_max,
+            reserve_bytes: config.reserve_bytes,
+            linger: config.linger,
+            ..journal::Config::small()
+        };
+        let (journal, recovery) = Journal::open(dir, config, now_ms)?;
+        tracing::info!(?recovery, "spool opened");
+        let (sender, durable) = watch::channel(Durable::Through(journal.durable().0));
+        journal.on_commit(Box::new(move |result| {
+            sender.send_modify(|durable| match (result, &mut *durable) {
+                (Ok(ticket), Durable::Through(through)) => *through = ticket.0.max(*through),
+                (Ok(_), Durable::Failed(_)) => {}
+                (Err(failed), durable) => *durable = Durable::Failed(failed.to_string()),
+            });
+        }));
+        journal.retain(DEAD_LETTERS.stream, Some(DEAD_LETTER_AGE_MS));
+        let devices = read_devices(&journal);
+        let spool = Self { journal, durable, counters, state: Mutex::new(State { devices, set: AppendSet::default() }) };
+        let checkpoint = spool.checkpoint();
+        let end = spool.end().max(checkpoint);
+        spool.counters.devices.set(spool.lock().devices.len() as u64);
+        spool.counters.spool_checkpoint.set(checkpoint);
+        spool.counters.spool_end.set(end);
+        spool.counters.spool_before.set(end - checkpoint);
+        Ok(spool)
+    }
+
+    /// Follows what is durable.
+    pub(crate) fn durable(&self) -> watch::Receiver<Durable> {
+        self.durable.clone()
+    }
+
+    /// Stages items in their order, in one group. After an error nothing is staged and the same items may be given again.
+    pub(crate) fn append(&self, items: &[Item], now_ms: u64) -> Result<Intake, AppendError> {
+        let mut state = self.lock();
+        let State { devices, set } = &mut *state;
+        set.clear();
+        let mut plan = Plan { known: devices, touched: BTreeMap::new(), acks: Vec::new(), tally: Tally::default() };
+        for item in items {
+            plan.stage(item, set);
+        }
+        let Plan { touched, acks, tally, .. } = plan;
+        for (device, change) in &touched {
+            if change.marks_changed {
+                set.put(&key_of(MARKS_PREFIX, device), &change.device.encode_marks(), None);
+            }
+            if change.births_changed {
+                set.put(&key_of(BIRTHS_PREFIX, device), &change.device.encode_births(), None);
+            }
+        }
+        let ticket = if set.is_empty() {
+            self.journal.barrier()
+        } else {
+            let appended = self.journal.append(set, now_ms)?;
+            if let Some(first) = appended.firsts.first() {
+                self.counters.spool_end.set(first + set.records());
+            }
+            self.counters.spooled.add(set.records());
+            appended.ticket
+        };
+        for (device, change) in touched {
+            devices.insert(device, change.device);
+        }
+        tally.count(&self.counters);
+        self.counters.devices.set(devices.len() as u64);
+        Ok(Intake { ticket: ticket.0, acks })
+    }
+
+    /// Births of every device, for a new connection.
+    pub(crate) fn births(&self) -> Vec<(DeviceId, Vec<Birth>)> {
+        let state = self.lock();
+        state.devices.iter().map(|(device, known)| (device.clone(), known.births().to_vec())).collect()
+    }
+
+    /// First record not done, as stored. Behind the true one by what was acked since it was last written.
+    pub(crate) fn checkpoint(&self) -> u64 {
+        let stored = self.journal.meta_get(CHECKPOINT_KEY).map(|found| found.value);
+        let stored = stored.and_then(|value| value.try_into().ok()).map_or(FIRST_SEQUENCE, u64::from_le_bytes);
+        let first = self.journal.bounds(SPOOL).map_or(FIRST_SEQUENCE, |bounds| bounds.first);
+        // Trimmed further than the checkpoint says: the trim came after the ack, the checkpoint was not yet written.
+        stored.max(first)
+    }
+
+    /// First place after the durable records.
+    pub(crate) fn end(&self) -> u64 {
+        self.journal.bounds(SPOOL).map_or(FIRST_SEQUENCE, |bounds| bounds.end)
+    }
+
+    /// Reads durable records from `from` on. Blocks on the disk.
+    pub(crate) fn read(&self, from: u64) -> Result<Ahead, journal::ReadError> {
+        let limits = ReadLimits { records: AHEAD_RECORDS_MAX, bytes: AHEAD_BYTES_MAX };
+        let page = self.journal.read(SPOOL, from, limits)?;
+        let mut ahead = Ahead { next: page.next, ..Ahead::default() };
+        ahead.records.extend(page.records().map(|record| outgoing(&record)));
+        ahead.lost = page.gaps.iter().map(|gap| (gap.first, gap.last)).collect();
+        Ok(ahead)
+    }
+
+    /// Reads the record at `offset` again; none when it is gone.
+    pub(crate) fn read_one(&self, offset: u64) -> Result<Option<Outgoing>, journal::ReadError> {
+        let page = self.journal.read(SPOOL, offset, ReadLimits { records: 1, bytes: AHEAD_BYTES_MAX })?;
+        let record = page.records().find(|record| record.sequence == offset);
+        Ok(record.map(|record| outgoing(&record)))
+    }
+
+    /// Stages the checkpoint; returns its ticket. Once it is durable, [`Spool::trim`] may follow.
+    pub(crate) fn store_checkpoint(&self, checkpoint: u64, now_ms: u64) -> Result<u64, AppendError> {
+        let mut set = AppendSet::default();
+        set.put(CHECKPOINT_KEY, &checkpoint.to_le_bytes(), None);
+        Ok(self.journal.append(&set, now_ms)?.ticket.0)
+    }
+
+    /// Nothing before `checkpoint` is needed.
+    pub(crate) fn trim(&self, checkpoint: u64) {
+        self.journal.trim(SPOOL, checkpoint);
+    }
+
+    /// Stages a copy of a record that the gateway will never take.
+    pub(crate) fn set_aside(&self, record: &Outgoing, reason: u8, now_ms: u64) -> Result<u64, AppendError> {
+        let mut set = AppendSet::default();
+        let mut data = vec![reason];
+        data.extend_from_slice(&record.body);
+        set.batch(DEAD_LETTERS);
+        set.record(record.key.as_bytes(), &data);
+        Ok(self.journal.append(&set, now_ms)?.ticket.0)
+    }
+
+    /// Records set aside, oldest first: key, reason, body. At most one page.
+    pub(crate) fn set_aside_page(&self) -> Result<Vec<(String, u8, Vec<u8>)>, journal::ReadError> {
+        let from = self.journal.bounds(DEAD_LETTERS).map_or(FIRST_SEQUENCE, |bounds| bounds.first);
+        let limits = ReadLimits { records: AHEAD_RECORDS_MAX, bytes: AHEAD_BYTES_MAX };
+        let page = self.journal.read(DEAD_LETTERS, from, limits)?;
+        let records = page.records().filter_map(|record| {
+            let (reason, body) = record.data.split_first()?;
+            Some((String::from_utf8_lossy(record.key).into_owned(), *reason, body.to_vec()))
+        });
+        Ok(records.collect())
+    }
+
+    /// Syncs what is staged, seals, stops the journal's threads. Blocks.
+    pub(crate) fn close(&self) {
+        self.journal.clone().close();
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
+    }
+}
+
+fn read_devices(journal: &Journal) -> BTreeMap<DeviceId, Device> {
+    let mut devices: BTreeMap<DeviceId, Device> = BTreeMap::new();
+    type Decode = fn(&mut Device, &[u8]) -> bool;
+    for (prefix, decode) in
+        [(MARKS_PREFIX, Device::decode_marks as Decode), (BIRTHS_PREFIX, Device::decode_births as Decode)]
+    {
+        for (key, value) in journal.meta_list(prefix.as_bytes()) {
+            let is_read = device_of(prefix, &key)
+                .is_some_and(|device| decode(devices.entry(device).or_default(), &value.value));
+            if !is_read {
+                tracing::warn!(key = %key.escape_ascii(), "device metadata not understood, ignored");
+            }
+        }
+    }
+    devices
+}
+
+/// What one append would change, before it is known to succeed.
+struct Plan<'a> {
+    known: &'a BTreeMap<DeviceId, Device>,
+    touched: BTreeMap<DeviceId, Change>,
+    acks: Vec<(BootId, Seq)>,
+    tally: Tally,
+}
+
+#[derive(Default)]
+struct Change {
+    device: Device,
+    marks_changed: bool,
+    births_changed: bool,
+}
+
+#[derive(Default)]
+struct Tally {
+    batches_spooled: u64,
+    batches_repeated: u64,
+    batches_refused: u64,
+    holes: u64,
+    gaps: u64,
+    births: u64,
+    logs: u64,
+    refused: u64,
+}
+
+impl Plan<'_> {
+    fn stage(&mut self, item: &Item, set: &mut AppendSet) {
+        match item {
+            Item::Hello { hello, body } => {
+                let Some(change) = self.change(&hello.device, true) else {
+                    self.tally.refused += 1;
+                    tracing::warn!(device = %hello.device, devices_max = DEVICES_MAX, "device refused: too many are known");
+                    return;
+                };
+                if change.device.handle_hello(hello, body) {
+                    change.births_changed = true;
+                    change.marks_changed = true;
+                    self.tally.births += 1;
+                    stage_record(set, &hello.device, "birth", body);
+                }
+            }
+            Item::Batch { device, places, gaps, body, is_clean } => {
+                let Some(change) = self.change(device, false) else { return };
+                let verdict = change.device.handle_batch(*places, *is_clean);
+                match verdict {
+                    Verdict::New { after_hole } => {
+                        change.marks_changed = true;
+                        if after_hole > 0 {
+                            tracing::warn!(%device, boot = places.boot.0, seq = places.first.0, count = after_hole, "hole before batch");
+                        }
+                        self.tally.holes += u64::from(after_hole);
+                        self.tally.gaps += gaps;
+                        self.tally.batches_spooled += 1;
+                        self.acks.push((places.boot, places.through));
+                        stage_record(set, device, "batch", body);
+                    }
+                    Verdict::Repeat => {
+                        let through = change.device.spooled_through(places.boot).unwrap_or(places.through);
+                        self.tally.batches_repeated += 1;
+                        self.acks.push((places.boot, through));
+                    }
+                    Verdict::Hole => self.tally.batches_refused += 1,
+                }
+            }
+            Item::Log { device, body } => {
+                if self.change(device, false).is_some() {
+                    self.tally.logs += 1;
+                    stage_record(set, device, "log", body);
+                }
+            }
+        }
+    }
+
+    /// The working copy of a device; none when it is unknown and may not be added.
+    fn change(&mut self, device: &DeviceId, may_add: bool) -> Option<&mut Change> {
+        if !self.touched.contains_key(device) {
+            let copy = match self.known.get(device) {
+                Some(known) => known.clone(),
+                None if may_add && self.known.len() + self.touched.len() < DEVICES_MAX => Device::default(),
+                None => return None,
+            };
+            self.touched.insert(device.clone(), Change { device: copy, ..Change::default() });
+        }
+        self.touched.get_mut(device)
+    }
+}
+
+impl Tally {
+    fn count(&self, counters: &Counters) {
+        counters.batches_spooled.add(self.batches_spooled);
+        counters.batches_repeated.add(self.batches_repeated);
+        counters.batches_refused.add(self.batches_refused);
+        counters.holes.add(self.holes);
+        counters.gaps.add(self.gaps);
+        counters.births_spooled.add(self.births);
+        counters.logs_spooled.add(self.logs);
+        counters.hellos_refused.add(self.refused);
+    }
+}
+
+fn outgoing(record: &RecordRef<'_>) -> Outgoing {
+    let key = String::from_utf8_lossy(record.key).into_owned();
+    Outgoing { offset: record.sequence, key, body: record.data.to_vec() }
+}
+
+fn stage_record(set: &mut AppendSet, device: &DeviceId, kind: &str, body: &[u8]) {
+    set.batch(SPOOL);
+    set.record(format!("{device}/{kind}").as_bytes(), body);
+}

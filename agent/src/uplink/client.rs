@@ -1,0 +1,108 @@
+//! One MQTT 5 connection: a new rumqttc client object, its event loop in a task of its own.
+//!
+//! In: publishes. Out: [`Event`]s: connected, packet id given out, answered, lost. After `Lost` there is nothing more.
+//!
+//! Why a new object each time: on reconnect rumqttc 0.25 forgets everything that was not acked, without an event. Why a
+//! task: its poll is not safe to cancel while it writes. Why the channel is as large as the window: handing over
+//! then never waits, so the task that hands over is free to take answers.
+//! Not here: what is sent, and what answers mean.
+
+use crate::config::UplinkConfig;
+use rumqttc::Outgoing;
+use rumqttc::v5::mqttbytes::QoS;
+use rumqttc::v5::mqttbytes::v5::{ConnectProperties, Packet, PubAckReason};
+use rumqttc::v5::{AsyncClient, Event as RawEvent, EventLoop, MqttOptions};
+use tokio::sync::mpsc;
+use tokio::task::JoinHandle;
+
+/// Room in the channel beyond the window: births at connect share it, and the DISCONNECT.
+const CHANNEL_SLACK: usize = 16;
+
+#[derive(Debug)]
+pub(super) enum Event {
+    /// CONNACK came. `receive_max`: how many publishes the gateway takes at once.
+    Connected { receive_max: u16 },
+    /// The next publish handed over has this packet id.
+    Sent(u16),
+    /// PUBACK.
+    Answered(u16, PubAckReason),
+    /// The connection is gone; why, in words.
+    Lost(String),
+}
+
+pub(super) struct Client {
+    client: AsyncClient,
+    events: mpsc::UnboundedReceiver<Event>,
+    task: JoinHandle<()>,
+}
+
+impl Client {
+    /// Starts to connect.
+    pub(super) fn open(config: &UplinkConfig) -> Self {
+        let (client, event_loop) = AsyncClient::new(options(config), config.window.records_max + CHANNEL_SLACK);
+        // Unbounded, but what can be in it is not: two events for each publish of the window.
+        let (sender, events) = mpsc::unbounded_channel();
+        Self { client, events, task: tokio::spawn(run(event_loop, sender)) }
+    }
+
+    /// The next event. Cancel-safe.
+    pub(super) async fn next(&mut self) -> Event {
+        self.events.recv().await.unwrap_or_else(|| Event::Lost("event loop ended".to_owned()))
+    }
+
+    /// Hands a publish over, QoS 1. False when the client does not take it; then the connection must be dropped.
+    pub(super) fn publish(&self, topic: String, retain: bool, payload: Vec<u8>) -> bool {
+        self.client.try_publish(topic, QoS::AtLeastOnce, retain, payload).is_ok()
+    }
+
+    /// Asks for a DISCONNECT; `Lost` follows.
+    pub(super) fn disconnect(&self) {
+        // If the channel is full the connection is simply dropped; the gateway sees it closed either way.
+        let _ = self.client.try_disconnect();
+    }
+}
+
+impl Drop for Client {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+fn options(config: &UplinkConfig) -> MqttOptions {
+    let mut options = MqttOptions::new(&config.client_id, &config.host, config.port);
+    options.set_clean_start(true);
+    options.set_keep_alive(config.keep_alive);
+    options.set_connection_timeout(config.connect_timeout.as_secs().max(1));
+    options.set_outgoing_inflight_upper_limit(u16::try_from(config.window.records_max).unwrap_or(u16::MAX));
+    let properties = ConnectProperties { max_packet_size: Some(config.packet_bytes_max), ..ConnectProperties::new() };
+    options.set_connect_properties(properties);
+    if let Some((user, password)) = &config.credentials {
+        options.set_credentials(user, password);
+    }
+    let mut network = options.network_options();
+    // A record waits for nothing: without this it may wait for the peer's delayed TCP ack.
+    network.set_tcp_nodelay(true);
+    options.set_network_options(network);
+    options
+}
+
+async fn run(mut event_loop: EventLoop, events: mpsc::UnboundedSender<Event>) {
+    loop {
+        let event = match event_loop.poll().await {
+            Ok(RawEvent::Incoming(Packet::ConnAck(connack))) => {
+                let receive_max = connack.properties.and_then(|properties| properties.receive_max);
+                // MQTT 5, 3.2.2.3.3: absent means 65,535.
+                Event::Connected { receive_max: receive_max.unwrap_or(u16::MAX) }
+            }
+            Ok(RawEvent::Incoming(Packet::PubAck(puback))) => Event::Answered(puback.pkid, puback.reason),
+            Ok(RawEvent::Outgoing(Outgoing::Publish(packet_id))) => Event::Sent(packet_id),
+            Ok(RawEvent::Outgoing(Outgoing::Disconnect)) => Event::Lost("disconnected".to_owned()),
+            Ok(_) => continue,
+            Err(error) => Event::Lost(error.to_string()),
+        };
+        let is_last = matches!(event, Event::Lost(_));
+        if events.send(event).is_err() || is_last {
+            return;
+        }
+    }
+}

@@ -1,0 +1,348 @@
+//! The way up: spool → PUBLISH QoS 1 → PUBACK → checkpoint.
+//!
+//! In: durable records of the spool. Out: publishes on `headwater/{device}/batch|birth|log`, the checkpoint, trims.
+//!
+//! Always true: records go out in the order of the spool; after any doubt (connection lost, a record to be sent again)
+//! the connection is dropped and everything from the checkpoint on is sent again on a new one, births first; a
+//! rejected record is durable among those set aside before the checkpoint passes it.
+//! Not here: what is in a record, and the decision what an outcome means (see `outcome`).
+
+mod client;
+mod flight;
+mod outcome;
+
+use crate::clock::Clock;
+use crate::config::UplinkConfig;
+use crate::limits::{CHECKPOINT_EVERY_MS, DRAIN_MS};
+use crate::spool::{Durable, Outgoing, Spool};
+use crate::status::Counters;
+use client::{Client, Event};
+use flight::{Flight, Progress, Sent};
+use headwater_relay::{Backoff, Offset, Outcome, WindowLimits};
+use outcome::{outcome_of, reason_code};
+use rumqttc::v5::mqttbytes::v5::PubAckReason;
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::watch;
+use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until, timeout};
+
+/// Root of every topic.
+const ROOT: &str = "headwater";
+
+/// Births on their way at once: few, so that the client's channel always has room for them.
+const BIRTHS_IN_FLIGHT_MAX: usize = 8;
+
+/// The uplink of one agent.
+pub(crate) struct Uplink {
+    config: UplinkConfig,
+    spool: Arc<Spool>,
+    counters: Arc<Counters>,
+    clock: Clock,
+    stop: watch::Receiver<bool>,
+    durable: watch::Receiver<Durable>,
+    backoff: Backoff,
+    flight: Flight,
+    kept: Kept,
+}
+
+/// How far the checkpoint is written.
+#[derive(Debug)]
+struct Kept {
+    stored: u64,
+    /// Written, not yet durable: its ticket and value.
+    staged: Option<(u64, u64)>,
+}
+
+/// Why a connection ended.
+enum End {
+    Lost(String),
+    Stopped,
+}
+
+/// What one connection holds beside the flight.
+struct Connection {
+    client: Client,
+    is_connected: bool,
+    births: VecDeque<(String, Vec<u8>)>,
+    ahead: VecDeque<Outgoing>,
+    /// Where reading continues after `ahead`.
+    ahead_next: u64,
+    drain_until: Option<Instant>,
+}
+
+impl Uplink {
+    pub(crate) fn new(
+        config: UplinkConfig,
+        spool: Arc<Spool>,
+        counters: Arc<Counters>,
+        clock: Clock,
+        stop: watch::Receiver<bool>,
+        seed: u64,
+    ) -> Self {
+        let checkpoint = spool.checkpoint();
+        Self {
+            flight: Flight::new(config.window, checkpoint),
+            backoff: Backoff::new(config.retry, seed),
+            kept: Kept { stored: checkpoint, staged: None },
+            durable: spool.durable(),
+            config,
+            spool,
+            counters,
+            clock,
+            stop,
+        }
+    }
+
+    /// Runs until told to stop. What is in flight then gets a moment to be acked.
+    pub(crate) async fn run(mut self) {
+        while let End::Lost(reason) = self.run_connection().await {
+            let was_connected = self.counters.uplink_connected.swap(0) == 1;
+            self.counters.uplink_failures.add(1);
+            let retry_at_ms = self.backoff.handle_lost(self.clock.mono_ms());
+            let attempt = self.backoff.attempt();
+            let delay_ms = retry_at_ms.saturating_sub(self.clock.mono_ms());
+            if was_connected || attempt == 1 {
+                tracing::warn!(reason, attempt, delay_ms, "uplink lost");
+            } else {
+                tracing::debug!(reason, attempt, delay_ms, "uplink not made");
+            }
+            tokio::select! {
+                () = sleep_until(self.clock.instant_at(retry_at_ms)) => {}
+                _ = self.stop.wait_for(|stop| *stop) => break,
+            }
+        }
+        self.counters.uplink_connected.set(0);
+        self.keep_checkpoint();
+    }
+
+    async fn run_connection(&mut self) -> End {
+        self.flight.reset(self.config.window);
+        let mut connection = Connection {
+            client: Client::open(&self.config),
+            is_connected: false,
+            births: VecDeque::new(),
+            ahead: VecDeque::new(),
+            ahead_next: self.flight.next(),
+            drain_until: None,
+        };
+        let mut tick = interval(Duration::from_millis(CHECKPOINT_EVERY_MS));
+        tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut stop = self.stop.clone();
+        loop {
+            if let Err(end) = self.fill(&mut connection).await {
+                return end;
+            }
+            let is_draining = connection.drain_until.is_some();
+            if is_draining && (self.flight.is_empty() || !connection.is_connected) {
+                return self.disconnect(connection.client).await;
+            }
+            tokio::select! {
+                event = connection.client.next() => match self.handle_event(event, &mut connection).await {
+                    Ok(()) => {}
+                    Err(End::Lost(_)) if is_draining => return End::Stopped,
+                    Err(end) => return end,
+                },
+                changed = self.durable.changed() => {
+                    if changed.is_err() || matches!(*self.durable.borrow(), Durable::Failed(_)) {
+                        return End::Stopped;
+                    }
+                    self.trim_kept();
+                }
+                _ = tick.tick() => self.keep_checkpoint(),
+                _ = stop.wait_for(|stop| *stop), if !is_draining => {
+                    connection.drain_until = Some(Instant::now() + Duration::from_millis(DRAIN_MS));
+                }
+                () = sleep_until(connection.drain_until.unwrap_or_else(Instant::now)), if is_draining => {
+                    return self.disconnect(connection.client).await;
+                }
+            }
+        }
+    }
+
+    async fn handle_event(&mut self, event: Event, connection: &mut Connection) -> Result<(), End> {
+        match event {
+            Event::Connected { receive_max } => {
+                let records_max = self.config.window.records_max.min(usize::from(receive_max)).max(1);
+                self.flight.reset(WindowLimits { records_max, ..self.config.window });
+                self.backoff.handle_connected(self.clock.mono_ms());
+                self.counters.uplink_connects.add(1);
+                self.counters.uplink_connected.set(1);
+                connection.is_connected = true;
+                connection.births = self.births();
+                let waiting = self.spool.end().saturating_sub(self.flight.checkpoint());
+                tracing::info!(gateway = %self.config.host, port = self.config.port, records_max, waiting, "uplink connected");
+                Ok(())
+            }
+            Event::Sent(packet_id) => self.flight.handle_sent(packet_id).map_err(|stray| End::Lost(stray.to_string())),
+            Event::Answered(packet_id, reason) => self.handle_answered(packet_id, reason).await,
+            Event::Lost(reason) => Err(End::Lost(reason)),
+        }
+    }
+
+    async fn handle_answered(&mut self, packet_id: u16, reason: PubAckReason) -> Result<(), End> {
+        let sent = self.flight.handle_answered(packet_id).map_err(|stray| End::Lost(stray.to_string()))?;
+        let outcome = outcome_of(reason);
+        let offset = match sent {
+            Sent::Record(offset) => offset,
+            Sent::Birth => {
+                self.counters.births_published.add(1);
+                // The spool has the same birth in its place, so nothing is lost with this one.
+                return match outcome {
+                    Outcome::Acked => Ok(()),
+                    Outcome::Rejected => {
+                        tracing::warn!(reason = ?reason, "birth rejected by the gateway");
+                        Ok(())
+                    }
+                    Outcome::Retry => Err(End::Lost(format!("gateway does not take a birth now: {reason:?}"))),
+                };
+            }
+        };
+        if outcome == Outcome::Rejected {
+            self.set_aside(offset, reason).await?;
+        }
+        match self.flight.handle_outcome(offset, outcome) {
+            Some(progress) => {
+                self.count(progress);
+                Ok(())
+            }
+            None => {
+                self.counters.uplink_retries.add(1);
+                Err(End::Lost(format!("gateway does not take records now: {reason:?}")))
+            }
+        }
+    }
+
+    /// Keeps a copy of a record that the gateway will never take; returns once the copy is durable.
+    async fn set_aside(&mut self, offset: Offset, reason: PubAckReason) -> Result<(), End> {
+        let spool = Arc::clone(&self.spool);
+        let record = tokio::task::spawn_blocking(move || spool.read_one(offset.0)).await;
+        let record = match record {
+            Ok(Ok(record)) => record,
+            Ok(Err(error)) => return Err(End::Lost(format!("rejected record cannot be read: {error}"))),
+            Err(error) => return Err(End::Lost(format!("rejected record cannot be read: {error}"))),
+        };
+        let Some(record) = record else { return Ok(()) };
+        let ticket = self.spool.set_aside(&record, reason_code(reason), self.clock.utc_ms());
+        let ticket = ticket.map_err(|error| End::Lost(format!("rejected record cannot be set aside: {error}")))?;
+        let durable = self.durable.wait_for(|durable| match durable {
+            Durable::Through(through) => *through >= ticket,
+            Durable::Failed(_) => true,
+        });
+        match durable.await.map(|durable| durable.clone()) {
+            Ok(Durable::Through(_)) => {}
+            Ok(Durable::Failed(_)) | Err(_) => return Err(End::Stopped),
+        }
+        tracing::error!(key = record.key, offset = offset.0, reason = ?reason, "record rejected by the gateway, set aside");
+        Ok(())
+    }
+
+    /// Hands over what fits: all births first, then records.
+    async fn fill(&mut self, connection: &mut Connection) -> Result<(), End> {
+        if !connection.is_connected || connection.drain_until.is_some() {
+            return Ok(());
+        }
+        while self.flight.births() < BIRTHS_IN_FLIGHT_MAX
+            && let Some((topic, body)) = connection.births.pop_front()
+        {
+            publish(&connection.client, topic, true, body)?;
+            self.flight.hand_birth();
+        }
+        // A batch must not arrive before the birth that explains it, and both share the gateway's receive maximum.
+        if self.flight.births() > 0 || !connection.births.is_empty() {
+            return Ok(());
+        }
+        loop {
+            while let Some(record) = connection.ahead.front() {
+                let size_bytes = record.key.len() + record.body.len();
+                if !self.flight.has_room(size_bytes) {
+                    return Ok(());
+                }
+                let record = connection.ahead.pop_front().expect("front was some");
+                let is_birth = record.key.ends_with("/birth");
+                let handed = self.flight.hand_record(record.offset, size_bytes);
+                handed.map_err(|error| End::Lost(format!("record {} not offered: {error}", record.offset)))?;
+                publish(&connection.client, format!("{ROOT}/{}", record.key), is_birth, record.body)?;
+            }
+            let progress = self.flight.skip_to(connection.ahead_next);
+            self.count(progress);
+            if !self.read_ahead(connection).await? {
+                return Ok(());
+            }
+        }
+    }
+
+    /// Reads the next page; false when there is nothing more for now.
+    async fn read_ahead(&mut self, connection: &mut Connection) -> Result<bool, End> {
+        let from = self.flight.next();
+        if from >= self.spool.end() {
+            return Ok(false);
+        }
+        let spool = Arc::clone(&self.spool);
+        let page = match tokio::task::spawn_blocking(move || spool.read(from)).await {
+            Ok(Ok(page)) => page,
+            Ok(Err(error)) => return Err(End::Lost(format!("spool cannot be read: {error}"))),
+            Err(error) => return Err(End::Lost(format!("spool cannot be read: {error}"))),
+        };
+        for (first, last) in &page.lost {
+            tracing::error!(first, last, "records of the spool are lost");
+        }
+        self.flight.note_lost(&page.lost);
+        connection.ahead.extend(page.records);
+        connection.ahead_next = page.next;
+        Ok(page.next > from)
+    }
+
+    fn births(&self) -> VecDeque<(String, Vec<u8>)> {
+        let births = self.spool.births().into_iter().flat_map(|(device, births)| {
+            births.into_iter().map(move |birth| (format!("{ROOT}/{device}/birth"), birth.body.to_vec()))
+        });
+        births.collect()
+    }
+
+    fn count(&self, progress: Progress) {
+        self.counters.delivered.add(progress.delivered);
+        self.counters.rejected.add(progress.rejected);
+        self.counters.lost.add(progress.lost);
+        self.counters.spool_checkpoint.set(self.flight.checkpoint());
+    }
+
+    /// Writes the checkpoint when it moved since it was last written.
+    fn keep_checkpoint(&mut self) {
+        self.trim_kept();
+        let checkpoint = self.flight.checkpoint();
+        if self.kept.staged.is_some() || checkpoint <= self.kept.stored {
+            return;
+        }
+        match self.spool.store_checkpoint(checkpoint, self.clock.utc_ms()) {
+            Ok(ticket) => self.kept.staged = Some((ticket, checkpoint)),
+            // Not lost, only later: the next tick tries again.
+            Err(error) => tracing::debug!(%error, "checkpoint not written"),
+        }
+    }
+
+    /// Gives the space before a durable checkpoint back.
+    fn trim_kept(&mut self) {
+        if let Some((ticket, checkpoint)) = self.kept.staged
+            && matches!(*self.durable.borrow(), Durable::Through(through) if through >= ticket)
+        {
+            self.kept = Kept { stored: checkpoint, staged: None };
+            self.spool.trim(checkpoint);
+        }
+    }
+
+    async fn disconnect(&self, mut client: Client) -> End {
+        client.disconnect();
+        let lost = async { while !matches!(client.next().await, Event::Lost(_)) {} };
+        // A gateway that does not take the DISCONNECT sees the connection closed instead.
+        let _ = timeout(Duration::from_millis(DRAIN_MS), lost).await;
+        End::Stopped
+    }
+}
+
+fn publish(client: &Client, topic: String, retain: bool, body: Vec<u8>) -> Result<(), End> {
+    match client.publish(topic, retain, body) {
+        true => Ok(()),
+        false => Err(End::Lost("client does not take a publish".to_owned())),
+    }
+}
