@@ -91,6 +91,15 @@ impl Gateway {
         format!("http://{}", self.kinesis)
     }
 
+    /// Its process id, for `/proc`.
+    ///
+    /// # Panics
+    /// When it does not run.
+    #[must_use]
+    pub fn id(&self) -> u32 {
+        self.process.id().expect("the gateway runs")
+    }
+
     /// The end of its log.
     #[must_use]
     pub fn tail(&self) -> String {
