@@ -6,6 +6,7 @@ use crate::link::session::Policy;
 use crate::link::{Links, bind, run_serial, run_tcp};
 use crate::spool::{Durable, Spool};
 use crate::status::{Counters, Ledger};
+use crate::stop::{Stopper, stop};
 use crate::uplink::Uplink;
 use crate::{http, link};
 use std::io;
@@ -13,7 +14,6 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 use tokio::net::TcpListener;
-use tokio::sync::watch;
 use tokio::task::{JoinHandle, JoinSet};
 use tokio::time::{MissedTickBehavior, interval};
 
@@ -48,8 +48,8 @@ pub struct Agent {
     counters: Arc<Counters>,
     link_addrs: Vec<SocketAddr>,
     http_addr: Option<SocketAddr>,
-    stop_links: watch::Sender<bool>,
-    stop_uplink: watch::Sender<bool>,
+    stop_links: Stopper,
+    stop_uplink: Stopper,
     links: JoinSet<()>,
     uplink: JoinHandle<()>,
     status: JoinSet<()>,
@@ -67,9 +67,10 @@ impl Agent {
         let status_listener = bind_status(&config).await?;
         let http_addr = status_listener.as_ref().and_then(|listener| listener.local_addr().ok());
         let spool = open_spool(&config, &counters, clock).await?;
-        let seed = config.seed.unwrap_or_else(|| clock.utc_ms() ^ u64::from(std::process::id()).rotate_left(32));
-        let (stop_links, stop_links_seen) = watch::channel(false);
-        let (stop_uplink, stop_uplink_seen) = watch::channel(false);
+        let seed =
+            config.seed.unwrap_or_else(|| clock.utc_ms() ^ u64::from(std::process::id()).rotate_left(32));
+        let (stop_links, stop_links_seen) = stop();
+        let (stop_uplink, stop_uplink_seen) = stop();
         let policy = Policy { allow: config.allow.clone().map(Arc::new), time_quality: config.time_quality };
         let shared = Links {
             spool: Arc::clone(&spool),
@@ -80,7 +81,13 @@ impl Agent {
         };
         let mut links = JoinSet::new();
         for (index, (link, listener)) in config.links.iter().zip(listeners).enumerate() {
-            spawn_link(&mut links, shared.clone(), link.clone(), listener, seed.wrapping_add(index as u64 + 1));
+            spawn_link(
+                &mut links,
+                shared.clone(),
+                link.clone(),
+                listener,
+                seed.wrapping_add(index as u64 + 1),
+            );
         }
         let uplink = Uplink::new(
             config.uplink.clone(),
@@ -132,7 +139,11 @@ impl Agent {
     /// Returns when the journal has failed, with its reason: the agent does nothing more and should be stopped.
     pub async fn failed(&self) -> String {
         let mut durable = self.spool.durable();
-        match durable.wait_for(|durable| matches!(durable, Durable::Failed(_))).await.map(|durable| durable.clone()) {
+        match durable
+            .wait_for(|durable| matches!(durable, Durable::Failed(_)))
+            .await
+            .map(|durable| durable.clone())
+        {
             Ok(Durable::Failed(reason)) => reason,
             Ok(Durable::Through(_)) | Err(_) => "journal closed".to_owned(),
         }
@@ -141,9 +152,9 @@ impl Agent {
     /// Stops in order: links are closed, what is in flight gets a moment to be acked, the spool is sealed.
     /// What devices sent and was not acked to them they will send again.
     pub async fn stop(mut self) {
-        self.stop_links.send_replace(true);
+        self.stop_links.stop();
         while self.links.join_next().await.is_some() {}
-        self.stop_uplink.send_replace(true);
+        self.stop_uplink.stop();
         if let Err(error) = self.uplink.await {
             tracing::error!(%error, "uplink ended badly");
         }
@@ -164,8 +175,11 @@ async fn bind_links(config: &Config) -> Result<(Vec<Option<TcpListener>>, Vec<So
         match link {
             LinkConfig::Tcp { listen, .. } => {
                 let key = format!("links[{index}].listen");
-                let (listener, addr) =
-                    bind(listen).await.map_err(|source| StartError::Listen { key, listen: listen.clone(), source })?;
+                let (listener, addr) = bind(listen).await.map_err(|source| StartError::Listen {
+                    key,
+                    listen: listen.clone(),
+                    source,
+                })?;
                 listeners.push(Some(listener));
                 addrs.push(addr);
             }
@@ -178,16 +192,24 @@ async fn bind_links(config: &Config) -> Result<(Vec<Option<TcpListener>>, Vec<So
 async fn bind_status(config: &Config) -> Result<Option<TcpListener>, StartError> {
     let Some(listen) = &config.http else { return Ok(None) };
     let bound = link::bind(listen).await;
-    let (listener, _) =
-        bound.map_err(|source| StartError::Listen { key: "http.listen".to_owned(), listen: listen.clone(), source })?;
+    let (listener, _) = bound.map_err(|source| StartError::Listen {
+        key: "http.listen".to_owned(),
+        listen: listen.clone(),
+        source,
+    })?;
     Ok(Some(listener))
 }
 
-async fn open_spool(config: &Config, counters: &Arc<Counters>, clock: Clock) -> Result<Arc<Spool>, StartError> {
+async fn open_spool(
+    config: &Config,
+    counters: &Arc<Counters>,
+    clock: Clock,
+) -> Result<Arc<Spool>, StartError> {
     let path = config.state.join("spool");
     let (spool_config, counters) = (config.spool.clone(), Arc::clone(counters));
     let opened = tokio::task::spawn_blocking(move || {
-        Spool::open(&path, &spool_config, counters, clock.utc_ms()).map_err(|source| StartError::Spool { path, source })
+        Spool::open(&path, &spool_config, counters, clock.utc_ms())
+            .map_err(|source| StartError::Spool { path, source })
     });
     opened.await.expect("opening the spool does not panic").map(Arc::new)
 }

@@ -115,7 +115,9 @@ impl Device {
     /// Counts the refusals of one batch that are offered without anything before it.
     fn is_offered_often(&mut self, places: Places) -> bool {
         let offers = match self.refused {
-            Some(refused) if refused.boot == places.boot && refused.first == places.first => refused.offers + 1,
+            Some(refused) if refused.boot == places.boot && refused.first == places.first => {
+                refused.offers + 1
+            }
             _ => 1,
         };
         self.refused = Some(Refused { boot: places.boot, first: places.first, offers });
@@ -247,7 +249,11 @@ mod tests {
         assert_eq!(device.handle_batch(places(1, 0, 9), true), Verdict::Repeat);
         assert_eq!(device.handle_batch(places(1, 10, 19), true), Verdict::New { after_hole: 0 });
         assert_eq!(device.handle_batch(places(1, 0, 9), true), Verdict::Repeat);
-        assert_eq!(device.handle_batch(places(2, 0, 3), true), Verdict::New { after_hole: 0 }, "another boot");
+        assert_eq!(
+            device.handle_batch(places(2, 0, 3), true),
+            Verdict::New { after_hole: 0 },
+            "another boot"
+        );
         assert_eq!(device.spooled_through(BootId(1)), Some(Seq(19)));
     }
 

@@ -6,12 +6,13 @@
 //! one, and it runs where a megabyte of program counts. Not here: anything that changes state.
 
 use crate::limits::{STATUS_CONNECTIONS_MAX, STATUS_HEAD_BYTES_MAX, STATUS_TIMEOUT_MS};
+use crate::stop::Stop;
 use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::Semaphore;
 use tokio::time::timeout;
 
 /// Gives the answers: metrics text, and what is wrong if something is.
@@ -21,7 +22,7 @@ pub(crate) trait Status: Send + Sync + 'static {
 }
 
 /// Serves until `stop` says so.
-pub(crate) async fn serve(listener: TcpListener, status: Arc<dyn Status>, mut stop: watch::Receiver<bool>) {
+pub(crate) async fn serve(listener: TcpListener, status: Arc<dyn Status>, mut stop: Stop) {
     let permits = Arc::new(Semaphore::new(STATUS_CONNECTIONS_MAX));
     loop {
         let next = async {
@@ -43,7 +44,7 @@ pub(crate) async fn serve(listener: TcpListener, status: Arc<dyn Status>, mut st
                     drop(permit);
                 });
             }
-            _ = stop.wait_for(|stop| *stop) => return,
+            () = stop.stopped() => return,
         }
     }
 }

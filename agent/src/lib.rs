@@ -32,6 +32,7 @@ pub mod limits;
 mod link;
 mod spool;
 mod status;
+mod stop;
 mod uplink;
 
 pub use agent::{Agent, StartError};

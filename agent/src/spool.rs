@@ -106,7 +106,12 @@ impl Spool {
         }));
         journal.retain(DEAD_LETTERS.stream, Some(DEAD_LETTER_AGE_MS));
         let devices = read_devices(&journal);
-        let spool = Self { journal, durable, counters, state: Mutex::new(State { devices, set: AppendSet::default() }) };
+        let spool = Self {
+            journal,
+            durable,
+            counters,
+            state: Mutex::new(State { devices, set: AppendSet::default() }),
+        };
         let checkpoint = spool.checkpoint();
         let end = spool.end().max(checkpoint);
         spool.counters.devices.set(spool.lock().devices.len() as u64);
@@ -126,7 +131,8 @@ impl Spool {
         let mut state = self.lock();
         let State { devices, set } = &mut *state;
         set.clear();
-        let mut plan = Plan { known: devices, touched: BTreeMap::new(), acks: Vec::new(), tally: Tally::default() };
+        let mut plan =
+            Plan { known: devices, touched: BTreeMap::new(), acks: Vec::new(), tally: Tally::default() };
         for item in items {
             plan.stage(item, set);
         }
@@ -166,7 +172,8 @@ impl Spool {
     /// First record not done, as stored. Behind the true one by what was acked since it was last written.
     pub(crate) fn checkpoint(&self) -> u64 {
         let stored = self.journal.meta_get(CHECKPOINT_KEY).map(|found| found.value);
-        let stored = stored.and_then(|value| value.try_into().ok()).map_or(FIRST_SEQUENCE, u64::from_le_bytes);
+        let stored =
+            stored.and_then(|value| value.try_into().ok()).map_or(FIRST_SEQUENCE, u64::from_le_bytes);
         let first = self.journal.bounds(SPOOL).map_or(FIRST_SEQUENCE, |bounds| bounds.first);
         // Trimmed further than the checkpoint says: the trim came after the ack, the checkpoint was not yet written.
         stored.max(first)

@@ -167,8 +167,14 @@ mod tests {
         counters.acks.add(3);
         counters.spool_full.set(1);
         let text = counters.prometheus();
-        assert!(text.contains("# TYPE headwater_agent_acks_total counter\nheadwater_agent_acks_total 3\n"), "{text}");
-        assert!(text.contains("# TYPE headwater_agent_spool_full gauge\nheadwater_agent_spool_full 1\n"), "{text}");
+        assert!(
+            text.contains("# TYPE headwater_agent_acks_total counter\nheadwater_agent_acks_total 3\n"),
+            "{text}"
+        );
+        assert!(
+            text.contains("# TYPE headwater_agent_spool_full gauge\nheadwater_agent_spool_full 1\n"),
+            "{text}"
+        );
     }
 
     #[test]

@@ -1,2 +1,179 @@
-//! The gateway binary.
-fn main() {}
+//! The agent's command line: `run`, `validate`, `config init`. Exit codes are those of sysexits.
+
+use clap::{Parser, Subcommand};
+use headwater_agent::{Agent, Config, LogFormat, SAMPLE, StartError};
+use std::io::{IsTerminal, Write};
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use tokio::signal::unix::{SignalKind, signal};
+
+const EX_USAGE: u8 = 64;
+const EX_UNAVAILABLE: u8 = 69;
+const EX_CANTCREAT: u8 = 73;
+const EX_IOERR: u8 = 74;
+const EX_CONFIG: u8 = 78;
+
+/// Read when no --config is given, in this order; without any of them the defaults hold.
+const CONFIG_PATHS: [&str; 2] = ["headwater-agent.toml", "/etc/headwater/agent.toml"];
+
+#[derive(Parser)]
+#[command(
+    name = "headwater-agent",
+    version,
+    about = "Carries readings of devices on serial ports and TCP links to a Headwater gateway"
+)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Runs until SIGTERM or SIGINT; a second one stops at once
+    Run(ConfigArgument),
+    /// Checks the configuration and prints what it means, without touching anything
+    Validate(ConfigArgument),
+    /// Works with configuration files
+    #[command(subcommand)]
+    Config(ConfigCommand),
+}
+
+#[derive(Subcommand)]
+enum ConfigCommand {
+    /// Writes a commented file with every key and its default
+    Init {
+        /// Where to; - prints it
+        #[arg(default_value = "headwater-agent.toml")]
+        path: PathBuf,
+    },
+}
+
+#[derive(clap::Args)]
+struct ConfigArgument {
+    /// Configuration file [default: ./headwater-agent.toml, /etc/headwater/agent.toml, or built-in defaults]
+    #[arg(short, long)]
+    config: Option<PathBuf>,
+}
+
+fn main() -> ExitCode {
+    let arguments = match Arguments::try_parse() {
+        Ok(arguments) => arguments,
+        Err(error) => {
+            let is_help = !error.use_stderr();
+            // Nobody is left to tell when the terminal is gone.
+            let _ = error.print();
+            return if is_help { ExitCode::SUCCESS } else { ExitCode::from(EX_USAGE) };
+        }
+    };
+    let done = match arguments.command {
+        Command::Run(argument) => load(&argument).and_then(run),
+        Command::Validate(argument) => load(&argument).map(|config| describe(&config)),
+        Command::Config(ConfigCommand::Init { path }) => init(&path),
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err((code, message)) => {
+            let _ = writeln!(std::io::stderr(), "headwater-agent: {message}");
+            ExitCode::from(code)
+        }
+    }
+}
+
+/// An exit code and what to tell the person.
+type Failure = (u8, String);
+
+fn load(argument: &ConfigArgument) -> Result<Config, Failure> {
+    let found = CONFIG_PATHS.iter().map(PathBuf::from).find(|path| path.exists());
+    let Some(path) = argument.config.clone().or(found) else {
+        return Config::parse("").map_err(|error| (EX_CONFIG, error.to_string()));
+    };
+    let text = std::fs::read_to_string(&path)
+        .map_err(|error| (EX_CONFIG, format!("{}: {error}", path.display())))?;
+    Config::parse(&text).map_err(|error| (EX_CONFIG, format!("{}: {error}", path.display())))
+}
+
+fn run(config: Config) -> Result<(), Failure> {
+    init_log(&config);
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().worker_threads(2).build();
+    let runtime = runtime.map_err(|error| (EX_IOERR, format!("no runtime: {error}")))?;
+    runtime.block_on(async {
+        // Before the start, so that a signal during it is not lost.
+        let handlers =
+            signal(SignalKind::terminate()).and_then(|term| Ok((term, signal(SignalKind::interrupt())?)));
+        let (mut term, mut interrupt) =
+            handlers.map_err(|error| (EX_IOERR, format!("no signal handler: {error}")))?;
+        let agent = Agent::start(config).await.map_err(|error| (start_code(&error), chain(&error)))?;
+        let failed = tokio::select! {
+            _ = term.recv() => None,
+            _ = interrupt.recv() => None,
+            reason = agent.failed() => Some(reason),
+        };
+        tokio::select! {
+            () = agent.stop() => {}
+            _ = term.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+        match failed {
+            None => Ok(()),
+            Some(reason) => Err((EX_IOERR, reason)),
+        }
+    })
+}
+
+fn start_code(error: &StartError) -> u8 {
+    match error {
+        StartError::Listen { .. } => EX_UNAVAILABLE,
+        StartError::Spool { .. } => EX_IOERR,
+    }
+}
+
+fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        text = format!("{text}: {error}");
+        cause = error.source();
+    }
+    text
+}
+
+fn init_log(config: &Config) {
+    let filter = tracing_subscriber::EnvFilter::try_from_default_env().unwrap_or_else(|_| {
+        tracing_subscriber::EnvFilter::new(format!("{},rumqttc=error", config.log_level))
+    });
+    let is_terminal = std::io::stderr().is_terminal();
+    let builder =
+        tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_ansi(is_terminal);
+    match (config.log, is_terminal) {
+        (LogFormat::Json, _) | (LogFormat::Auto, false) => builder.json().init(),
+        (LogFormat::Text, _) | (LogFormat::Auto, true) => builder.init(),
+    }
+}
+
+#[expect(clippy::print_stdout, reason = "this is what the command is for")]
+fn describe(config: &Config) {
+    println!("configuration is good");
+    println!(
+        "  spool    {} (at most {} bytes)",
+        config.state.join("spool").display(),
+        config.spool.size_bytes_max
+    );
+    for link in &config.links {
+        println!("  link     {link:?}");
+    }
+    println!("  gateway  {}:{} as {}", config.uplink.host, config.uplink.port, config.uplink.client_id);
+    println!("  status   {}", config.http.as_deref().unwrap_or("off"));
+}
+
+#[expect(clippy::print_stdout, reason = "this is what the command is for")]
+fn init(path: &Path) -> Result<(), Failure> {
+    if path == Path::new("-") {
+        print!("{SAMPLE}");
+        return Ok(());
+    }
+    let failure = |error: std::io::Error| (EX_CANTCREAT, format!("{}: {error}", path.display()));
+    let mut file = std::fs::File::create_new(path).map_err(failure)?;
+    file.write_all(SAMPLE.as_bytes()).map_err(failure)?;
+    println!("wrote {}; check it with: headwater-agent validate --config {}", path.display(), path.display());
+    Ok(())
+}

@@ -132,7 +132,10 @@ impl Config {
 
     fn check(raw: RawConfig) -> Result<Self, String> {
         let name = raw.agent.name.unwrap_or_else(|| "headwater-agent".to_owned());
-        if name.is_empty() || name.len() > 64 || !name.chars().all(|c| c.is_ascii_alphanumeric() || "._-".contains(c)) {
+        if name.is_empty()
+            || name.len() > 64
+            || !name.chars().all(|c| c.is_ascii_alphanumeric() || "._-".contains(c))
+        {
             return Err(format!("agent.name is \"{name}\", must be 1 to 64 of A-Z a-z 0-9 . _ -"));
         }
         let links = check_links(raw.links)?;
@@ -205,7 +208,8 @@ fn check_link(index: usize, raw: RawLink) -> Result<LinkConfig, String> {
                     return misplaced(name, "serial");
                 }
             }
-            let path = raw.path.ok_or_else(|| format!("{} is missing, must be a device file", key("path")))?;
+            let path =
+                raw.path.ok_or_else(|| format!("{} is missing, must be a device file", key("path")))?;
             let baud = within(&key("baud"), raw.baud.unwrap_or(115_200), 1_200, 4_000_000)?;
             Ok(LinkConfig::Serial { path: PathBuf::from(path), baud })
         }
@@ -244,11 +248,14 @@ fn check_uplink(raw: RawUplink, name: &str) -> Result<UplinkConfig, String> {
     let gateway = raw.gateway.unwrap_or_else(|| "127.0.0.1:1883".to_owned());
     let (host, port) = host_port("uplink.gateway", &gateway)?;
     let password = match (raw.password, raw.password_file) {
-        (Some(_), Some(_)) => return Err("uplink.password and uplink.password_file are both given, must be one".into()),
+        (Some(_), Some(_)) => {
+            return Err("uplink.password and uplink.password_file are both given, must be one".into());
+        }
         (password, None) => password,
         (None, Some(path)) => {
-            let text = std::fs::read_to_string(&path)
-                .map_err(|error| format!("uplink.password_file is \"{path}\", which cannot be read: {error}"))?;
+            let text = std::fs::read_to_string(&path).map_err(|error| {
+                format!("uplink.password_file is \"{path}\", which cannot be read: {error}")
+            })?;
             Some(text.trim_end_matches(['\r', '\n']).to_owned())
         }
     };
@@ -291,14 +298,21 @@ fn default_state() -> Result<PathBuf, String> {
     variable("STATE_DIRECTORY")
         .or_else(|| variable("XDG_STATE_HOME").map(|path| path.join("headwater-agent")))
         .or_else(|| variable("HOME").map(|path| path.join(".local/state/headwater-agent")))
-        .ok_or_else(|| "agent.state is missing and neither STATE_DIRECTORY, XDG_STATE_HOME nor HOME is set".to_owned())
+        .ok_or_else(|| {
+            "agent.state is missing and neither STATE_DIRECTORY, XDG_STATE_HOME nor HOME is set".to_owned()
+        })
 }
 
 pub(crate) fn millis(duration: Duration) -> u64 {
     u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }
 
-fn duration(key: &str, value: Option<String>, default: &str, range: (&str, &str)) -> Result<Duration, String> {
+fn duration(
+    key: &str,
+    value: Option<String>,
+    default: &str,
+    range: (&str, &str),
+) -> Result<Duration, String> {
     let text = value.as_deref().unwrap_or(default);
     let found = parse_duration(text).map_err(|error| format!("{key}: {error}"))?;
     let (least, most) = (parse_duration(range.0)?, parse_duration(range.1)?);

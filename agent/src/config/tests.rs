@@ -29,7 +29,8 @@ fn the_sample_file_holds_every_key() {
     assert_eq!(config.links.len(), 2);
     assert_eq!(config.allow.map(|allow| allow.len()), Some(2));
     assert_eq!(config.uplink.credentials, Some(("barn".into(), "secret".into())));
-    let known = ["name", "state", "log", "log_level", "status_every", "time_quality", "listen", "connections_max"];
+    let known =
+        ["name", "state", "log", "log_level", "status_every", "time_quality", "listen", "connections_max"];
     for key in known {
         assert!(SAMPLE.contains(key), "{key}");
     }

@@ -55,7 +55,8 @@ mod tests {
         assert_eq!(parse_duration("2 h"), Ok(Duration::from_secs(7_200)));
         assert_eq!(parse_size("64KiB"), Ok(65_536));
         assert_eq!(parse_size("512MB"), Ok(512_000_000));
-        for bad in ["", "5", "s", "-5s", "1.5s", "5 weeks", "99999999999999999999s", "18446744073709551615d"] {
+        for bad in ["", "5", "s", "-5s", "1.5s", "5 weeks", "99999999999999999999s", "18446744073709551615d"]
+        {
             assert!(parse_duration(bad).is_err(), "{bad}");
         }
         for bad in ["", "64", "KiB", "64 kib", "18446744073709551615GiB"] {

@@ -16,13 +16,14 @@ use crate::clock::Clock;
 use crate::limits::{FULL_RETRY_MS, READ_BYTES_MAX, WRITE_TIMEOUT_MS};
 use crate::spool::{Durable, Spool};
 use crate::status::Counters;
+use crate::stop::Stop;
 use headwater_journal::AppendError;
 use session::{Item, Policy, Session};
+use std::fmt;
 use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
-use tokio::sync::watch;
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 
 /// Stands for "no limit" where a moment is needed: ten years.
@@ -36,11 +37,10 @@ pub(crate) struct Links {
     pub(crate) policy: Policy,
     pub(crate) clock: Clock,
     /// True once links must end.
-    pub(crate) stop: watch::Receiver<bool>,
+    pub(crate) stop: Stop,
 }
 
 /// Why a link ended.
-#[derive(Debug)]
 pub(crate) enum End {
     /// The peer closed it.
     Closed,
@@ -52,9 +52,25 @@ pub(crate) enum End {
     Stopped,
 }
 
+impl fmt::Display for End {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Closed => f.write_str("closed by the device"),
+            Self::Idle => f.write_str("nothing heard for too long"),
+            Self::Io(error) => write!(f, "failed: {error}"),
+            Self::Stopped => f.write_str("agent stops"),
+        }
+    }
+}
+
 impl Links {
     /// Runs one link until it ends. `idle`: how long the peer may be silent.
-    async fn run_link<S: AsyncRead + AsyncWrite + Unpin>(&self, stream: S, idle: Option<Duration>, resync: bool) -> End {
+    async fn run_link<S: AsyncRead + AsyncWrite + Unpin>(
+        &self,
+        stream: S,
+        idle: Option<Duration>,
+        resync: bool,
+    ) -> End {
         self.counters.links_opened.add(1);
         let mut session = Session::new(self.policy.clone(), Arc::clone(&self.counters));
         if resync {
@@ -66,7 +82,7 @@ impl Links {
         };
         self.counters.links_closed.add(1);
         let device = session.device().map_or("", |device| device.as_str());
-        tracing::info!(device, ?end, "link closed");
+        tracing::info!(device, reason = %end, "link closed");
         end
     }
 
@@ -111,7 +127,7 @@ impl Links {
                 () = sleep_until(heard_at + idle.unwrap_or(FOREVER)), if idle.is_some() && unspooled.is_empty() => {
                     return Ok(End::Idle);
                 }
-                _ = stop.wait_for(|stop| *stop) => return Ok(End::Stopped),
+                () = stop.stopped() => return Ok(End::Stopped),
             }
             if !unspooled.is_empty() && self.append(session, &unspooled)? {
                 unspooled.clear();

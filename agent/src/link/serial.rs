@@ -34,7 +34,7 @@ pub(crate) async fn run_serial(links: Links, path: &Path, baud: u32, seed: u64) 
         let retry_at_ms = backoff.handle_lost(links.clock.mono_ms());
         tokio::select! {
             () = tokio::time::sleep_until(links.clock.instant_at(retry_at_ms)) => {}
-            _ = stop.wait_for(|stop| *stop) => return,
+            () = stop.stopped() => return,
         }
     }
 }

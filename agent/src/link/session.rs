@@ -14,8 +14,8 @@ use crate::limits::{ACKS_PENDING_MAX, CLOCK_SANE_FROM_MS, IDENTIFY_EVERY_MS};
 use crate::status::Counters;
 use headwater_telemetry::limits::{FRAME_BYTES_MAX, WIRE_VERSION};
 use headwater_telemetry::{
-    Batch, BootId, Deframer, DeviceId, Down, Entry, FrameError, Hello, Log, Seq, TimeQuality, Timestamp, Up, UtcTime,
-    decode_body, encode_frame, schema_of,
+    Batch, BootId, Deframer, DeviceId, Down, Entry, FrameError, Hello, Log, Seq, TimeQuality, Timestamp, Up,
+    UtcTime, decode_body, encode_frame, schema_of,
 };
 use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
@@ -185,7 +185,8 @@ impl Session {
         let is_valid = hello.wire == WIRE_VERSION && hello.schema == schema_of(&hello.channels);
         if !is_allowed || !is_valid {
             self.counters.hellos_refused.add(1);
-            let reason = if is_allowed { "wire version or schema does not fit" } else { "not in devices.allow" };
+            let reason =
+                if is_allowed { "wire version or schema does not fit" } else { "not in devices.allow" };
             tracing::warn!(device = %hello.device, wire = hello.wire, reason, "device refused");
             self.peer = Peer::Refused;
             return;
@@ -239,7 +240,8 @@ impl Session {
             Peer::Refused => None,
             Peer::Unknown { asked_at_ms } => {
                 self.counters.frames_ignored.add(1);
-                let is_due = asked_at_ms.is_none_or(|at_ms| now.mono_ms >= at_ms.saturating_add(IDENTIFY_EVERY_MS));
+                let is_due =
+                    asked_at_ms.is_none_or(|at_ms| now.mono_ms >= at_ms.saturating_add(IDENTIFY_EVERY_MS));
                 if is_due {
                     *asked_at_ms = Some(now.mono_ms);
                     self.send(&Down::Identify);

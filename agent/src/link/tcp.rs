@@ -50,7 +50,7 @@ pub(crate) async fn run_tcp(links: Links, listener: TcpListener, connections_max
                 }
             },
             Some(_) = open.join_next() => {}
-            _ = stop.wait_for(|stop| *stop) => break,
+            () = stop.stopped() => break,
         }
     }
     while open.join_next().await.is_some() {}

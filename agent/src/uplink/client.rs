@@ -39,7 +39,8 @@ pub(super) struct Client {
 impl Client {
     /// Starts to connect.
     pub(super) fn open(config: &UplinkConfig) -> Self {
-        let (client, event_loop) = AsyncClient::new(options(config), config.window.records_max + CHANNEL_SLACK);
+        let (client, event_loop) =
+            AsyncClient::new(options(config), config.window.records_max + CHANNEL_SLACK);
         // Unbounded, but what can be in it is not: two events for each publish of the window.
         let (sender, events) = mpsc::unbounded_channel();
         Self { client, events, task: tokio::spawn(run(event_loop, sender)) }
@@ -74,7 +75,8 @@ fn options(config: &UplinkConfig) -> MqttOptions {
     options.set_keep_alive(config.keep_alive);
     options.set_connection_timeout(config.connect_timeout.as_secs().max(1));
     options.set_outgoing_inflight_upper_limit(u16::try_from(config.window.records_max).unwrap_or(u16::MAX));
-    let properties = ConnectProperties { max_packet_size: Some(config.packet_bytes_max), ..ConnectProperties::new() };
+    let properties =
+        ConnectProperties { max_packet_size: Some(config.packet_bytes_max), ..ConnectProperties::new() };
     options.set_connect_properties(properties);
     if let Some((user, password)) = &config.credentials {
         options.set_credentials(user, password);

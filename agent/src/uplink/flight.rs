@@ -99,7 +99,11 @@ impl Flight {
     }
 
     /// Notes a record that was handed to the client; there must be room.
-    pub(super) fn hand_record(&mut self, offset: u64, size_bytes: usize) -> Result<(), headwater_relay::OfferError> {
+    pub(super) fn hand_record(
+        &mut self,
+        offset: u64,
+        size_bytes: usize,
+    ) -> Result<(), headwater_relay::OfferError> {
         self.window.offer(Offset(offset), size_bytes)?;
         self.handed.push_back(Sent::Record(Offset(offset)));
         Ok(())

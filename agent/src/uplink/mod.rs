@@ -16,6 +16,7 @@ use crate::config::UplinkConfig;
 use crate::limits::{CHECKPOINT_EVERY_MS, DRAIN_MS};
 use crate::spool::{Durable, Outgoing, Spool};
 use crate::status::Counters;
+use crate::stop::Stop;
 use client::{Client, Event};
 use flight::{Flight, Progress, Sent};
 use headwater_relay::{Backoff, Offset, Outcome, WindowLimits};
@@ -39,7 +40,7 @@ pub(crate) struct Uplink {
     spool: Arc<Spool>,
     counters: Arc<Counters>,
     clock: Clock,
-    stop: watch::Receiver<bool>,
+    stop: Stop,
     durable: watch::Receiver<Durable>,
     backoff: Backoff,
     flight: Flight,
@@ -77,7 +78,7 @@ impl Uplink {
         spool: Arc<Spool>,
         counters: Arc<Counters>,
         clock: Clock,
-        stop: watch::Receiver<bool>,
+        stop: Stop,
         seed: u64,
     ) -> Self {
         let checkpoint = spool.checkpoint();
@@ -109,7 +110,7 @@ impl Uplink {
             }
             tokio::select! {
                 () = sleep_until(self.clock.instant_at(retry_at_ms)) => {}
-                _ = self.stop.wait_for(|stop| *stop) => break,
+                () = self.stop.stopped() => break,
             }
         }
         self.counters.uplink_connected.set(0);
@@ -150,7 +151,7 @@ impl Uplink {
                     self.trim_kept();
                 }
                 _ = tick.tick() => self.keep_checkpoint(),
-                _ = stop.wait_for(|stop| *stop), if !is_draining => {
+                () = stop.stopped(), if !is_draining => {
                     connection.drain_until = Some(Instant::now() + Duration::from_millis(DRAIN_MS));
                 }
                 () = sleep_until(connection.drain_until.unwrap_or_else(Instant::now)), if is_draining => {
@@ -174,7 +175,9 @@ impl Uplink {
                 tracing::info!(gateway = %self.config.host, port = self.config.port, records_max, waiting, "uplink connected");
                 Ok(())
             }
-            Event::Sent(packet_id) => self.flight.handle_sent(packet_id).map_err(|stray| End::Lost(stray.to_string())),
+            Event::Sent(packet_id) => {
+                self.flight.handle_sent(packet_id).map_err(|stray| End::Lost(stray.to_string()))
+            }
             Event::Answered(packet_id, reason) => self.handle_answered(packet_id, reason).await,
             Event::Lost(reason) => Err(End::Lost(reason)),
         }
@@ -194,7 +197,9 @@ impl Uplink {
                         tracing::warn!(reason = ?reason, "birth rejected by the gateway");
                         Ok(())
                     }
-                    Outcome::Retry => Err(End::Lost(format!("gateway does not take a birth now: {reason:?}"))),
+                    Outcome::Retry => {
+                        Err(End::Lost(format!("gateway does not take a birth now: {reason:?}")))
+                    }
                 };
             }
         };
@@ -224,7 +229,8 @@ impl Uplink {
         };
         let Some(record) = record else { return Ok(()) };
         let ticket = self.spool.set_aside(&record, reason_code(reason), self.clock.utc_ms());
-        let ticket = ticket.map_err(|error| End::Lost(format!("rejected record cannot be set aside: {error}")))?;
+        let ticket =
+            ticket.map_err(|error| End::Lost(format!("rejected record cannot be set aside: {error}")))?;
         let durable = self.durable.wait_for(|durable| match durable {
             Durable::Through(through) => *through >= ticket,
             Durable::Failed(_) => true,
@@ -261,7 +267,8 @@ impl Uplink {
                 let record = connection.ahead.pop_front().expect("front was some");
                 let is_birth = record.key.ends_with("/birth");
                 let handed = self.flight.hand_record(record.offset, size_bytes);
-                handed.map_err(|error| End::Lost(format!("record {} not offered: {error}", record.offset)))?;
+                handed
+                    .map_err(|error| End::Lost(format!("record {} not offered: {error}", record.offset)))?;
                 publish(&connection.client, format!("{ROOT}/{}", record.key), is_birth, record.body)?;
             }
             let progress = self.flight.skip_to(connection.ahead_next);
