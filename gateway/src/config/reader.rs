@@ -27,12 +27,19 @@ pub(super) struct Reader<'s> {
     file: &'s str,
     source: &'s str,
     problems: RefCell<Vec<Problem>>,
+    warnings: RefCell<Vec<Problem>>,
     known: RefCell<Vec<Known>>,
 }
 
 impl<'s> Reader<'s> {
     pub(super) fn new(file: &'s str, source: &'s str) -> Self {
-        Reader { file, source, problems: RefCell::default(), known: RefCell::default() }
+        Reader {
+            file,
+            source,
+            problems: RefCell::default(),
+            warnings: RefCell::default(),
+            known: RefCell::default(),
+        }
     }
 
     /// Parses the document; syntax errors end the reading, since what follows one is guesswork.
@@ -52,11 +59,14 @@ impl<'s> Reader<'s> {
         Section { reader: self, path: String::new(), line: 0, table: Some(table.get_ref()), asked: Vec::new() }
     }
 
-    /// The problems found, in the order of the file, and every key asked for.
-    pub(super) fn finish(self) -> (Vec<Problem>, Vec<Known>) {
-        let mut problems = self.problems.into_inner();
-        problems.sort_by_key(|problem| problem.line);
-        (problems, self.known.into_inner())
+    /// Problems and warnings, in the order of the file, and every key asked for.
+    pub(super) fn finish(self) -> (Vec<Problem>, Vec<Problem>, Vec<Known>) {
+        let sorted = |list: RefCell<Vec<Problem>>| {
+            let mut list = list.into_inner();
+            list.sort_by_key(|problem| problem.line);
+            list
+        };
+        (sorted(self.problems), sorted(self.warnings), self.known.into_inner())
     }
 
     fn line(&self, offset: usize) -> usize {
@@ -64,9 +74,18 @@ impl<'s> Reader<'s> {
     }
 
     fn report(&self, line: usize, key: &str, found: String, expected: String, suggestion: Option<String>) {
-        let problem =
-            Problem { file: self.file.to_owned(), line, key: key.to_owned(), found, expected, suggestion };
-        self.problems.borrow_mut().push(problem);
+        self.problems.borrow_mut().push(self.problem(line, key, found, expected, suggestion));
+    }
+
+    fn problem(
+        &self,
+        line: usize,
+        key: &str,
+        found: String,
+        expected: String,
+        suggestion: Option<String>,
+    ) -> Problem {
+        Problem { file: self.file.to_owned(), line, key: key.to_owned(), found, expected, suggestion }
     }
 }
 
@@ -97,9 +116,33 @@ impl<'r, 's> Section<'r, 's> {
         self.reader.report(line, &self.join(key), found.to_string(), expected.to_string(), None);
     }
 
-    /// Text as it stands; `default` when absent.
-    pub(super) fn text(&mut self, key: &'static str, default: &str) -> Placed<String> {
-        self.parsed(key, default, "text in quotes", |text| Some(text.to_owned()))
+    /// Reports that the name of this table is wrong.
+    pub(super) fn wrong_name(&self, found: impl Display, expected: impl Display) {
+        self.reader.report(self.line, &self.path, format!("named {found}"), expected.to_string(), None);
+    }
+
+    /// Says that `key` of this table is allowed but probably not meant.
+    pub(super) fn warn(&self, line: usize, key: &str, found: impl Display, expected: impl Display) {
+        self.warner(key)(line, found.to_string(), expected.to_string());
+    }
+
+    /// [`Section::warn`] for when this section was read to its end.
+    pub(super) fn warner(&self, key: &str) -> impl Fn(usize, String, String) + use<'r, 's> {
+        let (reader, key) = (self.reader, self.join(key));
+        move |line, found, expected| {
+            reader.warnings.borrow_mut().push(reader.problem(line, &key, found, expected, None));
+        }
+    }
+
+    /// Text that no message may show; `None` when absent.
+    pub(super) fn secret(&mut self, key: &'static str) -> Option<String> {
+        self.ask(key, String::new());
+        let (value, line) = self.find(key)?;
+        let text = value.as_str().filter(|text| !text.is_empty());
+        if text.is_none() {
+            self.wrong(line, key, "not shown", "text in quotes that is not empty");
+        }
+        text.map(str::to_owned)
     }
 
     /// Text, or `None` when the key is absent. For keys without a default.

@@ -41,3 +41,10 @@ const _: () = assert!(
     DEAD_LETTER_PAYLOAD_BYTES_MAX / 3 * 4 + 2 * 6 * DEAD_LETTER_NAME_BYTES_MAX < 1024 * 1024,
     "a dead letter fits into a record even when every character of its names is escaped"
 );
+
+/// Streams at which routes create no more. Names may come from topics, and a client must not fill the metadata with
+/// them; the Kinesis API itself still creates streams.
+pub const STREAMS_MAX: usize = 1_000;
+
+/// Batch buffers kept for reuse: as many calls as can run at once on a small machine.
+pub(crate) const IDLE_SCRATCH_MAX: usize = 8;

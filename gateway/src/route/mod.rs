@@ -6,19 +6,28 @@
 //! Not here: sockets (`mqtt`), the shards themselves (the engine).
 
 mod codec;
+mod counters;
+mod dead_letter;
+mod devices;
+mod explain;
 mod filter;
 mod json;
 pub mod limits;
 mod render;
 mod repeats;
+mod router;
 mod rule;
+mod take;
 mod template;
-mod time;
+pub(crate) mod time;
 
 #[cfg(test)]
 mod testing;
 
 pub use codec::Codec;
+pub use counters::RouteCounters;
+pub use explain::{Explanation, ExplainedRecord, explain};
 pub use filter::{FilterError, TopicFilter};
+pub use router::{RouteCommit, Router, RouterError, RouterSettings};
 pub use rule::{DEVICE_LEVEL, Route, Target, first_match};
 pub use template::{RenderError, Scope, Template, TemplateError};

@@ -39,7 +39,7 @@ enum Segment {
 }
 
 /// What a template may draw from.
-#[derive(Debug, Clone, Copy)]
+#[derive(Clone, Copy)]
 pub struct Scope<'a> {
     /// The topic of the publish.
     pub topic: &'a str,
@@ -49,8 +49,8 @@ pub struct Scope<'a> {
     pub payload: &'a [u8],
     /// UTC now, milliseconds since 1970.
     pub now_ms: u64,
-    /// A number drawn at random for this publish, for `${newuuid()}`.
-    pub random: u128,
+    /// Draws a random number, for `${newuuid()}`.
+    pub random: &'a dyn Fn() -> u128,
 }
 
 /// Why a text is not a template.
@@ -167,7 +167,7 @@ impl Segment {
             Segment::Level(level) => out.push_str(scope.level(*level)?),
             Segment::Topic => out.push_str(scope.topic),
             Segment::ClientId => out.push_str(scope.client_id),
-            Segment::NewUuid => write_uuid(out, scope.random),
+            Segment::NewUuid => write_uuid(out, (scope.random)()),
             Segment::Timestamp => write!(out, "{}", scope.now_ms).expect("a String takes everything"),
             Segment::Payload(path) => match field(scope.payload, path) {
                 Some(text) => out.push_str(&text),
@@ -233,7 +233,7 @@ mod tests {
             client_id: "client-3",
             payload: br#"{"site":"n","meta":{"rack":12,"ok":true},"list":[1]}"#,
             now_ms: 1_700_000_000_123,
-            random: 0x0123_4567_89ab_cdef_0123_4567_89ab_cdef,
+            random: &|| 0x0123_4567_89ab_cdef_0123_4567_89ab_cdef,
         }
     }
 

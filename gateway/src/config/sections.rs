@@ -1,0 +1,326 @@
+//! Every key of the configuration, with its default and what it may be.
+//!
+//! In: the tables of a file. Out: [`Config`]. This is the one place that knows the keys; the sample file is checked
+//! against it.
+
+use super::Rate;
+use super::reader::{Placed, Section};
+use super::routes::routes;
+use super::types::{
+    Config, DurabilityMode, Gateway, Http, Journal, Kinesis, LogFormat, Mqtt, Repeats, Secret, Sim, Stream, User,
+};
+use super::units::{parse_duration, parse_percent};
+use crate::route::limits::STREAM_NAME_CHARS_MAX;
+use crate::route::TopicFilter;
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+use tracing::level_filters::LevelFilter;
+
+const SECOND: Duration = Duration::from_secs(1);
+const HOUR: Duration = Duration::from_secs(3_600);
+const DAY: Duration = Duration::from_secs(86_400);
+const KIB: u64 = 1 << 10;
+const MIB: u64 = 1 << 20;
+const GIB: u64 = 1 << 30;
+
+pub(super) fn config(mut root: Section<'_, '_>) -> Config {
+    let gateway = gateway(root.table("gateway"));
+    let mqtt = mqtt(root.table("mqtt"));
+    let kinesis = kinesis(root.table("kinesis"));
+    let http = http(root.table("http"));
+    let journal = journal(root.table("journal"));
+    let (stream_defaults, create_streams) = stream_defaults(root.table("stream_defaults"));
+    let streams = streams(root.table("streams"), stream_defaults);
+    let dead_letter = dead_letter(root.table("dead_letter"));
+    let routes = routes(&mut root);
+    let repeats = repeats(root.table("repeats"));
+    let sim = sim(root.table("sim"));
+    root.end();
+    let config = Config {
+        gateway,
+        mqtt,
+        kinesis,
+        http,
+        journal,
+        stream_defaults,
+        create_streams,
+        streams,
+        routes,
+        dead_letter,
+        repeats,
+        sim,
+    };
+    config
+}
+
+fn gateway(mut table: Section<'_, '_>) -> Gateway {
+    let levels = [
+        ("error", LevelFilter::ERROR),
+        ("warn", LevelFilter::WARN),
+        ("info", LevelFilter::INFO),
+        ("debug", LevelFilter::DEBUG),
+        ("trace", LevelFilter::TRACE),
+    ];
+    let formats = [("auto", LogFormat::Auto), ("text", LogFormat::Text), ("json", LogFormat::Json)];
+    let filled = |text: &str| (!text.is_empty()).then(|| text.to_owned());
+    let gateway = Gateway {
+        name: table.parsed("name", "headwater", "a name that is not empty", filled).value,
+        state: table
+            .optional("state", "a path that is not empty", filled)
+            .map_or_else(default_state, |state| PathBuf::from(state.value)),
+        log: table.choice("log", "info", &levels),
+        log_format: table.choice("log_format", "auto", &formats),
+    };
+    table.end();
+    gateway
+}
+
+/// Where data goes unless told otherwise: what systemd gives a service, else the user's state directory.
+pub(super) fn default_state() -> PathBuf {
+    let set = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
+    set("STATE_DIRECTORY")
+        .or_else(|| set("XDG_STATE_HOME").map(|home| home.join("headwater")))
+        .or_else(|| set("HOME").map(|home| home.join(".local/state/headwater")))
+        .unwrap_or_else(|| PathBuf::from("headwater-state"))
+}
+
+fn mqtt(mut table: Section<'_, '_>) -> Mqtt {
+    let listen = address(&mut table, "127.0.0.1:1883");
+    let allow_anonymous = table.flag("allow_anonymous", false);
+    let users: Vec<User> = table.tables("users").into_iter().flatten().map(user).collect();
+    let open = !listen.value.ip().is_loopback();
+    if open && users.is_empty() && !allow_anonymous {
+        let expected = "a loopback address, [[mqtt.users]] with passwords, or allow_anonymous = true, \
+                        for anyone who reaches this address could publish";
+        table.wrong(listen.line, "listen", format_args!("\"{}\"", listen.value), expected);
+    }
+    if open && allow_anonymous {
+        table.warn(listen.line, "allow_anonymous", "true", "false, for anyone who reaches this address can publish");
+    }
+    let mqtt = Mqtt {
+        listen: listen.value,
+        anonymous: users.is_empty() || allow_anonymous,
+        users,
+        connections: size(table.count("connections", 10_000, 1..=1_000_000)),
+        connections_per_ip: size(table.count("connections_per_ip", 4_096, 0..=1_000_000)),
+        connects_per_second_per_ip: narrow(table.count("connects_per_second_per_ip", 2_000, 1..=100_000)),
+        packet_bytes: narrow(table.bytes("packet", 1_028 * KIB, KIB..=10 * MIB + 4 * KIB)),
+        inflight: narrow(table.count("inflight", 1_024, 1..=65_535)),
+        keep_alive: table.duration("keep_alive", 600 * SECOND, SECOND..=65_535 * SECOND),
+        session_expiry: table.duration("session_expiry", 7 * DAY, Duration::ZERO..=365 * DAY),
+        buffered_bytes: size(table.bytes("buffered", 64 * MIB, MIB..=4 * GIB)),
+        retained: size(table.count("retained", 100_000, 0..=10_000_000)),
+        drain_timeout: table.duration("drain_timeout", 5 * SECOND, Duration::ZERO..=600 * SECOND),
+    };
+    table.end();
+    mqtt
+}
+
+fn user(mut table: Section<'_, '_>) -> User {
+    let line = table.line();
+    let filled = |text: &str| (!text.is_empty()).then(|| text.to_owned());
+    let name = table.optional("name", "a user name that is not empty", filled);
+    if name.is_none() {
+        table.wrong(line, "name", "missing", "a user name");
+    }
+    let password = table.secret("password");
+    let file = table.optional("password_file", "a path", filled);
+    let password = match (password, file) {
+        (Some(password), None) => password,
+        (None, Some(Placed { value: path, line })) => std::fs::read_to_string(&path).map_or_else(
+            |error| {
+                let expected = format!("a file that can be read ({error})");
+                table.wrong(line, "password_file", format_args!("\"{path}\""), expected);
+                String::new()
+            },
+            |text| text.trim_end_matches(['\r', '\n']).to_owned(),
+        ),
+        (Some(_), Some(file)) => {
+            table.wrong(file.line, "password_file", "set beside password", "one of the two");
+            String::new()
+        }
+        (None, None) => {
+            table.wrong(line, "password", "missing", "password or password_file");
+            String::new()
+        }
+    };
+    let publish = filters(&mut table, "publish");
+    let subscribe = filters(&mut table, "subscribe");
+    table.end();
+    User { name: name.map_or_else(String::new, |name| name.value), password: Secret(password), publish, subscribe }
+}
+
+fn filters(table: &mut Section<'_, '_>, key: &'static str) -> Vec<String> {
+    let filters = table.list(key, &["#"]);
+    for filter in &filters.value {
+        if let Err(error) = TopicFilter::parse(filter) {
+            table.wrong(filters.line, key, format_args!("\"{filter}\""), format_args!("topic filters ({error})"));
+        }
+    }
+    filters.value
+}
+
+fn kinesis(mut table: Section<'_, '_>) -> Kinesis {
+    let listen = guarded_address(&mut table, "127.0.0.1:4567", "read and write every stream");
+    let word = |text: &str| {
+        let plain = text.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-');
+        (plain && !text.is_empty()).then(|| text.to_owned())
+    };
+    let account = |text: &str| {
+        (text.len() == 12 && text.bytes().all(|byte| byte.is_ascii_digit())).then(|| text.to_owned())
+    };
+    let kinesis = Kinesis {
+        listen,
+        region: table.parsed("region", "us-east-1", "a region such as \"us-east-1\"", word).value,
+        account: table.parsed("account", "000000000000", "12 digits in quotes", account).value,
+    };
+    table.end();
+    kinesis
+}
+
+fn http(mut table: Section<'_, '_>) -> Http {
+    let http = Http { listen: guarded_address(&mut table, "127.0.0.1:9464", "read the metrics") };
+    table.end();
+    http
+}
+
+fn address(table: &mut Section<'_, '_>, default: &str) -> Placed<SocketAddr> {
+    let expected = format!("an IP address and a port, such as \"{default}\"");
+    table.parsed("listen", default, &expected, |text| text.parse().ok())
+}
+
+/// An address of a service that asks nobody for a password.
+fn guarded_address(table: &mut Section<'_, '_>, default: &str, danger: &str) -> SocketAddr {
+    let listen = address(table, default);
+    let allowed = table.flag("allow_anonymous", false);
+    if !listen.value.ip().is_loopback() {
+        if allowed {
+            let expected = format!("false, for anyone who reaches this address can {danger}");
+            table.warn(listen.line, "allow_anonymous", "true", expected);
+        } else {
+            let expected = format!(
+                "a loopback address or allow_anonymous = true, for anyone who reaches this address could {danger}"
+            );
+            table.wrong(listen.line, "listen", format_args!("\"{}\"", listen.value), expected);
+        }
+    }
+    listen.value
+}
+
+fn journal(mut table: Section<'_, '_>) -> Journal {
+    let segment_bytes = table.bytes("segment", 16 * MIB, 4 * MIB..=GIB);
+    let size_bytes_max = table.bytes("max", 8 * GIB, MIB..=1_024 * 1_024 * GIB);
+    if !segment_bytes.is_multiple_of(4 * KIB) {
+        table.wrong(table.line(), "segment", segment_bytes, "a multiple of \"4KiB\"");
+    }
+    if size_bytes_max < 4 * segment_bytes {
+        table.wrong(table.line(), "max", "less than four segments", "at least four times journal.segment");
+    }
+    let synced = table.choice("durability", "sync", &[("sync", true), ("interval", false)]);
+    let sync_every = table.duration("sync_every", SECOND, Duration::from_millis(1)..=60 * SECOND);
+    if !synced {
+        let expected = "\"sync\", for a power cut takes what was acknowledged since the last journal.sync_every";
+        table.warn(table.line(), "durability", "\"interval\"", expected);
+    }
+    let journal = Journal {
+        segment_bytes,
+        pool_segments: narrow(table.count("pool", 2, 1..=64)),
+        size_bytes_max,
+        reserve_bytes: table.bytes("reserve", 256 * MIB, 0..=1_024 * GIB),
+        staged_bytes_max: size(table.bytes("staged", 16 * MIB, 2 * MIB..=GIB)),
+        tail_cache_bytes: size(table.bytes("tail_cache", 8 * MIB, 0..=16 * GIB)),
+        linger: table.duration("linger", Duration::ZERO, Duration::ZERO..=10 * SECOND),
+        durability: if synced { DurabilityMode::Sync } else { DurabilityMode::Interval(sync_every) },
+    };
+    table.end();
+    journal
+}
+
+fn stream_defaults(mut table: Section<'_, '_>) -> (Stream, bool) {
+    let create = table.flag("create", true);
+    let stream = stream(&mut table, Stream { shards: 1, retention_hours: 24 });
+    table.end();
+    (stream, create)
+}
+
+fn streams(table: Section<'_, '_>, defaults: Stream) -> BTreeMap<String, Stream> {
+    let mut streams = BTreeMap::new();
+    for (name, mut stream_table) in table.named() {
+        if !is_stream_name(&name) {
+            stream_table.wrong_name(format_args!("\"{name}\""), STREAM_NAME_EXPECTED);
+        }
+        let shape = stream(&mut stream_table, defaults);
+        stream_table.end();
+        streams.insert(name, shape);
+    }
+    streams
+}
+
+fn stream(table: &mut Section<'_, '_>, defaults: Stream) -> Stream {
+    let shards = narrow(table.count("shards", defaults.shards.into(), 1..=10_000));
+    let default = HOUR * defaults.retention_hours;
+    let retention = table.duration("retention", default, DAY..=365 * DAY);
+    if retention.as_secs() % HOUR.as_secs() != 0 {
+        table.wrong(table.line(), "retention", format_args!("{} s", retention.as_secs()), "whole hours");
+    }
+    Stream { shards, retention_hours: narrow(retention.as_secs() / HOUR.as_secs()) }
+}
+
+const STREAM_NAME_EXPECTED: &str = "a stream name, 1 to 128 of a-z A-Z 0-9 _ . -";
+
+/// Whether the Kinesis API allows `text` as the name of a stream.
+pub(super) fn is_stream_name(text: &str) -> bool {
+    let plain = text.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'.' | b'-'));
+    plain && (1..=STREAM_NAME_CHARS_MAX).contains(&text.len())
+}
+
+fn dead_letter(mut table: Section<'_, '_>) -> String {
+    let name = |text: &str| is_stream_name(text).then(|| text.to_owned());
+    let stream = table.parsed("stream", "dead-letter", STREAM_NAME_EXPECTED, name).value;
+    table.end();
+    stream
+}
+
+fn repeats(mut table: Section<'_, '_>) -> Repeats {
+    let repeats = Repeats { devices_in_memory: size(table.count("devices_in_memory", 10_000, 16..=10_000_000)) };
+    table.end();
+    repeats
+}
+
+fn sim(mut table: Section<'_, '_>) -> Sim {
+    let rate = "a rate such as \"1/s\", \"6/m\" or \"1/h\"";
+    let sim = Sim {
+        devices: narrow(table.count("devices", 20, 0..=100_000)),
+        rate: table.parsed("rate", "1/s", rate, |text| Rate::parse(text).filter(|rate| rate.count > 0)).value,
+        duration: table
+            .parsed("duration", "0s", "a duration with its unit, such as \"60s\"; \"0s\" is no end", parse_duration)
+            .value,
+        count: table.count("count", 0, 0..=1_000_000_000),
+        seed: table.count("seed", 1, 0..=i64::MAX.unsigned_abs()),
+        mqtt: table.flag("mqtt", false),
+        foreign: narrow(table.count("foreign", 0, 0..=10_000)),
+        offline_percent: table
+            .parsed("offline", "0%", "a share such as \"5%\", at most \"90%\"", |text| {
+                parse_percent(text).filter(|percent| *percent <= 90)
+            })
+            .value,
+        reboot: table.parsed("reboot", "0/h", rate, Rate::parse).value,
+        clock_skew: table.duration("clock_skew", Duration::ZERO, Duration::ZERO..=365 * DAY),
+    };
+    table.end();
+    sim
+}
+
+/// For numbers that were checked against a range which fits the type.
+fn narrow<T: TryFrom<u64>>(checked: u64) -> T {
+    match T::try_from(checked) {
+        Ok(value) => value,
+        Err(_) => unreachable!("the range of every key fits its type"),
+    }
+}
+
+fn size(checked: u64) -> usize {
+    narrow(checked)
+}

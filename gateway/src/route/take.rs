@@ -1,0 +1,326 @@
+//! One call's publishes, one after another: which route, which records, which verdict.
+//!
+//! In: publishes, the rules, the devices. Out: records and marks on a [`Shelf`], verdicts, counts.
+//! Pure but for the shelf, so that `explain` foretells what the router does by doing it.
+
+use super::codec::{Body, Codec, read};
+use super::counters::RouteCounters;
+use super::dead_letter;
+use super::devices::{Desk, schema_key, seen_key};
+use super::limits::PARTITION_KEY_CHARS_MAX;
+use super::render::{self, Origin};
+use super::repeats::SeqRange;
+use super::rule::{Route, Target, first_match};
+use super::template::Scope;
+use crate::ingest::{Inbound, Verdict};
+use headwater_engine::StreamName;
+use headwater_telemetry::{Batch, DeviceId, Entry, Hello, Seq, Up, schema_of};
+use std::borrow::Cow;
+
+/// The routes as they run.
+#[derive(Debug)]
+pub(crate) struct Rules {
+    pub(crate) routes: Vec<Route>,
+    /// Per route the name of its stream, where it is the same for every publish.
+    pub(crate) names: Vec<Option<StreamName>>,
+    pub(crate) dead_letter: StreamName,
+}
+
+impl Rules {
+    /// `None` when a name is not one that the Kinesis API allows.
+    pub(crate) fn new(routes: Vec<Route>, dead_letter: &str) -> Option<Rules> {
+        let dead_letter = StreamName::parse(dead_letter).ok()?;
+        let literal = |route: &Route| route.target.as_ref().and_then(|target| target.stream.literal()).map(str::to_owned);
+        let names = routes.iter().map(|route| literal(route).map(|name| StreamName::parse(&name)).transpose());
+        let names = names.collect::<Result<_, _>>().ok()?;
+        Some(Rules { routes, names, dead_letter })
+    }
+}
+
+/// Where records are put.
+pub(crate) trait Shelf {
+    /// Adds a record.
+    fn put(&mut self, stream: &StreamName, key: &str, data: &[u8]) -> Result<(), Refusal>;
+    /// Sets metadata in the same commit.
+    fn mark(&mut self, key: &[u8], value: &[u8]);
+}
+
+/// Why a record was not put.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Refusal {
+    /// Not yet: the stream is being created. Nothing of the call may be staged; it is offered again.
+    Later,
+    /// Never, and why.
+    Never(String),
+}
+
+/// A call in progress.
+pub(crate) struct Taker<'a, S> {
+    pub(crate) rules: &'a Rules,
+    pub(crate) shelf: S,
+    pub(crate) desk: Desk<'a>,
+    pub(crate) text: String,
+    pub(crate) now_ms: u64,
+    pub(crate) random: &'a dyn Fn() -> u128,
+    pub(crate) counts: RouteCounters,
+    /// Something is acknowledged that an earlier call staged: the commit must cover it.
+    pub(crate) leans_on_earlier: bool,
+}
+
+/// The call is offered again later.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Again;
+
+/// A publish that cannot be stored where its route says.
+enum Failure {
+    Again,
+    DeadLetter(String),
+}
+
+impl From<Refusal> for Failure {
+    fn from(refusal: Refusal) -> Self {
+        match refusal {
+            Refusal::Later => Failure::Again,
+            Refusal::Never(reason) => Failure::DeadLetter(reason),
+        }
+    }
+}
+
+/// What became of a publish, and whether subscribers get it too.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Taken {
+    pub(crate) verdict: Verdict,
+    pub(crate) downlink: bool,
+}
+
+const ACCEPTED: Taken = Taken { verdict: Verdict::Accepted, downlink: false };
+
+impl<S: Shelf> Taker<'_, S> {
+    /// Decides on one publish and puts its records.
+    pub(crate) fn take(&mut self, publish: &Inbound<'_>) -> Result<Taken, Again> {
+        self.counts.received += 1;
+        self.counts.received_bytes += publish.payload.len() as u64;
+        let Some((place, route)) = first_match(&self.rules.routes, publish.topic) else {
+            self.counts.unmatched += 1;
+            return Ok(Taken { verdict: Verdict::NoRoute, downlink: false });
+        };
+        match self.store(publish, place, route) {
+            Ok(fresh) => Ok(Taken { downlink: route.downlink && fresh, ..ACCEPTED }),
+            Err(Failure::Again) => Err(Again),
+            Err(Failure::DeadLetter(reason)) => self.dead_letter(publish, route, &reason),
+        }
+    }
+
+    /// Saves what changed about the devices of this call.
+    pub(crate) fn save_devices(&mut self) {
+        let mut mark = Vec::new();
+        for (id, before, now) in self.desk.changed() {
+            if before.seen != now.seen {
+                mark.clear();
+                now.seen.encode(&mut mark);
+                self.shelf.mark(&seen_key(id), &mark);
+            }
+            let hellos = now.encode_hellos();
+            if before.encode_hellos() != hellos {
+                self.shelf.mark(&schema_key(id), &hellos);
+            }
+        }
+    }
+
+    /// True when the publish held something new.
+    fn store(&mut self, publish: &Inbound<'_>, place: usize, route: &Route) -> Result<bool, Failure> {
+        let level = route.device_level();
+        match read(route.codec, publish.payload, level.is_some()).map_err(Failure::DeadLetter)? {
+            Body::AsIs => self.store_as_is(publish, place, route).map(|()| true),
+            Body::Device(up) => {
+                let name = level.and_then(|level| publish.topic.split('/').nth(level)).unwrap_or_default();
+                match (DeviceId::parse(name), route.codec) {
+                    (Ok(device), _) => self.store_message(publish, place, route, &device, up),
+                    (Err(_), Codec::Auto) => self.store_as_is(publish, place, route).map(|()| true),
+                    (Err(error), _) => Err(Failure::DeadLetter(format!("the topic's {error}"))),
+                }
+            }
+        }
+    }
+
+    fn store_as_is(&mut self, publish: &Inbound<'_>, place: usize, route: &Route) -> Result<(), Failure> {
+        let Some(target) = &route.target else {
+            self.counts.downlink_only += 1;
+            return Ok(());
+        };
+        let address = self.address(publish, place, target)?;
+        self.shelf.put(&address.stream, &address.key, publish.payload)?;
+        self.counts.records += 1;
+        self.counts.stored += 1;
+        Ok(())
+    }
+
+    fn store_message(
+        &mut self,
+        publish: &Inbound<'_>,
+        place: usize,
+        route: &Route,
+        device: &DeviceId,
+        up: Up,
+    ) -> Result<bool, Failure> {
+        let origin = Origin { device: device.as_str(), received_ms: self.now_ms };
+        let batch = match up {
+            Up::Hello(hello) => return self.store_hello(device, hello),
+            Up::TimeRequest { .. } => {
+                self.counts.ignored += 1;
+                return Ok(true);
+            }
+            Up::Batch(batch) => batch,
+            Up::Log(log) => {
+                self.text.clear();
+                render::log(&mut self.text, origin, &log);
+                return self.store_text(publish, place, route);
+            }
+            Up::ConfigResult(outcome) => {
+                self.text.clear();
+                render::config_result(&mut self.text, origin, outcome);
+                return self.store_text(publish, place, route);
+            }
+        };
+        let Some(target) = &route.target else {
+            self.counts.downlink_only += 1;
+            return Ok(true);
+        };
+        let address = self.address(publish, place, target)?;
+        self.store_batch(&address, device, &batch)
+    }
+
+    /// Puts the record that stands in `self.text`.
+    fn store_text(&mut self, publish: &Inbound<'_>, place: usize, route: &Route) -> Result<bool, Failure> {
+        let Some(target) = &route.target else {
+            self.counts.downlink_only += 1;
+            return Ok(true);
+        };
+        let address = self.address(publish, place, target)?;
+        self.shelf.put(&address.stream, &address.key, self.text.as_bytes())?;
+        self.counts.records += 1;
+        self.counts.stored += 1;
+        Ok(true)
+    }
+
+    fn store_hello(&mut self, device: &DeviceId, hello: Hello) -> Result<bool, Failure> {
+        if hello.device != *device {
+            let reason = format!("the hello is of device {}, the topic of {device}", hello.device);
+            return Err(Failure::DeadLetter(reason));
+        }
+        let computed = schema_of(&hello.channels);
+        if computed != hello.schema {
+            let reason = format!("the hello says schema {}, its channels make {computed}", hello.schema);
+            return Err(Failure::DeadLetter(reason));
+        }
+        if self.desk.device(device).learn(hello) {
+            self.counts.stored += 1;
+        } else {
+            self.counts.repeated += 1;
+            self.leans_on_earlier = true;
+        }
+        // Subscribers get every hello: it also says that the device is back.
+        Ok(true)
+    }
+
+    /// Puts the entries of `batch` that are new, each as one record.
+    fn store_batch(&mut self, address: &Address<'_>, device: &DeviceId, batch: &Batch) -> Result<bool, Failure> {
+        let Some(through) = batch.through() else {
+            return Err(Failure::DeadLetter("the batch is empty, has a gap of nothing or runs past 2^32".to_owned()));
+        };
+        let origin = Origin { device: device.as_str(), received_ms: self.now_ms };
+        let (mut counts, mut fresh) = (RouteCounters::default(), false);
+        let known = self.desk.device(device);
+        let hello = known.hello(batch.schema);
+        for (seq, entry) in batch.sequenced() {
+            // `through` is some: every entry has at least one number and the last one fits.
+            let asked = SeqRange::new(seq, Seq(seq.0 + (entry.count() - 1)));
+            let mut stored = 0;
+            for new in known.seen.fresh(batch.boot, asked) {
+                self.text.clear();
+                match entry {
+                    Entry::Reading(reading) => {
+                        render::reading(&mut self.text, origin, batch, hello.as_deref(), seq, entry, reading);
+                        counts.readings += 1;
+                        counts.readings_without_channels += u64::from(hello.is_none());
+                    }
+                    Entry::Gap(_) => {
+                        render::gap(&mut self.text, origin, batch, entry, new);
+                        counts.lost_at_devices += u64::from(new.last.0 - new.first.0) + 1;
+                    }
+                }
+                self.shelf.put(&address.stream, &address.key, self.text.as_bytes())?;
+                counts.records += 1;
+                stored += u64::from(new.last.0 - new.first.0) + 1;
+            }
+            counts.repeated_entries += u64::from(entry.count()) - stored;
+            fresh |= stored > 0;
+        }
+        if fresh {
+            let forgotten = known.seen.cover(batch.boot, SeqRange::new(batch.first, through));
+            counts.boots_forgotten += forgotten.boots;
+            counts.ranges_forgotten += forgotten.ranges;
+            counts.stored += 1;
+        } else {
+            counts.repeated += 1;
+            self.leans_on_earlier = true;
+        }
+        self.counts.add(&counts);
+        Ok(fresh)
+    }
+
+    fn dead_letter(&mut self, publish: &Inbound<'_>, route: &Route, reason: &str) -> Result<Taken, Again> {
+        self.text.clear();
+        dead_letter::write(&mut self.text, publish, route, reason, self.now_ms);
+        match self.shelf.put(&self.rules.dead_letter, dead_letter::key(publish), self.text.as_bytes()) {
+            Ok(()) => {
+                self.counts.dead_lettered += 1;
+                Ok(ACCEPTED)
+            }
+            Err(Refusal::Later) => Err(Again),
+            Err(Refusal::Never(_)) => {
+                self.counts.rejected += 1;
+                Ok(Taken { verdict: Verdict::Rejected("neither its stream nor the dead letters take it"), downlink: false })
+            }
+        }
+    }
+
+    /// The stream and the key of a publish's records.
+    fn address<'p>(
+        &self,
+        publish: &Inbound<'p>,
+        place: usize,
+        target: &'p Target,
+    ) -> Result<Address<'p>, Failure>
+    where
+        Self: 'p,
+    {
+        let scope = Scope {
+            topic: publish.topic,
+            client_id: publish.client_id,
+            payload: publish.payload,
+            now_ms: self.now_ms,
+            random: self.random,
+        };
+        let fail = |error: &dyn std::fmt::Display| Failure::DeadLetter(error.to_string());
+        let key = target.partition_key.render(&scope).map_err(|error| fail(&error))?;
+        let chars = key.chars().count();
+        if !(1..=PARTITION_KEY_CHARS_MAX).contains(&chars) {
+            let reason = format!("the partition key has {chars} characters, must have 1 to {PARTITION_KEY_CHARS_MAX}");
+            return Err(Failure::DeadLetter(reason));
+        }
+        let stream = match &self.rules.names[place] {
+            Some(name) => name.clone(),
+            None => {
+                let name = target.stream.render(&scope).map_err(|error| fail(&error))?;
+                StreamName::parse(&name).map_err(|error| fail(&error))?
+            }
+        };
+        Ok(Address { stream, key })
+    }
+}
+
+struct Address<'p> {
+    stream: StreamName,
+    key: Cow<'p, str>,
+}
