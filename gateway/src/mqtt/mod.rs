@@ -1,1 +1,38 @@
-//! The MQTT front.
+//! The MQTT front: MQTT 3.1.1 and 5 on one port, where PUBACK means "durable".
+//!
+//! In: TCP connections. Out: batches of publishes for [`crate::ingest::Ingest`], acknowledged to their senders when the
+//! commit it returned has resolved; messages to subscribers through a [`Downlink`].
+//! Invariants: nothing is acknowledged before it is durable; acknowledgements leave in the order of their packets;
+//! everything is bounded ([`limits`]); no input of a client panics or stops anything but its own connection.
+//! Not here: where a topic goes (`route`), TLS, persistence of sessions (they live in memory, as retained messages do).
+//!
+//! ```text
+//! socket ─ connection ─ codec ─ session ─┬─ Ingest ─ commit ─ acknowledgements
+//!            (task)     (bytes)  (pure)  └─ downlink ─ bus ─ other sessions
+//! ```
+//! One read, all its publishes in one call, one commit awaited, all acknowledgements in one write: the batch grows
+//! with the load. While a batch waits its socket is not read, which is the back-pressure clients feel.
+
+pub mod limits;
+
+mod authorize;
+mod budget;
+mod codec;
+mod connection;
+mod counters;
+mod downlink;
+mod gate;
+mod reason;
+mod registry;
+mod server;
+mod session;
+mod topic;
+mod will;
+
+pub use authorize::{AllowAll, AllowLoopback, Authorize, Client, Denied, Login, User, Users};
+pub use counters::{Counter, Counters, Snapshot};
+pub use downlink::{Downlink, PublishError};
+pub use limits::Limits;
+pub use reason::Reason;
+pub use server::{Config, Server};
+pub use topic::{FilterError, TopicFilter, matches, valid_topic};

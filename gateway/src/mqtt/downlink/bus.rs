@@ -1,0 +1,121 @@
+//! The seam to whatever fans messages out, and one subscriber's place on it.
+//!
+//! A bus may die at any time; every link then ends with [`Delivery::Lost`], and the next attachment starts it anew.
+
+use super::Message;
+use crate::mqtt::limits::DELIVERIES_QUEUED;
+use crate::mqtt::reason::Reason;
+use crate::mqtt::topic::TopicFilter;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot};
+
+/// What arrives at a subscriber.
+#[derive(Debug)]
+pub(crate) enum Delivery {
+    /// A message that matched the subscription with this number.
+    Message { tag: u32, message: Arc<Message> },
+    /// The bus is gone, and the subscriptions with it.
+    Lost,
+}
+
+/// What became of a message given to the bus.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Published {
+    Queued,
+    /// Nobody has subscribed to anything since the bus began.
+    NoSubscribers,
+    Full,
+}
+
+/// Commands to a link. Dropping their sender ends it.
+#[derive(Debug)]
+pub(super) enum Command {
+    /// Answered when every message published from then on will be delivered.
+    Subscribe { filter: TopicFilter, tag: u32, done: oneshot::Sender<()> },
+    Unsubscribe { filter: TopicFilter },
+}
+
+/// Fans messages out to links.
+pub(super) trait Bus: Send + Sync {
+    /// Queues a message for everyone whose filters match. Never blocks.
+    fn publish(&self, message: Arc<Message>) -> Published;
+
+    /// Makes a link that delivers to `sink`. May block for a moment.
+    fn link(&self, sink: mpsc::Sender<Delivery>, commands: mpsc::UnboundedReceiver<Command>) -> Result<(), Gone>;
+
+    /// Dies, for tests.
+    #[cfg(test)]
+    fn kill(&self);
+}
+
+/// The bus cannot take a link now.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Gone;
+
+/// One subscriber on the bus: a link for its ordinary subscriptions and one for each shared one, since the bus
+/// takes a link out of all its groups when it unsubscribes anything.
+pub(crate) struct Attachment {
+    bus: Arc<dyn Bus>,
+    ordinary: Option<mpsc::UnboundedSender<Command>>,
+    shared: BTreeMap<u32, mpsc::UnboundedSender<Command>>,
+    sink: mpsc::Sender<Delivery>,
+    deliveries: mpsc::Receiver<Delivery>,
+    _permit: OwnedSemaphorePermit,
+}
+
+impl Attachment {
+    pub(super) fn new(bus: Arc<dyn Bus>, permit: OwnedSemaphorePermit) -> Attachment {
+        let (sink, deliveries) = mpsc::channel(DELIVERIES_QUEUED);
+        Attachment { bus, ordinary: None, shared: BTreeMap::new(), sink, deliveries, _permit: permit }
+    }
+
+    /// Subscribes `filter` under the number `tag`. Once this returns, nothing published later is missed.
+    pub(crate) async fn subscribe(&mut self, filter: &TopicFilter, tag: u32) -> Result<(), Reason> {
+        let commands = match filter.group() {
+            None if self.ordinary.is_some() => self.ordinary.clone(),
+            Some(_) if self.shared.contains_key(&tag) => self.shared.get(&tag).cloned(),
+            _ => Some(self.link(filter, tag).await?),
+        };
+        let (done, taken) = oneshot::channel();
+        let command = Command::Subscribe { filter: filter.clone(), tag, done };
+        commands.and_then(|commands| commands.send(command).ok()).ok_or(Reason::ServerBusy)?;
+        taken.await.map_err(|_| Reason::ServerBusy)
+    }
+
+    /// Stops the deliveries of `filter`, apart from those under way.
+    pub(crate) fn unsubscribe(&mut self, filter: &TopicFilter, tag: u32) {
+        if filter.group().is_some() {
+            self.shared.remove(&tag);
+        } else if let Some(commands) = &self.ordinary {
+            // A link that is gone delivers nothing either.
+            let _ = commands.send(Command::Unsubscribe { filter: filter.clone() });
+        }
+    }
+
+    /// The next delivery. Cancel-safe.
+    pub(crate) async fn recv(&mut self) -> Delivery {
+        self.deliveries.recv().await.unwrap_or(Delivery::Lost)
+    }
+
+    /// A delivery that is there already.
+    pub(crate) fn try_recv(&mut self) -> Option<Delivery> {
+        self.deliveries.try_recv().ok()
+    }
+
+    async fn link(&mut self, filter: &TopicFilter, tag: u32) -> Result<mpsc::UnboundedSender<Command>, Reason> {
+        let (commands, receiver) = mpsc::unbounded_channel();
+        let (bus, sink) = (self.bus.clone(), self.sink.clone());
+        let linked = tokio::task::spawn_blocking(move || bus.link(sink, receiver)).await;
+        match linked {
+            Ok(Ok(())) => {}
+            Ok(Err(Gone)) | Err(_) => return Err(Reason::ServerBusy),
+        }
+        if filter.group().is_some() {
+            self.shared.insert(tag, commands.clone());
+        } else {
+            self.ordinary = Some(commands.clone());
+        }
+        Ok(commands)
+    }
+}

@@ -1,0 +1,226 @@
+//! The listener: accepts, admits, spawns one task a connection, and drains them at the end.
+
+use super::authorize::Authorize;
+use super::budget::Budget;
+use super::connection;
+use super::counters::{Counters, Snapshot};
+use super::downlink::Downlink;
+use super::gate::Gate;
+use super::limits::Limits;
+use super::registry::Registry;
+use super::session::Shared;
+use super::will;
+use crate::ingest::Ingest;
+use std::hash::{BuildHasher, RandomState};
+use std::io;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{Notify, watch};
+
+/// How often wills and sessions are looked at: their times are whole seconds.
+const SWEEP_EVERY: Duration = Duration::from_secs(1);
+/// After `accept` failed, for want of file descriptors most likely: time for some to be closed.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+/// Configuration of a [`Server`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Config {
+    /// Address and port to listen on; port 0 lets the system choose.
+    pub listen: SocketAddr,
+    /// See [`Limits`].
+    pub limits: Limits,
+}
+
+impl Default for Config {
+    fn default() -> Config {
+        Config { listen: SocketAddr::from(([127, 0, 0, 1], 1883)), limits: Limits::default() }
+    }
+}
+
+/// An MQTT server that is bound and not yet accepting.
+pub struct Server<I: Ingest> {
+    listener: TcpListener,
+    inner: Arc<Inner<I>>,
+}
+
+/// What all connections of a server share.
+pub(super) struct Inner<I> {
+    pub(super) ingest: Arc<I>,
+    pub(super) shared: Shared,
+    pub(super) downlink: Downlink,
+    pub(super) registry: Registry,
+    pub(super) budget: Arc<Budget>,
+    gate: Mutex<Gate>,
+    last_connection: AtomicU64,
+    hasher: RandomState,
+    /// Set when the server stops: connections that are not in the registry yet must see it too.
+    pub(super) stopping: AtomicBool,
+    idle: Notify,
+}
+
+impl<I: Ingest> Server<I> {
+    /// Binds the listener. Clients may connect from now on, and are served once [`Server::run`] is called.
+    ///
+    /// `downlink` should have been made with the same limits; its counters are the server's too.
+    ///
+    /// # Errors
+    /// When the address cannot be bound.
+    pub async fn bind(
+        config: Config,
+        ingest: Arc<I>,
+        authorize: Arc<dyn Authorize>,
+        downlink: Downlink,
+    ) -> io::Result<Server<I>> {
+        let listener = TcpListener::bind(config.listen).await?;
+        let limits = Arc::new(config.limits);
+        let inner = Arc::new(Inner {
+            ingest,
+            registry: Registry::new(limits.sessions_kept),
+            budget: Budget::new(limits.buffered_bytes.max(limits.packet_bytes as usize)),
+            gate: Mutex::new(Gate::new(&limits)),
+            shared: Shared { limits, counters: downlink.counters(), authorize },
+            downlink,
+            last_connection: AtomicU64::new(0),
+            hasher: RandomState::new(),
+            stopping: AtomicBool::new(false),
+            idle: Notify::new(),
+        });
+        Ok(Server { listener, inner })
+    }
+
+    /// The address it listens on, with the port the system chose.
+    ///
+    /// # Errors
+    /// When the system does not say.
+    pub fn local_addr(&self) -> io::Result<SocketAddr> {
+        self.listener.local_addr()
+    }
+
+    /// The counters, which stay readable while and after the server runs.
+    #[must_use]
+    pub fn counters(&self) -> Arc<Counters> {
+        self.inner.shared.counters.clone()
+    }
+
+    /// Serves clients until `shutdown` resolves; then accepts nobody, waits for pending commits and their
+    /// acknowledgements, says goodbye (MQTT 5: 0x8B), and returns when all connections are closed or `drain_timeout`
+    /// has passed.
+    pub async fn run(self, shutdown: impl Future<Output = ()>) -> Snapshot {
+        let (stop, stopped) = watch::channel(false);
+        let sweeper = tokio::spawn(sweep(self.inner.clone(), stopped));
+        let mut shutdown = std::pin::pin!(shutdown);
+        loop {
+            tokio::select! {
+                () = &mut shutdown => break,
+                accepted = self.listener.accept() => match accepted {
+                    Ok((stream, peer)) => admit(&self.inner, stream, peer),
+                    Err(error) => {
+                        tracing::warn!(%error, "accept failed");
+                        tokio::time::sleep(ACCEPT_PAUSE).await;
+                    }
+                },
+            }
+        }
+        drop(self.listener);
+        self.inner.stopping.store(true, Relaxed);
+        self.inner.registry.close();
+        let drained = tokio::time::timeout(self.inner.shared.limits.drain_timeout, self.inner.drained()).await;
+        if drained.is_err() {
+            tracing::warn!(open = self.inner.open(), "connections left open at shutdown");
+        }
+        let _ = stop.send(true);
+        let _ = sweeper.await;
+        self.inner.shared.counters.snapshot()
+    }
+}
+
+impl<I: Ingest> Inner<I> {
+    /// A number no other connection of this server had.
+    pub(super) fn next_connection(&self) -> u64 {
+        self.last_connection.fetch_add(1, Relaxed) + 1
+    }
+
+    /// A number nobody can guess, for an assigned client identifier.
+    pub(super) fn fresh(&self, connection: u64) -> u64 {
+        self.hasher.hash_one(connection)
+    }
+
+    fn open(&self) -> u64 {
+        let counters = &self.shared.counters;
+        counters.connections_accepted.get().saturating_sub(counters.connections_closed.get())
+    }
+
+    async fn drained(&self) {
+        while self.open() > 0 {
+            let notified = self.idle.notified();
+            if self.open() == 0 {
+                return;
+            }
+            // Counters are not a lock: look again even if the notice was missed.
+            let _ = tokio::time::timeout(Duration::from_millis(20), notified).await;
+        }
+    }
+
+    fn gate(&self) -> std::sync::MutexGuard<'_, Gate> {
+        // Its counts are changed in single steps, so they are right even after a panic.
+        self.gate.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn publish_will(&self, client: super::Client, will: super::codec::Will) {
+        tokio::spawn(will::publish(self.ingest.clone(), self.downlink.clone(), client, will));
+    }
+}
+
+/// Lets a connection in and spawns its task, or closes it.
+fn admit<I: Ingest>(inner: &Arc<Inner<I>>, stream: TcpStream, peer: SocketAddr) {
+    let counters = &inner.shared.counters;
+    counters.connections_accepted.add(1);
+    let ip = peer.ip().to_canonical();
+    if let Err(reason) = inner.gate().enter(ip, Instant::now()) {
+        // Nothing is written: the version is not known yet, and an answer would cost more than the refusal saves.
+        counters.refused(reason);
+        counters.connections_closed.add(1);
+        tracing::debug!(%peer, %reason, "connection refused");
+        return;
+    }
+    // Without it a PUBACK waits for the client's delayed acknowledgement.
+    let _ = stream.set_nodelay(true);
+    let pass = Pass { inner: inner.clone(), ip };
+    tokio::spawn(connection::run(inner.clone(), stream, peer, pass));
+}
+
+/// Counts a connection out when its task ends, however it ends.
+pub(super) struct Pass<I: Ingest> {
+    inner: Arc<Inner<I>>,
+    ip: IpAddr,
+}
+
+impl<I: Ingest> Drop for Pass<I> {
+    fn drop(&mut self) {
+        self.inner.gate().leave(self.ip);
+        self.inner.shared.counters.connections_closed.add(1);
+        self.inner.idle.notify_one();
+    }
+}
+
+/// Publishes wills that are due and drops sessions that are over.
+async fn sweep<I: Ingest>(inner: Arc<Inner<I>>, mut stopped: watch::Receiver<bool>) {
+    let mut ticks = tokio::time::interval(SWEEP_EVERY);
+    ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    loop {
+        tokio::select! {
+            _ = ticks.tick() => {}
+            _ = stopped.changed() => return,
+        }
+        let now = Instant::now();
+        let (wills, over) = inner.registry.take_due(now);
+        for (client, will) in wills {
+            inner.publish_will(client, *will);
+        }
+        inner.shared.counters.sessions_released.add(over.len());
+        inner.gate().sweep(now);
+    }
+}
