@@ -171,3 +171,31 @@ impl Drop for Process {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_dropped_process_is_gone_and_its_log_is_kept() {
+        let directory = tempfile::tempdir().unwrap();
+        let mut process =
+            Process::new("sleeper", "sh", directory.path()).args(["-c", "echo awake; exec sleep 600"]);
+        process.start();
+        assert!(wait_until(Duration::from_secs(10), || process.output() == "awake\n"));
+        let proc = format!("/proc/{}", process.id().unwrap());
+        assert!(Path::new(&proc).exists());
+        drop(process);
+        assert!(!Path::new(&proc).exists());
+    }
+
+    #[test]
+    #[should_panic(expected = "ended by itself")]
+    fn a_process_that_died_before_the_kill_is_a_failure() {
+        let directory = tempfile::tempdir().unwrap();
+        let mut process = Process::new("short", "true", directory.path());
+        process.start();
+        assert!(wait_until(Duration::from_secs(10), || !process.runs()));
+        process.kill();
+    }
+}

@@ -128,3 +128,39 @@ fn pump(mut from: TcpStream, mut to: TcpStream, shared: &Shared) {
     let _ = from.shutdown(Shutdown::Both);
     let _ = to.shutdown(Shutdown::Both);
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_cut_link_is_closed_at_both_ends_and_carries_again() {
+        let target = TcpListener::bind(("127.0.0.1", 0)).unwrap();
+        let proxy = Proxy::start(target.local_addr().unwrap());
+        for round in 1..=3 {
+            let mut near = TcpStream::connect(proxy.address()).unwrap();
+            let (mut far, _) = target.accept().unwrap();
+            near.write_all(b"reading").unwrap();
+            let mut seven = [0; 7];
+            far.read_exact(&mut seven).unwrap();
+            assert_eq!((&seven, proxy.carried_bytes()), (b"reading", 7 * round));
+            assert_eq!(proxy.cut(), 1);
+            assert!(matches!(near.read(&mut seven), Ok(0) | Err(_)), "the near end is closed");
+            assert!(matches!(far.read(&mut seven), Ok(0) | Err(_)), "the far end is closed");
+        }
+    }
+
+    #[test]
+    fn a_link_that_is_down_refuses_and_comes_back() {
+        let target = TcpListener::bind(("127.0.0.1", 0)).unwrap();
+        let proxy = Proxy::start(target.local_addr().unwrap());
+        proxy.set_down(true);
+        let mut near = TcpStream::connect(proxy.address()).unwrap();
+        assert!(matches!(near.read(&mut [0]), Ok(0) | Err(_)), "closed at once");
+        proxy.set_down(false);
+        let mut near = TcpStream::connect(proxy.address()).unwrap();
+        near.write_all(b"x").unwrap();
+        let (mut far, _) = target.accept().unwrap();
+        far.read_exact(&mut [0]).unwrap();
+    }
+}

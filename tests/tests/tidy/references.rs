@@ -61,6 +61,16 @@ fn is_somewhere(name: &str, code: &[Source]) -> bool {
 }
 
 #[test]
+fn every_program_has_a_sample_of_its_configuration() {
+    for sample in ["gateway/headwater.sample.toml", "agent/headwater-agent.sample.toml"] {
+        let text = std::fs::read_to_string(workspace().join(sample))
+            .unwrap_or_else(|error| panic!("{sample}: {error}"));
+        let (keys, explained) = (text.matches(" = ").count(), text.matches('#').count());
+        assert!(keys >= 10 && explained >= keys, "{sample}: {keys} keys, {explained} comments");
+    }
+}
+
+#[test]
 fn nothing_points_to_a_private_place() {
     // A home, a scratch folder or a mirror of whoever wrote the line means nothing to anyone else.
     let private =
