@@ -60,7 +60,8 @@ pub const STATUS_HEAD_BYTES_MAX: usize = 2048;
 /// How long a request on the status port may take.
 pub const STATUS_TIMEOUT_MS: u64 = 5_000;
 
-/// Before this (2024-01-01) the host clock has not been set: a Raspberry Pi without a battery starts in the past.
+/// Before this (2024-01-01) the host clock has not been set: a Raspberry Pi without a battery starts in the past. Its
+/// time is then told to devices as estimated.
 pub const CLOCK_SANE_FROM_MS: u64 = 1_704_067_200_000;
 
 // A read buffer smaller than a frame would still work, but an append would serve less than a batch.

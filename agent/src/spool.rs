@@ -87,12 +87,17 @@ impl Spool {
         counters: Arc<Counters>,
         now_ms: u64,
     ) -> Result<Self, journal::OpenError> {
+        let small = journal::Config::small();
+        let segment_bytes = config.segment_bytes / 4096 * 4096;
         let config = journal::Config {
-            segment_bytes: config.segment_bytes / 4096 * 4096,
+            segment_bytes,
+            group_bytes_max: small
+                .group_bytes_max
+                .min(usize::try_from(segment_bytes / 4).unwrap_or(usize::MAX)),
             size_bytes_max: config.size_bytes_max,
             reserve_bytes: config.reserve_bytes,
             linger: config.linger,
-            ..journal::Config::small()
+            ..small
         };
         let (journal, recovery) = Journal::open(dir, config, now_ms)?;
         tracing::info!(?recovery, "spool opened");

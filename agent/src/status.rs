@@ -80,7 +80,7 @@ counters! {
     Counter logs_spooled "Device log lines spooled."
     Counter acks "Acks sent to devices."
     Counter time_answers "Time requests answered."
-    Counter time_unanswered "Time requests not answered because this host does not know the time."
+    Counter time_unsure "Time answers while this host's clock was never set (before 2024), told as estimated."
     Counter spooled "Records appended to the spool."
     Counter delivered "Records the gateway has acked, by the checkpoint."
     Counter rejected "Records the gateway will never take, set aside."

@@ -130,6 +130,23 @@ impl Config {
         Self::check(raw).map_err(ConfigError)
     }
 
+    /// For an agent inside another program (a simulation, a demonstration, a test): defaults, one TCP link on a free
+    /// loopback port, no status port.
+    pub fn embedded(state: PathBuf, gateway: std::net::SocketAddr) -> Self {
+        let raw = RawConfig {
+            agent: raw::RawAgent { state: Some(String::new()), ..Default::default() },
+            uplink: RawUplink { gateway: Some(gateway.to_string()), ..Default::default() },
+            http: raw::RawHttp { listen: Some("off".to_owned()) },
+            links: vec![RawLink {
+                kind: Some("tcp".to_owned()),
+                listen: Some("127.0.0.1:0".to_owned()),
+                ..Default::default()
+            }],
+            ..Default::default()
+        };
+        Self { state, ..Self::check(raw).expect("defaults are valid, a test says so") }
+    }
+
     fn check(raw: RawConfig) -> Result<Self, String> {
         let name = raw.agent.name.unwrap_or_else(|| "headwater-agent".to_owned());
         if name.is_empty()

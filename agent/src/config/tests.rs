@@ -65,3 +65,11 @@ fn errors_say_which_key_what_was_found_and_what_was_expected() {
         assert!(found.contains(expected), "{text}: {found}");
     }
 }
+
+#[test]
+fn an_embedded_agent_needs_nothing_but_a_folder_and_a_gateway() {
+    for gateway in ["127.0.0.1:9", "[::1]:9"] {
+        let config = Config::embedded("/x".into(), gateway.parse().unwrap());
+        assert_eq!((config.state.to_str(), config.uplink.port, config.http), (Some("/x"), 9, None));
+    }
+}

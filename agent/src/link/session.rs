@@ -223,12 +223,12 @@ impl Session {
         if matches!(self.peer, Peer::Refused) {
             return;
         }
-        if now.utc_ms < CLOCK_SANE_FROM_MS {
-            self.counters.time_unanswered.add(1);
-            return;
-        }
-        let utc = UtcTime { at: Timestamp(now.utc_ms), quality: self.policy.time_quality };
+        // A device sends nothing to a host that does not answer, so an unset clock is told too, as what it is worth.
+        let is_sane = now.utc_ms >= CLOCK_SANE_FROM_MS;
+        let quality = if is_sane { self.policy.time_quality } else { TimeQuality::Estimated };
+        let utc = UtcTime { at: Timestamp(now.utc_ms), quality };
         self.counters.time_answers.add(1);
+        self.counters.time_unsure.add(u64::from(!is_sane));
         self.send(&Down::Time { nonce, utc });
     }
 

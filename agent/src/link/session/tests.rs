@@ -73,14 +73,15 @@ fn a_device_that_was_not_introduced_is_asked_who_it_is_and_gives_no_items() {
 }
 
 #[test]
-fn time_is_told_when_it_is_known() {
+fn time_is_told_with_what_it_is_worth() {
     let mut session = session();
     session.handle_bytes(&frame(&Up::TimeRequest { nonce: 7 }), NOW);
     let utc = UtcTime { at: Timestamp(NOW.utc_ms), quality: TimeQuality::Synced };
     assert_eq!(downs(&session.take_transmit()), [Down::Time { nonce: 7, utc }]);
-    session
-        .handle_bytes(&frame(&Up::TimeRequest { nonce: 8 }), Now { utc_ms: CLOCK_SANE_FROM_MS - 1, ..NOW });
-    assert!(session.take_transmit().is_empty());
+    let unset = CLOCK_SANE_FROM_MS - 1;
+    session.handle_bytes(&frame(&Up::TimeRequest { nonce: 8 }), Now { utc_ms: unset, ..NOW });
+    let utc = UtcTime { at: Timestamp(unset), quality: TimeQuality::Estimated };
+    assert_eq!(downs(&session.take_transmit()), [Down::Time { nonce: 8, utc }], "a clock that was never set");
 }
 
 #[test]

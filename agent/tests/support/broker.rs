@@ -1,0 +1,229 @@
+//! A small MQTT 5 broker of rumqttc's codec: takes publishes, answers as it is told, forgets everything else.
+
+use bytes::BytesMut;
+use rumqttc::v5::mqttbytes::v5::{
+    ConnAck, ConnAckProperties, ConnectReturnCode, Packet, PingResp, PubAck, PubAckReason,
+};
+use std::collections::VecDeque;
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex, MutexGuard};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::Notify;
+
+/// What becomes of a publish: its topic and payload in, the reason of the PUBACK out.
+pub type Judge = Box<dyn FnMut(&str, &[u8]) -> PubAckReason + Send>;
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Seen {
+    pub connection: usize,
+    pub topic: String,
+    pub payload: Vec<u8>,
+    pub retain: bool,
+    pub reason: Option<PubAckReason>,
+}
+
+#[derive(Clone)]
+pub struct Broker {
+    pub addr: SocketAddr,
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    state: Mutex<State>,
+    changed: Notify,
+}
+
+struct State {
+    seen: Vec<Seen>,
+    connections: usize,
+    /// Connections up to this number are to be closed.
+    cut_through: usize,
+    is_holding: bool,
+    is_refusing: bool,
+    receive_max: u16,
+    in_flight_peak: usize,
+    login: Option<(String, String)>,
+    judge: Judge,
+}
+
+impl Broker {
+    pub async fn start() -> Self {
+        Self::start_on("127.0.0.1:0".parse().expect("an address")).await
+    }
+
+    pub async fn start_on(addr: SocketAddr) -> Self {
+        let listener = TcpListener::bind(addr).await.expect("the broker binds");
+        let addr = listener.local_addr().expect("it is bound");
+        let state = State {
+            seen: Vec::new(),
+            connections: 0,
+            cut_through: 0,
+            is_holding: false,
+            is_refusing: false,
+            receive_max: 100,
+            in_flight_peak: 0,
+            login: None,
+            judge: Box::new(|_, _| PubAckReason::Success),
+        };
+        let inner = Arc::new(Inner { state: Mutex::new(state), changed: Notify::new() });
+        let broker = Self { addr, inner };
+        let serving = broker.clone();
+        tokio::spawn(async move {
+            loop {
+                let (stream, _) = listener.accept().await.expect("accept");
+                let broker = serving.clone();
+                tokio::spawn(async move { broker.serve(stream).await });
+            }
+        });
+        broker
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.inner.state.lock().expect("no test panics while it holds this")
+    }
+
+    /// Takes publishes but does not answer them until released.
+    pub fn hold(&self) {
+        self.lock().is_holding = true;
+    }
+
+    pub fn release(&self) {
+        self.lock().is_holding = false;
+        self.inner.changed.notify_waiters();
+    }
+
+    /// Closes every connection there is, without a word.
+    pub fn cut(&self) {
+        let mut state = self.lock();
+        state.cut_through = state.connections;
+        drop(state);
+        self.inner.changed.notify_waiters();
+    }
+
+    /// Closes new connections before CONNACK.
+    pub fn refuse(&self, is_refusing: bool) {
+        self.lock().is_refusing = is_refusing;
+    }
+
+    pub fn set_receive_max(&self, receive_max: u16) {
+        self.lock().receive_max = receive_max;
+    }
+
+    pub fn judge(&self, judge: impl FnMut(&str, &[u8]) -> PubAckReason + Send + 'static) {
+        self.lock().judge = Box::new(judge);
+    }
+
+    pub fn seen(&self) -> Vec<Seen> {
+        self.lock().seen.clone()
+    }
+
+    pub fn connections(&self) -> usize {
+        self.lock().connections
+    }
+
+    pub fn in_flight_peak(&self) -> usize {
+        self.lock().in_flight_peak
+    }
+
+    pub fn login(&self) -> Option<(String, String)> {
+        self.lock().login.clone()
+    }
+
+    async fn serve(&self, mut stream: TcpStream) {
+        let (connection, is_refusing) = {
+            let mut state = self.lock();
+            if !state.is_refusing {
+                state.connections += 1;
+            }
+            (state.connections, state.is_refusing)
+        };
+        if is_refusing {
+            return;
+        }
+        let mut incoming = BytesMut::new();
+        let mut waiting: VecDeque<(u16, usize)> = VecDeque::new();
+        loop {
+            let mut out = BytesMut::new();
+            {
+                let mut state = self.lock();
+                if state.cut_through >= connection {
+                    return;
+                }
+                while !state.is_holding
+                    && let Some((packet_id, index)) = waiting.pop_front()
+                {
+                    let (topic, payload) =
+                        (state.seen[index].topic.clone(), state.seen[index].payload.clone());
+                    let reason = (state.judge)(&topic, &payload);
+                    state.seen[index].reason = Some(reason);
+                    let puback = PubAck { pkid: packet_id, reason, properties: None };
+                    Packet::PubAck(puback).write(&mut out, None).expect("an ack is written");
+                }
+            }
+            if !out.is_empty() && stream.write_all(&out).await.is_err() {
+                return;
+            }
+            let changed = self.inner.changed.notified();
+            tokio::select! {
+                read = stream.read_buf(&mut incoming) => if !matches!(read, Ok(1..)) { return },
+                () = changed => continue,
+                // A change between the look above and the wait is not missed for long.
+                () = tokio::time::sleep(std::time::Duration::from_millis(20)) => continue,
+            }
+            while let Ok(packet) = Packet::read(&mut incoming, None) {
+                let mut out = BytesMut::new();
+                match packet {
+                    Packet::Connect(_, _, login) => {
+                        let mut state = self.lock();
+                        state.login = login.map(|login| (login.username, login.password));
+                        let properties =
+                            ConnAckProperties { receive_max: Some(state.receive_max), ..no_properties() };
+                        let code = ConnectReturnCode::Success;
+                        let connack = ConnAck { session_present: false, code, properties: Some(properties) };
+                        Packet::ConnAck(connack).write(&mut out, None).expect("a connack is written");
+                    }
+                    Packet::Publish(publish) => {
+                        let mut state = self.lock();
+                        let topic = String::from_utf8(publish.topic.to_vec()).expect("topics are UTF-8");
+                        let payload = publish.payload.to_vec();
+                        let retain = publish.retain;
+                        state.seen.push(Seen { connection, topic, payload, retain, reason: None });
+                        waiting.push_back((publish.pkid, state.seen.len() - 1));
+                        state.in_flight_peak = state.in_flight_peak.max(waiting.len());
+                    }
+                    Packet::PingReq(_) => {
+                        Packet::PingResp(PingResp).write(&mut out, None).expect("a pong is written");
+                    }
+                    Packet::Disconnect(_) => return,
+                    other => panic!("the agent sent {other:?}"),
+                }
+                if !out.is_empty() && stream.write_all(&out).await.is_err() {
+                    return;
+                }
+            }
+        }
+    }
+}
+
+fn no_properties() -> ConnAckProperties {
+    ConnAckProperties {
+        session_expiry_interval: None,
+        receive_max: None,
+        max_qos: None,
+        retain_available: None,
+        max_packet_size: None,
+        assigned_client_identifier: None,
+        topic_alias_max: None,
+        reason_string: None,
+        user_properties: Vec::new(),
+        wildcard_subscription_available: None,
+        subscription_identifiers_available: None,
+        shared_subscription_available: None,
+        server_keep_alive: None,
+        response_information: None,
+        server_reference: None,
+        authentication_method: None,
+        authentication_data: None,
+    }
+}

@@ -1,0 +1,40 @@
+//! The two ends of an agent, played by tests: a broker whose answers the test decides, and a device of raw frames.
+#![allow(dead_code, reason = "every test file uses a part")]
+
+pub mod broker;
+pub mod device;
+
+use headwater_agent::{Config, LinkConfig, SpoolConfig};
+use std::net::SocketAddr;
+use std::path::Path;
+use std::time::Duration;
+
+/// How long anything that must happen may take on a loaded machine.
+pub const PATIENCE: Duration = Duration::from_secs(20);
+
+pub fn config(state: &Path, gateway: SocketAddr) -> Config {
+    let mut config = Config::embedded(state.to_owned(), gateway);
+    config.seed = Some(1);
+    config.uplink.retry.base_ms = 20;
+    config.uplink.retry.max_ms = 100;
+    config.spool = SpoolConfig {
+        size_bytes_max: 16 << 20,
+        reserve_bytes: 0,
+        segment_bytes: 1 << 20,
+        linger: Duration::ZERO,
+    };
+    config
+}
+
+pub fn tcp_only(config: &mut Config) {
+    config.links.retain(|link| matches!(link, LinkConfig::Tcp { .. }));
+}
+
+/// Waits until `check` holds.
+pub async fn until(what: &str, mut check: impl FnMut() -> bool) {
+    let deadline = tokio::time::Instant::now() + PATIENCE;
+    while !check() {
+        assert!(tokio::time::Instant::now() < deadline, "waited too long until {what}");
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+}
