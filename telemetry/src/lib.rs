@@ -64,7 +64,7 @@ pub use config::{Config, ConfigOutcome, Network, Secret, Uplink};
 pub use frame::{Deframer, FrameError, decode_body, encode_body, encode_frame, frame_body};
 pub use hello::{Hello, ResetReason, schema_of};
 pub use id::{BootId, ChannelId, DeviceId, DeviceIdError, Schema, Seq, Timestamp, Uptime};
-pub use message::{Down, Log, LogLevel, Up};
+pub use message::{Down, Log, LogLevel, Up, encode_batch};
 pub use value::{Channel, Text, TooLong, Value, ValueKind, bounded, truncated};
 
 /// The bounded containers that the messages are made of.

@@ -3,7 +3,8 @@
 //! Invariant: variants are never removed, reordered or changed, only added at the end (see the crate doc).
 
 use crate::limits::LOG_BYTES_MAX;
-use crate::{Batch, BootId, Config, ConfigOutcome, Hello, Seq, Uptime, UtcTime, value::truncated};
+use crate::{Batch, BootId, Config, ConfigOutcome, FrameError, Hello, Seq, Uptime, UtcTime};
+use crate::{encode_body, value::truncated};
 use heapless::String;
 use serde::{Deserialize, Serialize};
 
@@ -27,6 +28,21 @@ pub enum Up {
     Log(Log),
     /// Answers [`Down::Config`].
     ConfigResult(ConfigOutcome),
+}
+
+/// Encodes the body of [`Up::Batch`] without taking the batch: a device has no room for a copy.
+///
+/// # Errors
+/// [`FrameError::TooLong`] when it exceeds `buf` or [`BODY_BYTES_MAX`](crate::limits::BODY_BYTES_MAX).
+pub fn encode_batch<'b>(batch: &Batch, buf: &'b mut [u8]) -> Result<&'b [u8], FrameError> {
+    /// The beginning of [`Up`], borrowed: a variant's number is its place.
+    #[derive(Serialize)]
+    enum UpTo<'a> {
+        #[expect(dead_code, reason = "holds the place of Up::Hello")]
+        Hello,
+        Batch(&'a Batch),
+    }
+    encode_body(&UpTo::Batch(batch), buf)
 }
 
 /// Towards the device.

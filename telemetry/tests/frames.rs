@@ -1,5 +1,8 @@
 //! The codec against damage: resynchronising, every bit flip, long runs, sizes on the wire.
 
+#![expect(clippy::unwrap_used, reason = "a panic is the report")]
+#![expect(clippy::cast_possible_truncation, reason = "test patterns are cut to bytes on purpose")]
+
 use headwater_telemetry::limits::{BATCH_ENTRIES_MAX, BODY_BYTES_MAX, FRAME_BYTES_MAX};
 use headwater_telemetry::*;
 
@@ -90,7 +93,7 @@ fn random_bytes_never_panic() {
         state ^= state >> 7;
         state ^= state << 17;
         // Zeros often, so that many short frames come by.
-        let byte = if state % 11 == 0 { 0 } else { (state >> 32) as u8 };
+        let byte = if state.is_multiple_of(11) { 0 } else { (state >> 32) as u8 };
         if let Some(Ok(body)) = deframer.push(byte) {
             assert!(decode_body::<Up>(body).is_err());
         }
@@ -140,6 +143,13 @@ fn a_message_of_a_newer_peer_is_unknown_and_the_next_one_is_read() {
     stream.extend(encode_frame(&Up::TimeRequest { nonce: 5 }, &mut buf).unwrap());
     let got = feed(&mut Deframer::new(), &stream);
     assert_eq!(got, [Err(FrameError::Unknown), Ok(Up::TimeRequest { nonce: 5 })]);
+}
+
+#[test]
+fn a_borrowed_batch_encodes_as_the_owned_message() {
+    let batch = batch(9, fixed);
+    let (mut a, mut b) = ([0u8; BODY_BYTES_MAX], [0u8; BODY_BYTES_MAX]);
+    assert_eq!(encode_batch(&batch, &mut a).unwrap(), encode_body(&Up::Batch(batch.clone()), &mut b).unwrap());
 }
 
 #[test]

@@ -1,1 +1,109 @@
-//! The device as a library: sampler, flash ring, links. No std; runs and is tested on the host.
+//! A device as a library: everything from a sensor's value to an acknowledged batch, without a line about a chip.
+//!
+//! In: flash ([`NorFlash`](embedded_storage_async::nor_flash::NorFlash)), a byte stream
+//! ([`embedded_io_async`]), a [`Clock`] and a [`Sampler`]. Out: frames of `headwater-telemetry`.
+//! Invariants: no allocation, no `std`, no `unsafe`; a reading that was stored is delivered or told as part of a gap;
+//! inside a boot the line of [`Seq`](headwater_telemetry::Seq)s has no holes; a power cut takes only the open batch.
+//! Not here: drivers, networks, an executor.
+//!
+//! # How it runs
+//! A board opens a [`Device`] and runs two futures side by side, for ever:
+//!
+//! ```
+//! use embedded_io_async::{Read, Write};
+//! use embedded_storage_async::nor_flash::NorFlash;
+//! use headwater_device::*;
+//! use headwater_telemetry::{DeviceId, Uptime};
+//!
+//! async fn board<F: NorFlash>(
+//!     flash: F,
+//!     clock: impl Clock,
+//!     mut sampler: impl Sampler,
+//!     (mut rx, mut tx): (impl Read, impl Write),
+//! ) -> Result<(), OpenError<F::Error>> {
+//!     let page = F::ERASE_SIZE as u32;
+//!     let layout = Layout { area: 0..2 * page, ring: 2 * page..16 * page };
+//!     let settings = Settings::new(DeviceId::parse("shed-1").unwrap(), "shed 0.1.0");
+//!     let device = Device::open(flash, layout, settings, &sampler, ()).await?;
+//!     let link = async {
+//!         loop {
+//!             device.serve(&clock, &mut rx, &mut tx).await;
+//!             clock.sleep_until(Uptime(clock.now().0 + 1_000)).await;
+//!         }
+//!     };
+//!     embassy_futures::select::select(device.run(&clock, &mut sampler), link).await;
+//!     Ok(()) // the board restarts
+//! }
+//! ```
+//!
+//! The pure parts ([`link::Link`], [`batcher::Batcher`], [`schedule::Schedule`], [`time::TimeKeeper`]) are told
+//! things and asked things with the uptime as a parameter; `Device` is the shell around them. Feature `testing`
+//! (host only) adds a flash model with power cuts.
+#![cfg_attr(not(any(test, feature = "testing")), no_std)]
+
+mod area;
+pub mod batcher;
+mod device;
+pub mod limits;
+mod line;
+pub mod link;
+mod record;
+mod ring;
+pub mod schedule;
+mod spool;
+#[cfg(feature = "testing")]
+pub mod testing;
+pub mod time;
+
+pub use device::{Device, Settings, Stopped};
+pub use line::Line;
+pub use link::LinkDown;
+pub use ring::{Cursor, FlashError, Item, Lost};
+pub use spool::{Found, Layout, OpenError, Spool};
+
+use headwater_telemetry::limits::CHANNELS_MAX;
+use headwater_telemetry::{Batch, BootId, Channel, ChannelId, Seq, Uptime, Value};
+
+/// Monotonic time of this device.
+#[expect(async_fn_in_trait, reason = "devices run on one thread")]
+pub trait Clock {
+    /// Milliseconds since the start.
+    fn now(&self) -> Uptime;
+    /// Waits until `at`; at once when it has passed; for ever at `u64::MAX`. May be cancelled.
+    async fn sleep_until(&self, at: Uptime);
+}
+
+/// The sensors of a device, as a table of channels.
+#[expect(async_fn_in_trait, reason = "devices run on one thread")]
+pub trait Sampler {
+    /// The table; the same at every call.
+    fn channels(&self) -> heapless::Vec<Channel, CHANNELS_MAX>;
+    /// Milliseconds between two readings of a channel, at least [`limits::PERIOD_MS_MIN`].
+    fn period_ms(&self, channel: ChannelId) -> u32;
+    /// Reads one channel; none when the sensor has nothing to say or fails, which is not a loss.
+    async fn sample(&mut self, channel: ChannelId) -> Option<Value>;
+}
+
+/// Is told what happens: lamps, a screen, a test. Every method may be left out.
+pub trait Observer {
+    /// A reading was taken. It is in RAM until its batch is stored.
+    fn sampled(&self, boot: BootId, seq: Seq) {
+        let _ = (boot, seq);
+    }
+    /// A batch is in flash.
+    fn stored(&self, batch: &Batch) {
+        let _ = batch;
+    }
+    /// The receiver has `item` durably.
+    fn delivered(&self, item: &Item) {
+        let _ = item;
+    }
+    /// `count` entries were lost, and will be told as a gap; `boot` is the running one, not that of the entries.
+    fn lost(&self, boot: BootId, count: u32) {
+        let _ = (boot, count);
+    }
+    /// Somebody wants to see which device this is.
+    fn identify(&self) {}
+}
+
+impl Observer for () {}

@@ -1,0 +1,364 @@
+//! The thin shell: futures that connect the pure parts with flash, clock, sensors and a stream.
+//!
+//! Sampling and delivery run side by side; only the spool connects them, so a dead link never stops sampling, and a
+//! power cut takes only the open batch. Invariants: a future that writes flash is awaited to its end; what may be
+//! cancelled only reads.
+
+use crate::batcher::{Batcher, Taken};
+use crate::limits::{BATCH_AGE_MS_MAX, LOGS_MAX, PERIOD_MS_MIN, WRITE_TIMEOUT_MS};
+use crate::link::{Event, Link, LinkDown, Transmit};
+use crate::schedule::Schedule;
+use crate::time::TimeKeeper;
+use crate::{Clock, Cursor, Found, Item, Layout, Observer, OpenError, Sampler, Spool};
+use core::cell::{Cell, RefCell};
+use embassy_futures::select::{Either, Either3, select, select3};
+use embassy_sync::{blocking_mutex::raw::NoopRawMutex, mutex::Mutex, signal::Signal};
+use embedded_io_async::{Read, Write};
+use embedded_storage_async::nor_flash::NorFlash;
+use headwater_telemetry::limits::{BATCH_ENTRIES_MAX, BODY_BYTES_MAX, FRAME_BYTES_MAX};
+use headwater_telemetry::{
+    Config, ConfigOutcome, Deframer, DeviceId, Down, Hello, Log, LogLevel, ResetReason, Up, Uptime, UtcTime,
+    decode_body, encode_frame, frame_body,
+};
+use heapless::Deque;
+
+/// What the firmware is and does unless a stored configuration says otherwise.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// The name of a device that was never given one.
+    pub device: DeviceId,
+    /// Name and version of the firmware, at most 24 bytes.
+    pub firmware: &'static str,
+    /// Why this start happened.
+    pub reset: ResetReason,
+    /// Entries after which a batch is closed, 1 to [`BATCH_ENTRIES_MAX`].
+    pub batch_entries: usize,
+    /// Milliseconds after which a batch is closed: what a power cut takes at the most.
+    pub batch_age_ms: u32,
+}
+
+impl Settings {
+    /// Full batches, or what there is after ten seconds.
+    pub fn new(device: DeviceId, firmware: &'static str) -> Self {
+        let reset = ResetReason::Unknown;
+        Self { device, firmware, reset, batch_entries: BATCH_ENTRIES_MAX, batch_age_ms: 10_000 }
+    }
+}
+
+/// Why [`Device::run`] returned.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stopped {
+    /// This boot has used all its 2^32 places: restart.
+    LineEnd,
+    /// There is no channel to read.
+    NoChannels,
+}
+
+/// A device that is on: its flash is open and this start is counted.
+pub struct Device<F: NorFlash, O: Observer = ()> {
+    spool: Mutex<NoopRawMutex, Spool<F>>,
+    fresh: Signal<NoopRawMutex, ()>,
+    time: Cell<TimeKeeper>,
+    logs: RefCell<Deque<Log, LOGS_MAX>>,
+    links: Cell<u32>,
+    hello: Hello,
+    settings: Settings,
+    period_ms: Option<u32>,
+    observer: O,
+}
+
+impl<F: NorFlash, O: Observer> Device<F, O> {
+    /// Opens the flash and counts this start. A stored configuration overrides `settings`.
+    ///
+    /// # Errors
+    /// When the flash driver fails or the layout does not fit.
+    pub async fn open(
+        flash: F,
+        layout: Layout,
+        mut settings: Settings,
+        sampler: &impl Sampler,
+        observer: O,
+    ) -> Result<Self, OpenError<F::Error>> {
+        let (mut spool, boot, found) = Spool::open(flash, layout).await?;
+        let mut period_ms = None;
+        if let Some(config) = spool.config().await.map_err(OpenError::Driver)? {
+            settings.device = config.device;
+            period_ms = (config.period_ms > 0).then_some(config.period_ms);
+            if config.batch_age_ms > 0 {
+                settings.batch_age_ms = config.batch_age_ms;
+            }
+        }
+        let hello =
+            Hello::new(settings.device.clone(), boot, settings.firmware, settings.reset, sampler.channels());
+        let device = Self {
+            spool: Mutex::new(spool),
+            fresh: Signal::new(),
+            time: Cell::new(TimeKeeper::default()),
+            logs: RefCell::new(Deque::new()),
+            links: Cell::new(0),
+            hello,
+            settings,
+            period_ms,
+            observer,
+        };
+        device.report(found);
+        Ok(device)
+    }
+
+    fn report(&self, found: Found) {
+        if found.area_formatted {
+            self.log(Uptime(0), LogLevel::Error, "settings area was damaged or foreign and is formatted");
+        }
+        if found.ring_formatted {
+            self.log(Uptime(0), LogLevel::Error, "ring was damaged or foreign and is formatted");
+        }
+        if found.torn {
+            self.log(Uptime(0), LogLevel::Info, "power went during a flash write; the rest is whole");
+        }
+    }
+
+    /// Who this is.
+    pub fn hello(&self) -> &Hello {
+        &self.hello
+    }
+
+    /// The observer given at the start.
+    pub fn observer(&self) -> &O {
+        &self.observer
+    }
+
+    /// A line for people, sent when a link is up. The oldest goes when there are too many.
+    pub fn log(&self, at: Uptime, level: LogLevel, text: &str) {
+        let mut logs = self.logs.borrow_mut();
+        if logs.is_full() {
+            logs.pop_front();
+        }
+        let pushed = logs.push_back(Log::new(self.hello.boot, at, level, text));
+        debug_assert!(pushed.is_ok(), "room was made above");
+    }
+
+    /// Takes the oldest waiting log line, for links that are not byte streams.
+    pub fn poll_log(&self) -> Option<Log> {
+        self.logs.borrow_mut().pop_front()
+    }
+
+    /// Samples and stores; returns only when it cannot go on. The power may be cut at any time; where it is dropped
+    /// for another reason, do so only while it sleeps.
+    pub async fn run(&self, clock: &impl Clock, sampler: &mut impl Sampler) -> Stopped {
+        let periods =
+            (0..self.hello.channels.len()).filter_map(|index| u8::try_from(index).ok()).map(|index| {
+                self.period_ms.unwrap_or_else(|| sampler.period_ms(headwater_telemetry::ChannelId(index)))
+            });
+        let mut schedule = Schedule::new(clock.now(), periods);
+        let (entries, age_ms) =
+            (self.settings.batch_entries.clamp(1, BATCH_ENTRIES_MAX), self.settings.batch_age_ms);
+        let mut batcher = Batcher::new(self.hello.boot, self.hello.schema, entries, age_ms.into());
+        loop {
+            let Some(next) = schedule.poll_timeout() else { return Stopped::NoChannels };
+            clock.sleep_until(batcher.poll_timeout().map_or(next, |due| due.min(next))).await;
+            while let Some(channel) = schedule.poll(clock.now()) {
+                self.store_due(&mut batcher, clock).await;
+                let Some(value) = sampler.sample(channel).await else { continue };
+                match batcher.handle_reading(clock.now(), channel, value) {
+                    Taken::At(seq) => self.observer.sampled(self.hello.boot, seq),
+                    Taken::Lost => self.observer.lost(self.hello.boot, 1),
+                    Taken::LineEnd => return Stopped::LineEnd,
+                }
+            }
+            self.store_due(&mut batcher, clock).await;
+        }
+    }
+
+    async fn store_due(&self, batcher: &mut Batcher, clock: &impl Clock) {
+        let now = clock.now();
+        if !batcher.is_due(now) {
+            return;
+        }
+        let time = self.time.get();
+        let Some(batch) = batcher.batch(|base| time.utc(base, now)) else { return };
+        let mut spool = self.spool.lock().await;
+        let lost = spool.lost().entries;
+        match spool.push(batch).await {
+            Ok(()) => {
+                self.observer.stored(batch);
+                self.fresh.signal(());
+                batcher.handle_stored();
+            }
+            Err(_) => {
+                batcher.handle_store_failed(now);
+                self.log(now, LogLevel::Error, "flash refused a batch");
+            }
+        }
+        let more = spool.lost().entries - lost;
+        if more > 0 {
+            self.observer.lost(self.hello.boot, more);
+        }
+    }
+
+    /// Waits for what follows `from`, with its body in `out`. May be cancelled: it only reads.
+    pub async fn next(&self, from: Cursor, out: &mut [u8; BODY_BYTES_MAX]) -> Item {
+        loop {
+            // A read error is not an end: the next batch, or the next connection, tries again.
+            if let Ok(Some(item)) = self.spool.lock().await.next(from, self.hello.schema, out).await {
+                return item;
+            }
+            self.fresh.wait().await;
+        }
+    }
+
+    /// Where sending begins on a new connection: after everything delivered.
+    pub async fn undelivered(&self) -> Cursor {
+        self.spool.lock().await.read()
+    }
+
+    /// The receiver has `item`, and everything before it, durably. Not to be cancelled.
+    pub async fn delivered(&self, item: Item) {
+        // When flash refuses the mark, the delivery still counts, and the next mark covers it.
+        let _ = self.spool.lock().await.delivered(item.after).await;
+        self.observer.delivered(&item);
+    }
+
+    /// A host told the time; asked and heard are uptimes.
+    pub fn learned_time(&self, asked: Uptime, heard: Uptime, utc: UtcTime) {
+        let mut time = self.time.get();
+        time.handle_answer(asked, heard, utc);
+        self.time.set(time);
+    }
+
+    /// Stores a configuration for the next start. Not to be cancelled.
+    pub async fn configure(&self, config: &Config) -> ConfigOutcome {
+        let period_fits = config.period_ms == 0 || config.period_ms >= PERIOD_MS_MIN;
+        if !period_fits || config.batch_age_ms > BATCH_AGE_MS_MAX {
+            return ConfigOutcome::Refused;
+        }
+        match self.spool.lock().await.store_config(config).await {
+            Ok(()) => ConfigOutcome::Stored,
+            Err(_) => ConfigOutcome::FlashFailed,
+        }
+    }
+
+    /// Writes down what is delivered, before a planned restart. Not to be cancelled.
+    pub async fn save(&self) {
+        let _ = self.spool.lock().await.save().await;
+    }
+
+    /// Speaks the link protocol on a stream until it breaks. Connecting again, after a while, is the caller's.
+    pub async fn serve(&self, clock: &impl Clock, rx: &mut impl Read, tx: &mut impl Write) -> LinkDown {
+        match self.session(clock, rx, tx).await {
+            Ok(never) => match never {},
+            Err(down) => down,
+        }
+    }
+
+    async fn session(
+        &self,
+        clock: &impl Clock,
+        rx: &mut impl Read,
+        tx: &mut impl Write,
+    ) -> Result<core::convert::Infallible, LinkDown> {
+        self.links.set(self.links.get().wrapping_add(1));
+        let mut link = Link::new(clock.now(), self.links.get() << 16);
+        let mut inbox = Inbox::new();
+        let (mut body, mut len) = ([0u8; BODY_BYTES_MAX], 0);
+        // Ends a frame that was broken off on this very wire.
+        send(clock, tx, &[0]).await?;
+        loop {
+            self.transmit(clock, tx, &mut link, &body[..len]).await?;
+            let wants = link.wants_batch();
+            let from = self.undelivered().await;
+            let batch = async {
+                if wants { self.next(from, &mut body).await } else { core::future::pending().await }
+            };
+            match select3(inbox.receive(rx), batch, clock.sleep_until(link.poll_timeout())).await {
+                Either3::First(message) => self.handle(clock, &mut link, message?).await,
+                Either3::Second(item) => {
+                    len = item.len;
+                    link.handle_batch(item, clock.now());
+                }
+                Either3::Third(()) => link.handle_timeout(clock.now())?,
+            }
+        }
+    }
+
+    async fn handle(&self, clock: &impl Clock, link: &mut Link, message: Down) {
+        match link.handle_message(message) {
+            Event::None => {}
+            Event::Delivered(item) => self.delivered(item).await,
+            Event::Time { asked, utc } => self.learned_time(asked, clock.now(), utc),
+            Event::Configure(config) => link.handle_configured(self.configure(&config).await),
+            Event::Identify => self.observer.identify(),
+        }
+    }
+
+    async fn transmit(
+        &self,
+        clock: &impl Clock,
+        tx: &mut impl Write,
+        link: &mut Link,
+        body: &[u8],
+    ) -> Result<(), LinkDown> {
+        let mut buf = [0u8; FRAME_BYTES_MAX];
+        while let Some(transmit) = link.poll_transmit(clock.now()) {
+            let frame = match transmit {
+                Transmit::Hello => encode_frame(&Up::Hello(self.hello.clone()), &mut buf),
+                Transmit::TimeRequest { nonce } => encode_frame(&Up::TimeRequest { nonce }, &mut buf),
+                Transmit::Batch => frame_body(body, &mut buf),
+                Transmit::ConfigResult(outcome) => encode_frame(&Up::ConfigResult(outcome), &mut buf),
+            };
+            send(clock, tx, frame.expect("every message fits a frame, see the limits")).await?;
+        }
+        while link.is_open()
+            && let Some(log) = self.poll_log()
+        {
+            let frame = encode_frame(&Up::Log(log), &mut buf);
+            send(clock, tx, frame.expect("every message fits a frame, see the limits")).await?;
+        }
+        Ok(())
+    }
+}
+
+async fn send(clock: &impl Clock, tx: &mut impl Write, bytes: &[u8]) -> Result<(), LinkDown> {
+    let write = async {
+        tx.write_all(bytes).await.map_err(|_| LinkDown::Closed)?;
+        tx.flush().await.map_err(|_| LinkDown::Closed)
+    };
+    let deadline = Uptime(clock.now().0.saturating_add(WRITE_TIMEOUT_MS));
+    match select(write, clock.sleep_until(deadline)).await {
+        Either::First(result) => result,
+        Either::Second(()) => Err(LinkDown::Stalled),
+    }
+}
+
+/// Bytes that came, up to the next message. Its state outlives a cancelled `receive`.
+struct Inbox {
+    deframer: Deframer,
+    bytes: [u8; 64],
+    at: usize,
+    len: usize,
+}
+
+impl Inbox {
+    fn new() -> Self {
+        Self { deframer: Deframer::new(), bytes: [0; 64], at: 0, len: 0 }
+    }
+
+    /// The next message. What is damaged or unknown is skipped: the peer repeats what matters.
+    async fn receive(&mut self, rx: &mut impl Read) -> Result<Down, LinkDown> {
+        loop {
+            while self.at < self.len {
+                let byte = self.bytes[self.at];
+                self.at += 1;
+                if let Some(Ok(body)) = self.deframer.push(byte)
+                    && let Ok(message) = decode_body::<Down>(body)
+                {
+                    return Ok(message);
+                }
+            }
+            (self.at, self.len) = (0, 0);
+            self.len = match rx.read(&mut self.bytes).await {
+                Ok(0) | Err(_) => return Err(LinkDown::Closed),
+                Ok(len) => len,
+            };
+        }
+    }
+}

@@ -1,0 +1,84 @@
+//! Every bound of the device, each with its reason. Those of the wire are in [`headwater_telemetry::limits`].
+
+use headwater_telemetry::limits::{BATCH_ENTRIES_MAX, BODY_BYTES_MAX};
+
+/// Pages of the ring, at least: one being written, one erased or about to be, and one that keeps data meanwhile.
+pub const RING_PAGES_MIN: u32 = 3;
+
+/// Pages of the settings area, at least: the old copy stays until the new one is whole.
+pub const AREA_PAGES_MIN: u32 = 2;
+
+/// Smallest erase unit of a flash: a page header and one record of the largest kind fit.
+pub const PAGE_BYTES_MIN: usize = 1024;
+
+/// Largest word of a flash: 32 bytes (STM32H7 with ECC); the scratch holds one record padded to it.
+pub const WORD_BYTES_MAX: usize = 32;
+
+/// Boots whose lost ends are told apart while nobody listens. Beyond that the two oldest are counted as one: the sum
+/// is told under the older one and is never too small; it is too large by what the receiver already had and the device
+/// does not know of (lost acks, at most [`DELIVERIES_PER_MARK`] items). 8 entries keep a page header below 210 bytes,
+/// so that it fits the smallest page beside a record.
+pub const LOSSES_MAX: usize = 8;
+
+/// Deliveries between two marks in flash. A power cut brings back at most this many delivered items, which the
+/// receiver drops; a mark costs 16 to 32 bytes, so at 8 a mark is 1 % of what is written.
+pub const DELIVERIES_PER_MARK: u32 = 8;
+
+/// Bytes before a record's payload: length, kind, format, checksum.
+pub const RECORD_PREFIX_BYTES: usize = 8;
+
+/// Most bytes of a data record's own description: boot, first, count as 32-bit varints, base as a 64-bit one.
+pub const META_BYTES_MAX: usize = 5 + 5 + 5 + 10;
+
+/// Most bytes of a record, without padding: that of a batch.
+pub const RECORD_BYTES_MAX: usize = RECORD_PREFIX_BYTES + META_BYTES_MAX + BODY_BYTES_MAX;
+
+/// Scratch for one padded record.
+pub const SCRATCH_BYTES: usize = RECORD_BYTES_MAX.next_multiple_of(WORD_BYTES_MAX);
+
+/// Most bytes of a ring page's header record: number, oldest, pages, boot, cursor, losses.
+pub const HEADER_BYTES_MAX: usize =
+    RECORD_PREFIX_BYTES + 4 * 5 + (5 + 5 + 5 + 5) + 1 + LOSSES_MAX * (5 + 5 + 10);
+
+/// Milliseconds between two readings of a channel, at least. Ten a second and channel fills a full batch every
+/// 2.4 seconds; faster signals are averaged before they are telemetry.
+pub const PERIOD_MS_MIN: u32 = 10;
+
+/// Milliseconds that a batch may stay open, at the most: what a power cut takes.
+pub const BATCH_AGE_MS_MAX: u32 = 3_600_000;
+
+/// Log lines kept until a link is up; older ones go first. Enough for what a start can have to say.
+pub const LOGS_MAX: usize = 4;
+
+/// Milliseconds without an answer after which a batch is sent again. An agent on an SD card syncs in less than one
+/// second; a radio link may need another.
+pub const ACK_TIMEOUT_MS: u64 = 4_000;
+
+/// Times a batch is sent on one connection before the link is given up and greeted anew.
+pub const SENDS_MAX: u8 = 3;
+
+/// Milliseconds to wait for the answer to a greeting.
+pub const GREETING_TIMEOUT_MS: u64 = 3_000;
+
+/// Milliseconds for a write of one frame; a peer that takes nothing for so long is gone.
+pub const WRITE_TIMEOUT_MS: u64 = 10_000;
+
+/// Milliseconds between two time requests on a standing connection: at 50 ppm a clock drifts 30 ms in between.
+pub const TIME_REQUEST_MS: u64 = 600_000;
+
+/// Milliseconds after which an answer no longer counts as fresh, as `TimeQuality::Holdover` states.
+pub const HOLDOVER_AFTER_MS: u64 = 3_600_000;
+
+/// Round trip of a time request beyond which the half of it is a guess, as `TimeQuality::Estimated` states.
+pub const ROUND_TRIP_MS_MAX: u64 = 2_000;
+
+/// Milliseconds to wait after flash refused a batch.
+pub const STORE_RETRY_MS: u64 = 1_000;
+
+const _: () = assert!(HEADER_BYTES_MAX.next_multiple_of(WORD_BYTES_MAX) + SCRATCH_BYTES <= PAGE_BYTES_MIN);
+const _: () = assert!(HEADER_BYTES_MAX.next_multiple_of(WORD_BYTES_MAX) <= SCRATCH_BYTES);
+// The scratch also carries a configuration, which is bounded by a body.
+const _: () = assert!(RECORD_PREFIX_BYTES + BODY_BYTES_MAX <= SCRATCH_BYTES);
+// A merge takes two entries.
+const _: () = assert!(LOSSES_MAX >= 2);
+const _: () = assert!(BATCH_ENTRIES_MAX > 1);

@@ -1,0 +1,431 @@
+//! The spool of a device: batches in a ring of flash pages, written once, read in order, until delivered.
+//!
+//! ```text
+//! page   | RingHeader | record | record | ...                    | erased |
+//! header = number, oldest, pages, boot, read cursor, losses      one a page, its number is never reused
+//! record = Data: boot, first, count, base + the encoded batch    or Mark: read cursor
+//! ```
+//! A page's slot in the ring is its number modulo the number of pages, so the newest header decides everything:
+//! which pages live, what is delivered, what is lost and not told yet. Turning to a page is committed by its header,
+//! which declares the next slot's old page dead *before* anything erases it; a power cut at any byte therefore either
+//! happened before the turn, with everything still there, or after it, with the loss counted.
+//!
+//! In: batches, in order. Out: batches and gaps, in order, from a cursor on. Invariants: nothing undelivered goes
+//! without becoming a gap at exactly its place; a word is programmed once between erases; what comes back after a cut
+//! although it was delivered is a run just before what was not. Not here: when to send, what an ack is.
+
+use crate::Line;
+use crate::limits::{DELIVERIES_PER_MARK, RING_PAGES_MIN};
+use crate::line::Losses;
+use crate::record::{Found, Io, Kind};
+use core::ops::Range;
+use embedded_storage_async::nor_flash::NorFlash;
+use headwater_telemetry::limits::BODY_BYTES_MAX;
+use headwater_telemetry::{Batch, BatchBuilder, BootId, Schema, Seq, Uptime, encode_batch};
+use serde::{Deserialize, Serialize};
+
+/// A place in the ring. Pages are numbered without end.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+struct Position {
+    page: u32,
+    offset: u32,
+}
+
+/// How far something has come in the ring. Moves on by what [`Item::after`] gives.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Cursor {
+    line: Line,
+    position: Position,
+}
+
+impl Cursor {
+    /// The place in the line of entries.
+    pub fn line(&self) -> Line {
+        self.line
+    }
+
+    fn max(self, other: Self) -> Self {
+        Self { line: self.line.max(other.line), position: self.position.max(other.position) }
+    }
+}
+
+/// What is to be sent next, its encoded [`Up::Batch`](headwater_telemetry::Up::Batch) being in the caller's buffer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Item {
+    /// Its boot.
+    pub boot: BootId,
+    /// Its first place.
+    pub first: Seq,
+    /// Its last place.
+    pub through: Seq,
+    /// Whether it is a gap that the ring counted, instead of a stored batch.
+    pub gap: bool,
+    /// Bytes of the body in the buffer.
+    pub len: usize,
+    /// Where to go on, once this is delivered.
+    pub after: Cursor,
+}
+
+/// Flash went wrong, or was asked for what it cannot.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FlashError<E> {
+    /// The flash driver failed.
+    Driver(E),
+    /// A batch or configuration does not fit its limit; nothing was written.
+    TooLong,
+}
+
+impl<E> From<E> for FlashError<E> {
+    fn from(error: E) -> Self {
+        Self::Driver(error)
+    }
+}
+
+#[derive(Serialize, Deserialize)]
+struct Header {
+    number: u32,
+    oldest: u32,
+    pages: u32,
+    boot: BootId,
+    read: Cursor,
+    losses: Losses,
+}
+
+#[derive(Serialize, Deserialize)]
+struct Meta {
+    boot: BootId,
+    first: Seq,
+    count: u32,
+    base: Uptime,
+}
+
+impl Meta {
+    fn end(&self) -> Line {
+        Line { boot: self.boot, next: Seq(self.first.0.saturating_add(self.count)) }
+    }
+}
+
+/// What [`Ring::open`] found besides the data.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct RingFound {
+    /// The region held something that is not a ring; it is treated as empty.
+    pub(crate) formatted: bool,
+    /// The newest page ends in a record that was cut off.
+    pub(crate) torn: bool,
+}
+
+/// State of the ring; the bytes are in flash.
+pub(crate) struct Ring {
+    start: u32,
+    pages: u32,
+    /// Numbers of the oldest and newest page; none before the first write.
+    live: Option<(u32, u32)>,
+    /// Offset in the newest page where the next record goes; at the page's size when it takes no more.
+    write: u32,
+    /// Delivered up to here.
+    read: Cursor,
+    /// Deliveries since `read` was last written.
+    unsaved: u32,
+    losses: Losses,
+    boot: BootId,
+    /// Since this start: entries lost because the ring was full, boots whose loss is told under an older one.
+    lost: Lost,
+}
+
+/// Losses since a start.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Lost {
+    /// Entries lost because the ring was full.
+    pub entries: u32,
+    /// Boots whose losses are told under an older boot, because there were more than
+    /// [`LOSSES_MAX`](crate::limits::LOSSES_MAX).
+    pub merged: u32,
+}
+
+impl Ring {
+    pub(crate) async fn open<F: NorFlash>(
+        io: &mut Io<F>,
+        range: Range<u32>,
+    ) -> Result<(Self, RingFound), F::Error> {
+        let mut ring = Self {
+            start: range.start,
+            pages: (range.end - range.start) / Io::<F>::PAGE,
+            live: None,
+            write: Io::<F>::PAGE,
+            read: Cursor::default(),
+            unsaved: 0,
+            losses: Losses::default(),
+            boot: BootId(0),
+            lost: Lost::default(),
+        };
+        assert!(ring.pages >= RING_PAGES_MIN, "a ring needs at least {RING_PAGES_MIN} pages");
+        for slot in 0..ring.pages {
+            if let Some(header) = ring.header(io, slot).await?
+                && ring.live.is_none_or(|(_, newest)| newest < header.number)
+            {
+                ring.live = Some((header.oldest, header.number));
+                ring.read = header.read;
+                ring.losses = header.losses;
+                ring.boot = header.boot;
+            }
+        }
+        let mut found = RingFound::default();
+        match ring.live {
+            Some((_, newest)) => found.torn = ring.walk_newest(io, newest).await?,
+            None => found.formatted = !ring.blank(io).await?,
+        }
+        ring.losses.prune(ring.read.line);
+        Ok((ring, found))
+    }
+
+    /// The header in a slot, if a page of this very ring is there.
+    async fn header<F: NorFlash>(&self, io: &mut Io<F>, slot: u32) -> Result<Option<Header>, F::Error> {
+        let Some(found) = io.read(self.address::<F>(slot), 0).await? else { return Ok(None) };
+        if found.kind != Kind::RingHeader {
+            return Ok(None);
+        }
+        let header = postcard::from_bytes::<Header>(io.payload(found)).ok();
+        Ok(header.filter(|header| header.pages == self.pages && header.number % self.pages == slot))
+    }
+
+    /// Reads the marks that follow the newest header and finds the end; true when a record there was cut off.
+    async fn walk_newest<F: NorFlash>(&mut self, io: &mut Io<F>, newest: u32) -> Result<bool, F::Error> {
+        let page = self.address::<F>(newest);
+        let mut offset = 0;
+        while let Some(found) = io.read(page, offset).await? {
+            match found.kind {
+                Kind::Mark => {
+                    if let Ok(mark) = postcard::from_bytes::<Cursor>(io.payload(found)) {
+                        self.read = self.read.max(mark);
+                    }
+                }
+                Kind::Data => {
+                    if let Ok((meta, _)) = postcard::take_from_bytes::<Meta>(io.payload(found)) {
+                        self.boot = self.boot.max(meta.boot);
+                    }
+                }
+                _ => {}
+            }
+            offset = found.next;
+        }
+        // Append only where it is erased; after a cut record the rest of the page is left as it is.
+        let torn = !io.blank_from(page, offset).await?;
+        self.write = if torn { Io::<F>::PAGE } else { offset };
+        Ok(torn)
+    }
+
+    async fn blank<F: NorFlash>(&self, io: &mut Io<F>) -> Result<bool, F::Error> {
+        for slot in 0..self.pages {
+            if !io.blank_from(self.address::<F>(slot), 0).await? {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
+    fn address<F: NorFlash>(&self, page: u32) -> u32 {
+        self.start + page % self.pages * Io::<F>::PAGE
+    }
+
+    /// The highest boot that has entries here, or had.
+    pub(crate) fn boot(&self) -> BootId {
+        self.boot
+    }
+
+    /// Delivered up to here.
+    pub(crate) fn read(&self) -> Cursor {
+        self.read
+    }
+
+    /// What was lost since this start because the ring was full.
+    pub(crate) fn lost(&self) -> Lost {
+        self.lost
+    }
+
+    /// Stores a batch; durable on return. After an error it may be asked again, which begins a new page.
+    pub(crate) async fn push<F: NorFlash>(
+        &mut self,
+        io: &mut Io<F>,
+        batch: &Batch,
+    ) -> Result<(), FlashError<F::Error>> {
+        let through = batch.through().ok_or(FlashError::TooLong)?;
+        let count = through.0 - batch.first.0 + 1;
+        let meta = Meta { boot: batch.boot, first: batch.first, count, base: batch.base };
+        let size = seal(io, &meta, batch).ok_or(FlashError::TooLong)?;
+        if self.write + size > Io::<F>::PAGE {
+            self.turn(io).await?;
+            // Turning used the scratch.
+            seal(io, &meta, batch).ok_or(FlashError::TooLong)?;
+        }
+        self.append(io, size).await?;
+        self.boot = self.boot.max(batch.boot);
+        Ok(())
+    }
+
+    async fn append<F: NorFlash>(&mut self, io: &mut Io<F>, size: u32) -> Result<(), F::Error> {
+        let (_, newest) = self.live.expect("a page was turned to before anything is appended");
+        let at = self.write;
+        // A failed write leaves an unknown rest of the page behind: never append after it.
+        self.write = Io::<F>::PAGE;
+        io.write(self.address::<F>(newest) + at, size).await?;
+        self.write = at + size;
+        Ok(())
+    }
+
+    /// Number of the next page, and of the oldest that will live beside it: the slot after it stays free.
+    fn next_live(&self) -> (u32, u32) {
+        let (oldest, next) = self.live.map_or((0, 0), |(oldest, newest)| (oldest, newest + 1));
+        (next, oldest.max((next + 2).saturating_sub(self.pages)))
+    }
+
+    /// Begins a new page. Nothing has changed unless its header is written whole.
+    async fn turn<F: NorFlash>(&mut self, io: &mut Io<F>) -> Result<(), F::Error> {
+        let (next, oldest) = self.next_live();
+        let (mut losses, mut lost) = (self.losses.clone(), self.lost);
+        if let Some((dying, _)) = self.live {
+            for page in dying.max(self.read.position.page)..oldest {
+                self.count_lost(io, page, &mut losses, &mut lost).await?;
+            }
+        }
+        let start = Position { page: oldest, offset: 0 };
+        let read = Cursor { position: self.read.position.max(start), ..self.read };
+        self.write = Io::<F>::PAGE;
+        let page = self.address::<F>(next);
+        io.erase(page).await?;
+        let header = Header { number: next, oldest, pages: self.pages, boot: self.boot, read, losses };
+        let size = io.seal_value(Kind::RingHeader, &header).expect("HEADER_BYTES_MAX fits the scratch");
+        io.write(page, size).await?;
+        self.live = Some((oldest, next));
+        self.write = size;
+        self.read = read;
+        self.unsaved = 0;
+        self.losses = header.losses;
+        self.lost = lost;
+        Ok(())
+    }
+
+    /// Adds what is undelivered on a page that goes.
+    async fn count_lost<F: NorFlash>(
+        &self,
+        io: &mut Io<F>,
+        page: u32,
+        losses: &mut Losses,
+        lost: &mut Lost,
+    ) -> Result<(), F::Error> {
+        let mut offset = if page == self.read.position.page { self.read.position.offset } else { 0 };
+        let mut line = self.read.line;
+        while let Some(found) = io.read(self.address::<F>(page), offset).await? {
+            offset = found.next;
+            let Some((meta, _)) = data(io, found) else { continue };
+            if meta.end() > line {
+                lost.merged += u32::from(losses.add(meta.end(), meta.base));
+                let first = line.expected(meta.boot).max(meta.first);
+                lost.entries = lost.entries.saturating_add(meta.end().next.0 - first.0);
+                line = meta.end();
+            }
+        }
+        Ok(())
+    }
+
+    /// What follows `from`, with its [`Up::Batch`](headwater_telemetry::Up::Batch) in `out`; none when everything is behind `from`. Only reads.
+    ///
+    /// `out` takes [`BODY_BYTES_MAX`] bytes; `schema` goes into the batch that carries a gap.
+    pub(crate) async fn next<F: NorFlash>(
+        &self,
+        io: &mut Io<F>,
+        from: Cursor,
+        schema: Schema,
+        out: &mut [u8; BODY_BYTES_MAX],
+    ) -> Result<Option<Item>, F::Error> {
+        let Some((oldest, newest)) = self.live else { return Ok(None) };
+        let mut at = from.max(self.read);
+        if let Some(loss) = self.losses.past(at.line) {
+            let end = loss.end;
+            if let Some((first, count)) = at.line.missing(end.boot, end.next) {
+                let after = Cursor { line: end, ..at };
+                return Ok(Some(gap((end.boot, first, count), loss.at, schema, after, out)));
+            }
+        }
+        at.position = at.position.max(Position { page: oldest, offset: 0 });
+        while at.position.page <= newest {
+            let page = at.position.page;
+            if page == newest && at.position.offset >= self.write {
+                break;
+            }
+            let Some(found) = io.read(self.address::<F>(page), at.position.offset).await? else {
+                at.position = Position { page: page + 1, offset: 0 };
+                continue;
+            };
+            let here = at.position;
+            at.position.offset = found.next;
+            let Some((meta, body)) = data(io, found) else { continue };
+            if meta.end() <= at.line {
+                continue;
+            }
+            // A hole in front of a record that is there: its neighbour became unreadable.
+            if let Some((first, count)) = at.line.missing(meta.boot, meta.first) {
+                let line = Line { boot: meta.boot, next: meta.first };
+                let after = Cursor { line, position: here };
+                return Ok(Some(gap((meta.boot, first, count), meta.base, schema, after, out)));
+            }
+            out[..body.len()].copy_from_slice(body);
+            at.line = meta.end();
+            let through = Seq(meta.end().next.0 - 1);
+            let Meta { boot, first, .. } = meta;
+            return Ok(Some(Item { boot, first, through, gap: false, len: body.len(), after: at }));
+        }
+        Ok(None)
+    }
+
+    /// Everything up to `after` is delivered. In memory only; true when it is time to [`Ring::save`].
+    pub(crate) fn delivered(&mut self, after: Cursor) -> bool {
+        self.read = self.read.max(after);
+        self.losses.prune(self.read.line);
+        self.unsaved += 1;
+        self.unsaved >= DELIVERIES_PER_MARK
+    }
+
+    /// Makes the deliveries durable, unless that would cost data: then the next page's header does.
+    pub(crate) async fn save<F: NorFlash>(&mut self, io: &mut Io<F>) -> Result<(), F::Error> {
+        if self.unsaved == 0 || self.live.is_none() {
+            return Ok(());
+        }
+        let size = io.seal_value(Kind::Mark, &self.read).expect("a cursor fits the scratch");
+        if self.write + size <= Io::<F>::PAGE {
+            self.append(io, size).await?;
+            self.unsaved = 0;
+        } else if self.read.position.page >= self.next_live().1 {
+            self.turn(io).await?;
+        }
+        Ok(())
+    }
+}
+
+fn seal<F: NorFlash>(io: &mut Io<F>, meta: &Meta, batch: &Batch) -> Option<u32> {
+    io.seal(Kind::Data, |room| {
+        let head = postcard::to_slice(meta, room).ok()?.len();
+        Some(head + encode_batch(batch, &mut room[head..]).ok()?.len())
+    })
+}
+
+fn data<F: NorFlash>(io: &Io<F>, found: Found) -> Option<(Meta, &[u8])> {
+    if found.kind != Kind::Data {
+        return None;
+    }
+    let (meta, body) = postcard::take_from_bytes::<Meta>(io.payload(found)).ok()?;
+    (meta.count > 0 && body.len() <= BODY_BYTES_MAX).then_some((meta, body))
+}
+
+fn gap(
+    (boot, first, count): (BootId, Seq, u32),
+    at: Uptime,
+    schema: Schema,
+    after: Cursor,
+    out: &mut [u8; BODY_BYTES_MAX],
+) -> Item {
+    let mut builder = BatchBuilder::new(boot, first, schema, at);
+    builder.gap(at, count).expect("a gap of at least one, at the base, inside the line");
+    let batch = builder.finish(None);
+    let len = encode_batch(&batch, out).expect("one entry fits a body").len();
+    Item { boot, first, through: Seq(first.0 + (count - 1)), gap: true, len, after }
+}

@@ -1,0 +1,160 @@
+//! The device's flash: settings area and ring side by side on one chip.
+//!
+//! In: batches, deliveries, settings. Out: what to send, the boot counter. Invariant: no future that writes is ever
+//! cancelled half way by this crate. Not here: sampling, links.
+
+use crate::area::Area;
+use crate::limits::{AREA_PAGES_MIN, RING_PAGES_MIN};
+use crate::record::Io;
+use crate::ring::{Cursor, FlashError, Item, Lost, Ring};
+use core::fmt;
+use core::ops::Range;
+use embedded_storage_async::nor_flash::NorFlash;
+use headwater_telemetry::limits::BODY_BYTES_MAX;
+use headwater_telemetry::{Batch, BootId, Config, Schema};
+
+/// Which bytes of the flash are whose, in bytes from its start, by whole pages.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Layout {
+    /// Boot counter and configuration: two pages or more.
+    pub area: Range<u32>,
+    /// Batches: three pages or more; one of them is always free.
+    pub ring: Range<u32>,
+}
+
+/// Why a spool does not open.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OpenError<E> {
+    /// The flash driver failed.
+    Driver(E),
+    /// The layout has ranges that overlap, are not whole pages, too short or beyond the chip.
+    Layout,
+}
+
+impl<E: fmt::Debug> fmt::Display for OpenError<E> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Driver(error) => write!(f, "flash driver failed with {error:?}"),
+            Self::Layout => {
+                f.write_str("flash layout must be whole pages inside the chip, 2 for settings, 3 for data")
+            }
+        }
+    }
+}
+
+/// What a start found in flash.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Found {
+    /// The settings area held something else: boot counter and configuration begin anew.
+    pub area_formatted: bool,
+    /// The ring held something else: it begins empty.
+    pub ring_formatted: bool,
+    /// The newest page ends in a record that was cut off by the end of power.
+    pub torn: bool,
+}
+
+/// Flash with its two regions open.
+pub struct Spool<F> {
+    io: Io<F>,
+    area: Area,
+    ring: Ring,
+}
+
+impl<F: NorFlash> Spool<F> {
+    /// Opens both regions and counts this start; the new boot is durable on return. A region that holds anything
+    /// foreign or damaged beyond use is taken as empty, never as a reason not to start.
+    ///
+    /// # Errors
+    /// When the driver fails or the layout does not fit the chip.
+    pub async fn open(flash: F, layout: Layout) -> Result<(Self, BootId, Found), OpenError<F::Error>> {
+        check(&layout, Io::<F>::PAGE, flash.capacity()).ok_or(OpenError::Layout)?;
+        let mut io = Io::new(flash);
+        let (mut area, area_formatted) = Area::open(&mut io, layout.area).await.map_err(OpenError::Driver)?;
+        let (ring, found) = Ring::open(&mut io, layout.ring).await.map_err(OpenError::Driver)?;
+        // Also above what the ring knows: a lost settings area must not bring back names that were used.
+        let boot = area.count_boot(&mut io, ring.boot()).await.map_err(OpenError::Driver)?;
+        let found = Found { area_formatted, ring_formatted: found.formatted, torn: found.torn };
+        Ok((Self { io, area, ring }, boot, found))
+    }
+
+    /// Stores a batch; durable on return. When the ring is full, its oldest page becomes a counted gap first.
+    /// Not to be cancelled.
+    ///
+    /// # Errors
+    /// When flash fails: the batch is not stored, and may be given again.
+    pub async fn push(&mut self, batch: &Batch) -> Result<(), FlashError<F::Error>> {
+        self.ring.push(&mut self.io, batch).await
+    }
+
+    /// What follows `from`, with its body in `out`. Only reads: may be cancelled.
+    ///
+    /// # Errors
+    /// When flash fails.
+    pub async fn next(
+        &mut self,
+        from: Cursor,
+        schema: Schema,
+        out: &mut [u8; BODY_BYTES_MAX],
+    ) -> Result<Option<Item>, F::Error> {
+        self.ring.next(&mut self.io, from, schema, out).await
+    }
+
+    /// Everything up to `after` is durable at the receiver. Written down only now and then, so a power cut may bring
+    /// back the last few. Not to be cancelled.
+    ///
+    /// # Errors
+    /// When flash fails; the delivery counts all the same.
+    pub async fn delivered(&mut self, after: Cursor) -> Result<(), F::Error> {
+        if self.ring.delivered(after) { self.ring.save(&mut self.io).await } else { Ok(()) }
+    }
+
+    /// Writes down what is delivered, before a planned restart. Not to be cancelled.
+    ///
+    /// # Errors
+    /// When flash fails.
+    pub async fn save(&mut self) -> Result<(), F::Error> {
+        self.ring.save(&mut self.io).await
+    }
+
+    /// Up to where everything is delivered.
+    pub fn read(&self) -> Cursor {
+        self.ring.read()
+    }
+
+    /// What was lost since this start because the ring was full.
+    pub fn lost(&self) -> Lost {
+        self.ring.lost()
+    }
+
+    /// The stored configuration, if there is one.
+    ///
+    /// # Errors
+    /// When flash fails.
+    pub async fn config(&mut self) -> Result<Option<Config>, F::Error> {
+        self.area.config(&mut self.io).await
+    }
+
+    /// Stores a configuration; durable on return. Not to be cancelled.
+    ///
+    /// # Errors
+    /// When flash fails.
+    pub async fn store_config(&mut self, config: &Config) -> Result<(), FlashError<F::Error>> {
+        self.area.store_config(&mut self.io, config).await
+    }
+
+    /// The chip.
+    pub fn flash(&mut self) -> &mut F {
+        &mut self.io.flash
+    }
+}
+
+fn check(layout: &Layout, page: u32, capacity: usize) -> Option<()> {
+    for (range, pages_min) in [(&layout.area, AREA_PAGES_MIN), (&layout.ring, RING_PAGES_MIN)] {
+        let whole = range.start.is_multiple_of(page) && range.end.is_multiple_of(page);
+        let len = range.end.checked_sub(range.start)?;
+        if !whole || len / page < pages_min || range.end as usize > capacity {
+            return None;
+        }
+    }
+    (layout.area.end <= layout.ring.start || layout.ring.end <= layout.area.start).then_some(())
+}
