@@ -1,0 +1,329 @@
+//! One running gateway: engine, routes, MQTT front, Kinesis API and status page, started and stopped in order.
+//!
+//! In: a [`Config`]. Out: bound addresses, and at the end a [`Ledger`].
+//! Invariants: all ports are bound before the state directory is touched; everything that was acknowledged is durable
+//! when [`Gateway::stop`] returns, and everything that was received and can be made durable is.
+//! Not here: signals and the command line (`cli`).
+
+use crate::config::{self, Config, DurabilityMode};
+use crate::mqtt::{self, AllowAll, AllowLoopback, Authorize, Downlink, Limits, Server, Users};
+use crate::route::{RouteCounters, Router, RouterError, RouterSettings};
+use crate::status::{self, Status};
+use headwater_engine::{Clock, Engine, EngineConfig, OpenError};
+use headwater_journal as journal;
+use std::fmt;
+use std::future::Future;
+use std::io;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+use tokio::net::TcpListener;
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+
+/// A gateway that serves clients.
+pub struct Gateway {
+    mqtt_addr: SocketAddr,
+    kinesis_addr: SocketAddr,
+    http_addr: SocketAddr,
+    downlink: Downlink,
+    status: Arc<Status>,
+    /// `true` stops the front, then the API, then the status page: one channel each, in this order.
+    stops: [watch::Sender<bool>; 3],
+    front: JoinHandle<mqtt::Snapshot>,
+    api: JoinHandle<()>,
+    page: JoinHandle<()>,
+}
+
+/// Why a gateway did not start. Nothing runs then.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// A port is taken, or an address is not one of this machine.
+    #[error("cannot listen on {addr} ({key}): {source}")]
+    Listen {
+        /// The setting that names the address.
+        key: &'static str,
+        /// The address.
+        addr: SocketAddr,
+        /// Why.
+        source: io::Error,
+    },
+    /// The state directory cannot be used.
+    #[error("cannot open the state directory {}: {}", dir.display(), chain(.source))]
+    Open {
+        /// The directory.
+        dir: PathBuf,
+        /// Why.
+        source: OpenError,
+    },
+    /// The routes cannot run.
+    #[error("cannot open the routes: {}", chain(.0))]
+    Routes(RouterError),
+}
+
+/// An error with its causes on one line.
+fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        text = format!("{text}: {error}");
+        cause = error.source();
+    }
+    text
+}
+
+/// What a gateway received and what became of it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Ledger {
+    /// Counters of the routes.
+    pub routes: RouteCounters,
+    /// Counters of the MQTT front.
+    pub mqtt: mqtt::Snapshot,
+}
+
+impl fmt::Display for Ledger {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let RouteCounters {
+            received,
+            stored,
+            downlink_only,
+            repeated,
+            dead_lettered,
+            unmatched,
+            ignored,
+            rejected,
+            records,
+            lost_at_devices,
+            ..
+        } = self.routes;
+        write!(
+            f,
+            "received {received} = stored {stored} + subscribers only {downlink_only} + repeated {repeated} + \
+             dead-lettered {dead_lettered} + unmatched {unmatched} + ignored {ignored} + rejected {rejected}; \
+             records {records}, lost at devices {lost_at_devices}, acknowledged {}",
+            self.mqtt.acks
+        )
+    }
+}
+
+impl fmt::Debug for Gateway {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut out = f.debug_struct("Gateway");
+        out.field("mqtt_addr", &self.mqtt_addr).field("kinesis_addr", &self.kinesis_addr);
+        out.field("http_addr", &self.http_addr).finish_non_exhaustive()
+    }
+}
+
+impl Gateway {
+    /// Binds all ports, opens the state directory and serves. Call inside a tokio runtime. Port 0 takes a free port.
+    ///
+    /// # Errors
+    /// Nothing runs then.
+    pub async fn start(config: &Config) -> Result<Gateway, StartError> {
+        let kinesis = bind("kinesis.listen", config.kinesis.listen).await?;
+        let http = bind("http.listen", config.http.listen).await?;
+        // The front binds its port itself, after the routes are open; this one tells early that the port is taken.
+        drop(bind("mqtt.listen", config.mqtt.listen).await?);
+
+        let (engine, recovery) = open_engine(config).await?;
+        report(&recovery);
+        let router = Router::open(engine.clone(), RouterSettings::of(config)).await.map_err(StartError::Routes)?;
+        let router = Arc::new(router);
+        let limits = front_limits(&config.mqtt);
+        let downlink = Downlink::new(&limits);
+        let front = mqtt::Config { listen: config.mqtt.listen, limits };
+        let listen_error = |source| StartError::Listen { key: "mqtt.listen", addr: config.mqtt.listen, source };
+        let front = Server::bind(front, Arc::clone(&router), authorize(&config.mqtt), downlink.clone());
+        let front = front.await.map_err(listen_error)?;
+
+        let mqtt_addr = front.local_addr().map_err(listen_error)?;
+        let (kinesis, kinesis_addr) = kinesis;
+        let (http, http_addr) = http;
+        let status = Arc::new(Status::new(&config.gateway.name, router, front.counters(), recovery));
+        let stops: [watch::Sender<bool>; 3] = std::array::from_fn(|_| watch::Sender::new(false));
+        let front = tokio::spawn(front.run(stopped(&stops[0])));
+        let api = {
+            let (engine, stopped) = (engine, stopped(&stops[1]));
+            tokio::spawn(async move { engine.http(kinesis, stopped).await })
+        };
+        let page = tokio::spawn(status::serve(http, Arc::clone(&status), stopped(&stops[2])));
+        let state = config.gateway.state.display();
+        tracing::info!(mqtt = %mqtt_addr, kinesis = %kinesis_addr, http = %http_addr, %state, "gateway started");
+        Ok(Gateway { mqtt_addr, kinesis_addr, http_addr, downlink, status, stops, front, api, page })
+    }
+
+    /// Where MQTT clients connect.
+    pub fn mqtt_addr(&self) -> SocketAddr {
+        self.mqtt_addr
+    }
+
+    /// Where Kinesis clients connect.
+    pub fn kinesis_addr(&self) -> SocketAddr {
+        self.kinesis_addr
+    }
+
+    /// Where the status page is.
+    pub fn http_addr(&self) -> SocketAddr {
+        self.http_addr
+    }
+
+    /// The way to subscribers.
+    pub fn downlink(&self) -> &Downlink {
+        &self.downlink
+    }
+
+    /// The engine.
+    pub fn engine(&self) -> &Engine {
+        self.status.engine()
+    }
+
+    /// What was received until now and what became of it.
+    pub fn ledger(&self) -> Ledger {
+        self.status.ledger()
+    }
+
+    /// Stops taking publishes, waits for what is under way (at most `mqtt.drain_timeout` and the API's own limit), makes
+    /// everything durable and closes the journal.
+    pub async fn stop(self) -> Ledger {
+        let Gateway { status, stops: [front_stop, api_stop, page_stop], front, api, page, .. } = self;
+        status.stopping();
+        front_stop.send_replace(true);
+        let mqtt = front.await.unwrap_or_else(|_| status.ledger().mqtt);
+        api_stop.send_replace(true);
+        if api.await.is_err() {
+            tracing::error!("the Kinesis API did not stop cleanly");
+        }
+        status.engine().close().await;
+        page_stop.send_replace(true);
+        if page.await.is_err() {
+            tracing::error!("the status page did not stop cleanly");
+        }
+        let ledger = Ledger { mqtt, ..status.ledger() };
+        tracing::info!(%ledger, "gateway stopped");
+        ledger
+    }
+}
+
+/// Runs a gateway until `shutdown` resolves, then drains and stops it.
+///
+/// # Errors
+/// The gateway did not start.
+pub async fn run(config: Config, shutdown: impl Future<Output = ()>) -> Result<Ledger, StartError> {
+    let gateway = Gateway::start(&config).await?;
+    shutdown.await;
+    Ok(gateway.stop().await)
+}
+
+async fn bind(key: &'static str, addr: SocketAddr) -> Result<(TcpListener, SocketAddr), StartError> {
+    let error = |source| StartError::Listen { key, addr, source };
+    let listener = TcpListener::bind(addr).await.map_err(error)?;
+    let addr = listener.local_addr().map_err(error)?;
+    Ok((listener, addr))
+}
+
+/// Resolves when `stop` is sent, or its sender is gone.
+fn stopped(stop: &watch::Sender<bool>) -> impl Future<Output = ()> + Send + 'static {
+    let mut receiver = stop.subscribe();
+    async move {
+        // An error is a sender that is gone: a gateway dropped without `stop`.
+        let _ = receiver.wait_for(|stop| *stop).await;
+    }
+}
+
+async fn open_engine(config: &Config) -> Result<(Engine, journal::Recovery), StartError> {
+    let dir = config.gateway.state.join("journal");
+    let settings = EngineConfig {
+        journal: journal_config(&config.journal),
+        region: config.kinesis.region.clone(),
+        account: config.kinesis.account.clone(),
+        clock: Clock::system(),
+        ..EngineConfig::new(&dir)
+    };
+    let error = |source| StartError::Open { dir: dir.clone(), source };
+    let create = std::fs::create_dir_all(&dir);
+    create.map_err(|source| error(journal_io("creating the directory", source)))?;
+    // Opening reads segments; the runtime's threads are for sockets.
+    let opened = tokio::task::spawn_blocking(move || Engine::open(settings)).await;
+    match opened {
+        Ok(opened) => opened.map_err(error),
+        Err(panic) => Err(error(journal_io("opening", io::Error::other(panic)))),
+    }
+}
+
+fn journal_io(doing: &str, source: io::Error) -> OpenError {
+    OpenError::Journal(journal::OpenError::Io { doing: doing.to_owned(), source })
+}
+
+fn journal_config(config: &config::Journal) -> journal::Config {
+    let defaults = journal::Config::default();
+    journal::Config {
+        segment_bytes: config.segment_bytes,
+        pool_segments: config.pool_segments,
+        size_bytes_max: config.size_bytes_max,
+        reserve_bytes: config.reserve_bytes,
+        group_bytes_max: defaults.group_bytes_max.min(config.staged_bytes_max),
+        staged_bytes_max: config.staged_bytes_max,
+        tail_cache_bytes: config.tail_cache_bytes,
+        linger: config.linger,
+        io: journal::IoMode::Auto,
+        durability: match config.durability {
+            DurabilityMode::Sync => journal::Durability::Sync,
+            DurabilityMode::Interval(every) => journal::Durability::Interval(every),
+        },
+    }
+}
+
+fn front_limits(config: &config::Mqtt) -> Limits {
+    Limits {
+        connections: config.connections,
+        connections_per_ip: config.connections_per_ip,
+        connects_per_second_per_ip: config.connects_per_second_per_ip,
+        packet_bytes: config.packet_bytes,
+        inflight: config.inflight,
+        keep_alive: config.keep_alive,
+        session_expiry: config.session_expiry,
+        buffered_bytes: config.buffered_bytes,
+        retained: config.retained,
+        drain_timeout: config.drain_timeout,
+        ..Limits::default()
+    }
+}
+
+fn authorize(config: &config::Mqtt) -> Arc<dyn Authorize> {
+    if config.users.is_empty() {
+        return if config.anonymous { Arc::new(AllowAll) } else { Arc::new(AllowLoopback) };
+    }
+    // The configuration was checked with the routes' filters, which take all that MQTT filters are.
+    let filters = |texts: &[String]| texts.iter().filter_map(|text| mqtt::TopicFilter::parse(text).ok()).collect();
+    let user = |user: &config::User| mqtt::User {
+        name: user.name.clone(),
+        password: user.password.reveal().as_bytes().to_owned(),
+        publish: filters(&user.publish),
+        subscribe: filters(&user.subscribe),
+    };
+    Arc::new(Users::new(config.users.iter().map(user).collect()))
+}
+
+/// A damaged journal opens; what it lost is for a person to see.
+fn report(recovery: &journal::Recovery) {
+    if recovery.torn_bytes > 0 {
+        let size_bytes = recovery.torn_bytes;
+        tracing::info!(size_bytes, "dropped a torn tail: a write that was never acknowledged");
+    }
+    for lost in &recovery.lost {
+        tracing::error!(
+            stream = lost.shard.stream,
+            shard = lost.shard.shard,
+            first = lost.range.first,
+            last = lost.range.last,
+            "acknowledged records are lost: the journal is damaged"
+        );
+    }
+    for file in &recovery.unreadable {
+        tracing::error!(file, "file of the journal cannot be read; it is kept");
+    }
+    if recovery.groups_lost > 0 || recovery.metadata_lost {
+        let (groups, metadata) = (recovery.groups_lost, recovery.metadata_lost);
+        tracing::error!(groups, metadata, "groups of the journal are damaged");
+    }
+}

@@ -1,0 +1,53 @@
+//! `/health`: is it well, as JSON for machines that people read too.
+
+use super::Status;
+use headwater_engine::storage::LogState;
+use serde_json::json;
+use std::sync::atomic::Ordering::Relaxed;
+
+/// Whether the gateway takes publishes, and why or why not.
+pub(super) fn report(status: &Status) -> (bool, String) {
+    let journal = status.engine().state();
+    let stopping = status.stopping.load(Relaxed);
+    let (state, journal, reason) = match &journal {
+        _ if stopping => ("stopping", "open", None),
+        LogState::Open => ("ok", "open", None),
+        LogState::Full => ("full", "full", Some("the disk is full down to its reserve")),
+        LogState::Failed { reason } => ("failed", "failed", Some(reason.as_str())),
+    };
+    let recovery = &status.recovery;
+    let routes = status.router.counters();
+    let (topics, others) = status.router.unmatched();
+    let unmatched: Vec<_> =
+        topics.iter().map(|(topic, count)| json!({ "topic": topic, "count": count })).collect();
+    let body = json!({
+        "state": state,
+        "journal": { "state": journal, "reason": reason },
+        "name": status.name,
+        "version": env!("CARGO_PKG_VERSION"),
+        "uptime_s": status.started.elapsed().as_secs(),
+        "recovery": {
+            "clean": recovery.is_clean(),
+            "segments": recovery.segments,
+            "torn_bytes": recovery.torn_bytes,
+            "lost_ranges": recovery.lost.len(),
+            "groups_lost": recovery.groups_lost,
+            "metadata_lost": recovery.metadata_lost,
+            "unreadable": recovery.unreadable,
+        },
+        "ledger": {
+            "received": routes.received,
+            "stored": routes.stored,
+            "downlink_only": routes.downlink_only,
+            "repeated": routes.repeated,
+            "dead_lettered": routes.dead_lettered,
+            "unmatched": routes.unmatched,
+            "ignored": routes.ignored,
+            "rejected": routes.rejected,
+            "records": routes.records,
+            "lost_at_devices": routes.lost_at_devices,
+        },
+        "unmatched": { "topics": unmatched, "other_topics": others },
+    });
+    (state == "ok", format!("{body:#}\n"))
+}
