@@ -5,6 +5,7 @@
 //! a boot, gaps counted exactly, repeats only just before what is new.
 
 #![expect(clippy::unwrap_used, reason = "a panic is the report")]
+#![expect(clippy::print_stdout, reason = "the figures of a run, for whoever asks with --nocapture")]
 
 use headwater_device::testing::{FlashFault, FlashModel, Rng, SharedFlash};
 use headwater_device::{Cursor, FlashError, Item, Layout, OpenError, Spool};
