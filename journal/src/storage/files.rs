@@ -197,7 +197,12 @@ impl StorageFile for DiskFile {
     }
 
     fn read_at(&self, buf: &mut [u8], offset: u64) -> io::Result<()> {
-        self.buffered.read_exact_at(buf, offset).map_err(|error| named(&self.path, "read", &error))
+        let read = match i64::try_from(offset) {
+            Ok(_) => self.buffered.read_exact_at(buf, offset),
+            // The kernel calls such an offset invalid; to the caller, who may have it from damaged data, it is past the end.
+            Err(_) => Err(io::ErrorKind::UnexpectedEof.into()),
+        };
+        read.map_err(|error| named(&self.path, "read", &error))
     }
 
     fn write_at(&self, blocks: &Blocks, offset: u64) -> io::Result<()> {

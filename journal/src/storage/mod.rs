@@ -81,3 +81,6 @@ fn check_alignment(len: usize, offset: u64) -> io::Result<()> {
     let found = format!("write of {len} bytes at {offset}, expected multiples of {BLOCK_BYTES}");
     Err(io::Error::new(io::ErrorKind::InvalidInput, found))
 }
+
+#[cfg(test)]
+mod tests;
