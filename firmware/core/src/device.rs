@@ -161,7 +161,7 @@ impl<F: NorFlash, O: Observer> Device<F, O> {
                 let Some(value) = sampler.sample(channel).await else { continue };
                 match batcher.handle_reading(clock.now(), channel, value) {
                     Taken::At(seq) => self.observer.sampled(self.hello.boot, seq),
-                    Taken::Lost => self.observer.lost(self.hello.boot, 1),
+                    Taken::Lost => self.observer.refused(self.hello.boot),
                     Taken::LineEnd => return Stopped::LineEnd,
                 }
             }
@@ -191,7 +191,7 @@ impl<F: NorFlash, O: Observer> Device<F, O> {
         }
         let more = spool.lost().entries - lost;
         if more > 0 {
-            self.observer.lost(self.hello.boot, more);
+            self.observer.lost(more);
         }
     }
 
@@ -204,6 +204,17 @@ impl<F: NorFlash, O: Observer> Device<F, O> {
             }
             self.fresh.wait().await;
         }
+    }
+
+    /// Whether everything in flash is delivered. The open batch is not in flash.
+    ///
+    /// # Errors
+    /// When flash fails.
+    pub async fn is_empty(&self) -> Result<bool, F::Error> {
+        let mut spool = self.spool.lock().await;
+        let from = spool.read();
+        let mut body = [0u8; BODY_BYTES_MAX];
+        Ok(spool.next(from, self.hello.schema, &mut body).await?.is_none())
     }
 
     /// Where sending begins on a new connection: after everything delivered.

@@ -98,9 +98,13 @@ pub trait Observer {
     fn delivered(&self, item: &Item) {
         let _ = item;
     }
-    /// `count` entries were lost, and will be told as a gap; `boot` is the running one, not that of the entries.
-    fn lost(&self, boot: BootId, count: u32) {
-        let _ = (boot, count);
+    /// Flash refuses, and the open batch is full: a reading was lost and its place will be told as a gap.
+    fn refused(&self, boot: BootId) {
+        let _ = boot;
+    }
+    /// The ring was full: `count` entries, of this boot or earlier ones, were lost and will be told as gaps.
+    fn lost(&self, count: u32) {
+        let _ = count;
     }
     /// Somebody wants to see which device this is.
     fn identify(&self) {}

@@ -144,6 +144,11 @@ impl<const PAGE: usize, const WORD: usize> FlashModel<PAGE, WORD> {
         self.dead
     }
 
+    /// Bytes of the chip.
+    pub fn size_bytes(&self) -> usize {
+        self.bytes.len()
+    }
+
     /// Bytes programmed since the chip was made.
     pub fn written(&self) -> u64 {
         self.written

@@ -1,0 +1,129 @@
+//! A fleet over real sockets to a small agent that keeps everything in memory.
+
+use super::*;
+use headwater_telemetry::limits::FRAME_BYTES_MAX;
+use headwater_telemetry::{
+    BootId, Deframer, Down, Entry, Seq, TimeQuality, Timestamp, Up, UtcTime, decode_body, encode_frame,
+};
+use std::collections::BTreeMap;
+use std::sync::Mutex;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
+
+/// What arrived, by device, boot and place: readings with channel and value, gaps with their count.
+type Shard = Arc<Mutex<BTreeMap<(String, u32, u32), Entry>>>;
+
+/// Stores, then acknowledges, on one connection.
+async fn serve(mut stream: TcpStream, shard: Shard) {
+    let (mut deframer, mut bytes, mut out) = (Deframer::new(), [0u8; 1024], [0u8; FRAME_BYTES_MAX]);
+    let mut name = String::new();
+    while let Ok(len @ 1..) = stream.read(&mut bytes).await {
+        for &byte in &bytes[..len] {
+            let Some(Ok(body)) = deframer.push(byte) else { continue };
+            let reply = match decode_body::<Up>(body).unwrap() {
+                Up::Hello(hello) => {
+                    name = hello.device.as_str().to_owned();
+                    continue;
+                }
+                Up::TimeRequest { nonce } => {
+                    let utc = UtcTime { at: Timestamp(1_790_000_000_000), quality: TimeQuality::Synced };
+                    Down::Time { nonce, utc }
+                }
+                Up::Batch(batch) => {
+                    let mut shard = shard.lock().unwrap();
+                    for (seq, entry) in batch.sequenced() {
+                        let known = shard.insert((name.clone(), batch.boot.0, seq.0), entry.clone());
+                        if let (Some(Entry::Reading(old)), Entry::Reading(new)) = (&known, entry) {
+                            assert_eq!(
+                                (old.channel, &old.value),
+                                (new.channel, &new.value),
+                                "a repeat differs"
+                            );
+                        }
+                    }
+                    Down::Ack { boot: batch.boot, through: batch.through().unwrap() }
+                }
+                _ => continue,
+            };
+            let frame = encode_frame(&reply, &mut out).unwrap().to_vec();
+            if stream.write_all(&frame).await.is_err() {
+                return;
+            }
+        }
+    }
+}
+
+/// Every place that the ledger calls acknowledged is there, with the value that was sampled.
+fn check(handle: &DeviceHandle, shard: &Shard) {
+    let shard = shard.lock().unwrap();
+    let name = handle.id.as_str().to_owned();
+    for (boot, ledger) in handle.ledger.boots() {
+        let mut place = 0;
+        while place < ledger.acked {
+            match shard.get(&(name.clone(), boot, place)) {
+                Some(Entry::Reading(reading)) => {
+                    assert_eq!(reading.value, value(handle.seed, BootId(boot), Seq(place), reading.channel));
+                    place += 1;
+                }
+                Some(Entry::Gap(gap)) => place += gap.count,
+                None => panic!("{name} boot {boot}: {place} was acknowledged and is not there"),
+            }
+        }
+    }
+}
+
+async fn fleet(devices: u64, faults: Faults, run_for: Duration) -> Vec<(DeviceHandle, Totals)> {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let shard = Shard::default();
+    let stored = shard.clone();
+    tokio::spawn(async move {
+        while let Ok((stream, _)) = listener.accept().await {
+            tokio::spawn(serve(stream, stored.clone()));
+        }
+    });
+    let host = DeviceHost::start().unwrap();
+    let (phase, phases) = watch::channel(Phase::Run);
+    let mut handles: Vec<DeviceHandle> = (0..devices)
+        .map(|n| {
+            let id = DeviceId::parse(&format!("dev-{n}")).unwrap();
+            let mut config = DeviceConfig::new(id, n, 200.0, Link::Tcp(address));
+            (config.faults, config.batch_age_ms) = (faults, 200);
+            host.spawn(config, phases.clone())
+        })
+        .collect();
+    tokio::time::sleep(run_for).await;
+    phase.send_replace(Phase::Drain);
+    for handle in &mut handles {
+        tokio::time::timeout(Duration::from_secs(20), handle.ended()).await.expect("a fleet drains");
+        check(handle, &shard);
+    }
+    handles.into_iter().map(|handle| (handle.clone(), handle.ledger.totals())).collect()
+}
+
+#[tokio::test]
+async fn a_calm_fleet_delivers_everything() {
+    for (handle, totals) in fleet(20, Faults::none(), Duration::from_millis(1_500)).await {
+        assert!(totals.sampled > 50, "{}: {totals:?}", handle.id);
+        assert_eq!((totals.acked, totals.gap_entries, totals.boots), (totals.sampled, 0, 1), "{}", handle.id);
+    }
+}
+
+#[tokio::test]
+async fn a_rough_fleet_delivers_what_it_stored() {
+    let faults = Faults {
+        offline_every: Some(Duration::from_millis(700)),
+        offline_for: Duration::from_millis(300),
+        reboot_every: Some(Duration::from_millis(600)),
+        off_for: Duration::from_millis(50),
+        cut_in_write: true,
+        clock_ppm: 50,
+    };
+    let (mut boots, mut cuts) = (0, 0);
+    for (handle, totals) in fleet(20, faults, Duration::from_secs(4)).await {
+        assert_eq!(totals.waiting(), 0, "{}: {totals:?}", handle.id);
+        boots += totals.boots;
+        cuts += totals.cuts_in_write;
+    }
+    assert!(boots > 40 && cuts > 5, "the faults no longer happen: {boots} boots, {cuts} cuts in a write");
+}
