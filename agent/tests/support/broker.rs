@@ -12,20 +12,20 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Notify;
 
 /// What becomes of a publish: its topic and payload in, the reason of the PUBACK out.
-pub type Judge = Box<dyn FnMut(&str, &[u8]) -> PubAckReason + Send>;
+pub(crate) type Judge = Box<dyn FnMut(&str, &[u8]) -> PubAckReason + Send>;
 
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Seen {
-    pub connection: usize,
-    pub topic: String,
-    pub payload: Vec<u8>,
-    pub retain: bool,
-    pub reason: Option<PubAckReason>,
+pub(crate) struct Seen {
+    pub(crate) connection: usize,
+    pub(crate) topic: String,
+    pub(crate) payload: Vec<u8>,
+    pub(crate) retain: bool,
+    pub(crate) reason: Option<PubAckReason>,
 }
 
 #[derive(Clone)]
-pub struct Broker {
-    pub addr: SocketAddr,
+pub(crate) struct Broker {
+    pub(crate) addr: SocketAddr,
     inner: Arc<Inner>,
 }
 
@@ -48,11 +48,11 @@ struct State {
 }
 
 impl Broker {
-    pub async fn start() -> Self {
+    pub(crate) async fn start() -> Self {
         Self::start_on("127.0.0.1:0".parse().expect("an address")).await
     }
 
-    pub async fn start_on(addr: SocketAddr) -> Self {
+    pub(crate) async fn start_on(addr: SocketAddr) -> Self {
         let listener = TcpListener::bind(addr).await.expect("the broker binds");
         let addr = listener.local_addr().expect("it is bound");
         let state = State {
@@ -84,17 +84,17 @@ impl Broker {
     }
 
     /// Takes publishes but does not answer them until released.
-    pub fn hold(&self) {
+    pub(crate) fn hold(&self) {
         self.lock().is_holding = true;
     }
 
-    pub fn release(&self) {
+    pub(crate) fn release(&self) {
         self.lock().is_holding = false;
         self.inner.changed.notify_waiters();
     }
 
     /// Closes every connection there is, without a word.
-    pub fn cut(&self) {
+    pub(crate) fn cut(&self) {
         let mut state = self.lock();
         state.cut_through = state.connections;
         drop(state);
@@ -102,31 +102,31 @@ impl Broker {
     }
 
     /// Closes new connections before CONNACK.
-    pub fn refuse(&self, is_refusing: bool) {
+    pub(crate) fn refuse(&self, is_refusing: bool) {
         self.lock().is_refusing = is_refusing;
     }
 
-    pub fn set_receive_max(&self, receive_max: u16) {
+    pub(crate) fn set_receive_max(&self, receive_max: u16) {
         self.lock().receive_max = receive_max;
     }
 
-    pub fn judge(&self, judge: impl FnMut(&str, &[u8]) -> PubAckReason + Send + 'static) {
+    pub(crate) fn judge(&self, judge: impl FnMut(&str, &[u8]) -> PubAckReason + Send + 'static) {
         self.lock().judge = Box::new(judge);
     }
 
-    pub fn seen(&self) -> Vec<Seen> {
+    pub(crate) fn seen(&self) -> Vec<Seen> {
         self.lock().seen.clone()
     }
 
-    pub fn connections(&self) -> usize {
+    pub(crate) fn connections(&self) -> usize {
         self.lock().connections
     }
 
-    pub fn in_flight_peak(&self) -> usize {
+    pub(crate) fn in_flight_peak(&self) -> usize {
         self.lock().in_flight_peak
     }
 
-    pub fn login(&self) -> Option<(String, String)> {
+    pub(crate) fn login(&self) -> Option<(String, String)> {
         self.lock().login.clone()
     }
 

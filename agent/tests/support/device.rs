@@ -12,21 +12,21 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
-pub struct Device {
-    pub name: String,
-    pub boot: u32,
+pub(crate) struct Device {
+    pub(crate) name: String,
+    pub(crate) boot: u32,
     stream: TcpStream,
     deframer: Deframer,
     incoming: Vec<u8>,
 }
 
-pub fn hello(name: &str, boot: u32, unit: &str) -> Hello {
+pub(crate) fn hello(name: &str, boot: u32, unit: &str) -> Hello {
     let mut channels = heapless::Vec::new();
     channels.push(Channel::new("t", unit, ValueKind::Fixed, -2).expect("short names")).expect("room for one");
     Hello::new(DeviceId::parse(name).expect("a good name"), BootId(boot), "fw", ResetReason::Power, channels)
 }
 
-pub fn batch(name: &str, boot: u32, first: u32, count: u32) -> Batch {
+pub(crate) fn batch(name: &str, boot: u32, first: u32, count: u32) -> Batch {
     let mut builder = BatchBuilder::new(BootId(boot), Seq(first), hello(name, boot, "C").schema, Uptime(10));
     for index in 0..count {
         let value = Value::Fixed(i32::try_from(first + index).expect("small"));
@@ -35,14 +35,14 @@ pub fn batch(name: &str, boot: u32, first: u32, count: u32) -> Batch {
     builder.finish(None)
 }
 
-pub fn frame(up: &Up) -> Vec<u8> {
+pub(crate) fn frame(up: &Up) -> Vec<u8> {
     let mut buf = [0u8; FRAME_BYTES_MAX];
     encode_frame(up, &mut buf).expect("it fits").to_vec()
 }
 
 impl Device {
     /// Connects and says hello.
-    pub async fn connect(addr: SocketAddr, name: &str, boot: u32) -> Self {
+    pub(crate) async fn connect(addr: SocketAddr, name: &str, boot: u32) -> Self {
         let stream = TcpStream::connect(addr).await.expect("the link is open");
         let mut device =
             Self { name: name.to_owned(), boot, stream, deframer: Deframer::new(), incoming: Vec::new() };
@@ -50,26 +50,26 @@ impl Device {
         device
     }
 
-    pub async fn send(&mut self, up: &Up) {
+    pub(crate) async fn send(&mut self, up: &Up) {
         self.send_bytes(&frame(up)).await;
     }
 
-    pub async fn send_bytes(&mut self, bytes: &[u8]) {
+    pub(crate) async fn send_bytes(&mut self, bytes: &[u8]) {
         self.stream.write_all(bytes).await.expect("the link takes bytes");
     }
 
-    pub async fn send_batch(&mut self, first: u32, count: u32) {
+    pub(crate) async fn send_batch(&mut self, first: u32, count: u32) {
         let batch = batch(&self.name, self.boot, first, count);
         self.send(&Up::Batch(batch)).await;
     }
 
     /// The next message, or none within `wait`.
-    pub async fn next_within(&mut self, wait: Duration) -> Option<Down> {
+    pub(crate) async fn next_within(&mut self, wait: Duration) -> Option<Down> {
         timeout(wait, self.next()).await.ok().flatten()
     }
 
     /// The next message; none when the link was closed.
-    pub async fn next(&mut self) -> Option<Down> {
+    pub(crate) async fn next(&mut self) -> Option<Down> {
         loop {
             while !self.incoming.is_empty() {
                 let byte = self.incoming.remove(0);
@@ -86,7 +86,7 @@ impl Device {
     }
 
     /// Waits until everything through `place` is acked.
-    pub async fn acked_through(&mut self, place: u32) {
+    pub(crate) async fn acked_through(&mut self, place: u32) {
         let wait = async {
             loop {
                 match self.next().await {

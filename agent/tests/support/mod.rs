@@ -1,18 +1,18 @@
 //! The two ends of an agent, played by tests: a broker whose answers the test decides, and a device of raw frames.
 #![allow(dead_code, reason = "every test file uses a part")]
 
-pub mod broker;
-pub mod device;
+pub(crate) mod broker;
+pub(crate) mod device;
 
-use headwater_agent::{Config, LinkConfig, SpoolConfig};
+use headwater_agent::{Config, SpoolConfig};
 use std::net::SocketAddr;
 use std::path::Path;
 use std::time::Duration;
 
 /// How long anything that must happen may take on a loaded machine.
-pub const PATIENCE: Duration = Duration::from_secs(20);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
 
-pub fn config(state: &Path, gateway: SocketAddr) -> Config {
+pub(crate) fn config(state: &Path, gateway: SocketAddr) -> Config {
     let mut config = Config::embedded(state.to_owned(), gateway);
     config.seed = Some(1);
     config.uplink.retry.base_ms = 20;
@@ -26,12 +26,8 @@ pub fn config(state: &Path, gateway: SocketAddr) -> Config {
     config
 }
 
-pub fn tcp_only(config: &mut Config) {
-    config.links.retain(|link| matches!(link, LinkConfig::Tcp { .. }));
-}
-
 /// Waits until `check` holds.
-pub async fn until(what: &str, mut check: impl FnMut() -> bool) {
+pub(crate) async fn until(what: &str, mut check: impl FnMut() -> bool) {
     let deadline = tokio::time::Instant::now() + PATIENCE;
     while !check() {
         assert!(tokio::time::Instant::now() < deadline, "waited too long until {what}");

@@ -1,0 +1,356 @@
+//! One fleet from start to verdict: make devices, let them sample, let them drain, read the shards back, compare.
+//!
+//! In: a [`SimConfig`], the word to stop. Out: [`Progress`] while it runs, a [`Summary`] at the end.
+//! Always true: sampling ends before draining, and nothing is judged lost before devices and agent had their time.
+//! Not here: what a device does (`device`), what counts as lost (`check`).
+
+use crate::check::{Acked, Census, Findings};
+use crate::config::{AgentAt, SimConfig, SimError};
+use crate::device::{DeviceConfig, DeviceHandle, DeviceHost, Faults, Link, Phase as Order};
+use crate::foreign::{self, ForeignConfig, ForeignLedger};
+use crate::kinesis::Shards;
+use crate::limits::{CHECK_EVERY_MS, PROGRESS_EVERY_MS};
+use crate::summary::{Phase, Progress, Summary};
+use headwater_agent::Agent;
+use headwater_relay::{Delays, Seeded};
+use headwater_telemetry::DeviceId;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+use tokio::time::{Instant, MissedTickBehavior, interval, sleep};
+
+/// Devices of one host thread.
+const DEVICES_PER_HOST: usize = 1_000;
+
+/// Mean time without a link, when devices go offline.
+const OFFLINE_FOR: Duration = Duration::from_secs(5);
+
+/// Mean time without power.
+const OFF_FOR: Duration = Duration::from_secs(1);
+
+/// How often the shards are read while devices sample.
+const FOLLOW_EVERY: Duration = Duration::from_secs(1);
+
+/// The check gets at least this, however long devices took to drain.
+const CHECK_AT_LEAST: Duration = Duration::from_secs(10);
+
+const DAY_MS: u128 = 24 * 3600 * 1000;
+
+/// A simulated fleet.
+#[derive(Debug)]
+pub struct Fleet {
+    config: SimConfig,
+    prefix: String,
+    devices: Vec<Member>,
+    foreign: Vec<(String, Arc<ForeignLedger>)>,
+    publishers: JoinSet<()>,
+    publish: watch::Sender<Order>,
+    shards: Shards,
+    census: Census,
+}
+
+#[derive(Debug)]
+struct Member {
+    handle: DeviceHandle,
+    order: watch::Sender<Order>,
+}
+
+impl Fleet {
+    /// Runs a fleet until its duration or count is reached or `shutdown` ends, lets everything drain, reads the shards
+    /// back and compares. `progress` is told four times a second. Needs a tokio runtime with IO and time.
+    ///
+    /// # Errors
+    /// The fleet could not be run or checked. Broken promises are no error: see [`Summary::is_good`].
+    pub async fn run(
+        config: SimConfig,
+        progress: watch::Sender<Progress>,
+        shutdown: impl Future<Output = ()>,
+    ) -> Result<Summary, SimError> {
+        config.check()?;
+        let agent = match &config.agent {
+            AgentAt::InProcess(state) if config.devices > 0 => Some(start_agent(&config, state).await?),
+            AgentAt::InProcess(_) | AgentAt::External(_) => None,
+        };
+        let link = match (&config.agent, &agent) {
+            (AgentAt::External(addr), _) => Some(*addr),
+            (AgentAt::InProcess(_), Some(agent)) => agent.link_addrs().first().copied(),
+            (AgentAt::InProcess(_), None) => None,
+        };
+        let mut fleet = Self::start(config, link)?;
+        fleet.sample(&progress, shutdown).await;
+        let drain_until = Instant::now() + fleet.config.drain;
+        fleet.drain(&progress, drain_until).await;
+        let checked = fleet.check(&progress, drain_until.max(Instant::now() + CHECK_AT_LEAST)).await;
+        if let Some(agent) = agent {
+            agent.stop().await;
+        }
+        let findings = checked?;
+        let summary = fleet.summary(findings);
+        progress.send_replace(Progress { lost: summary.lost, ..fleet.progress(Phase::Done) });
+        Ok(summary)
+    }
+
+    fn start(config: SimConfig, link: Option<SocketAddr>) -> Result<Self, SimError> {
+        let run = config.run.clone().unwrap_or_else(run_name);
+        let prefix = format!("sim-{run}-");
+        let (publish, order) = watch::channel(Order::Run);
+        let mut fleet = Self {
+            census: Census::new(&prefix),
+            shards: Shards::new(config.kinesis),
+            devices: Vec::new(),
+            foreign: Vec::new(),
+            publishers: JoinSet::new(),
+            publish,
+            prefix,
+            config,
+        };
+        fleet.start_devices(link)?;
+        fleet.start_foreign(&order);
+        Ok(fleet)
+    }
+
+    fn start_devices(&mut self, link: Option<SocketAddr>) -> Result<(), SimError> {
+        let mut configs = Vec::new();
+        let mut seeds = Seeded::new(self.config.seed);
+        let faults = device_faults(&self.config);
+        let links = [("", self.config.devices, link.map(Link::Tcp)), {
+            ("m", self.config.mqtt_devices, Some(Link::Mqtt(self.config.mqtt)))
+        }];
+        for (mark, count, link) in links {
+            let Some(link) = link else { continue };
+            for number in 1..=count {
+                let name = format!("{}{mark}{number:04}", self.prefix);
+                let id = DeviceId::parse(&name)
+                    .map_err(|error| SimError::Config(format!("device {name}: {error}")))?;
+                let seed = seeds.next_u64();
+                configs.push(DeviceConfig {
+                    faults,
+                    ..DeviceConfig::new(id, seed, self.config.rate_per_sec, link)
+                });
+            }
+        }
+        let mut configs = configs.into_iter().peekable();
+        while configs.peek().is_some() {
+            let host = DeviceHost::start().map_err(|error| SimError::Thread(error.to_string()))?;
+            for config in configs.by_ref().take(DEVICES_PER_HOST) {
+                let (order, orders) = watch::channel(Order::Run);
+                self.devices.push(Member { handle: host.spawn(config, orders), order });
+            }
+        }
+        Ok(())
+    }
+
+    fn start_foreign(&mut self, order: &watch::Receiver<Order>) {
+        // Apart from the devices' seeds, so that more devices do not change what foreign publishers say.
+        let mut seeds = Seeded::new(self.config.seed ^ 0xf0_f0_f0_f0);
+        for number in 1..=self.config.foreign {
+            let name = format!("{}f{number:04}", self.prefix);
+            let ledger = Arc::new(ForeignLedger::default());
+            let config = ForeignConfig {
+                name: name.clone(),
+                seed: seeds.next_u64(),
+                every: Duration::from_secs_f64(1.0 / self.config.rate_per_sec),
+                mqtt: self.config.mqtt,
+                count: self.config.count,
+                is_plug: number % 2 == 1,
+            };
+            self.publishers.spawn(foreign::run(config, order.clone(), Arc::clone(&ledger)));
+            self.foreign.push((name, ledger));
+        }
+    }
+
+    /// Until the time is over, every device has its count, or the word to stop.
+    async fn sample(&mut self, progress: &watch::Sender<Progress>, shutdown: impl Future<Output = ()>) {
+        let until = self.config.duration.map(|duration| Instant::now() + duration);
+        let mut tick = interval(Duration::from_millis(PROGRESS_EVERY_MS));
+        tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut followed_at = Instant::now();
+        tokio::pin!(shutdown);
+        loop {
+            tokio::select! {
+                _ = tick.tick() => {}
+                () = &mut shutdown => return,
+            }
+            progress.send_replace(self.progress(Phase::Sampling));
+            if until.is_some_and(|until| Instant::now() >= until) || self.is_count_reached() {
+                return;
+            }
+            if followed_at.elapsed() >= FOLLOW_EVERY {
+                followed_at = Instant::now();
+                // A gateway that is being restarted is no reason to stop; the check at the end insists.
+                tokio::select! {
+                    followed = self.shards.read_on(|data| self.census.handle_record(data)) => if let Err(error) = followed {
+                        tracing::debug!(%error, "shards not followed");
+                    },
+                    () = &mut shutdown => return,
+                }
+            }
+        }
+    }
+
+    /// Lets devices that have their count stop sampling; true when all have.
+    fn is_count_reached(&self) -> bool {
+        let Some(count) = self.config.count else { return false };
+        let mut all = true;
+        for member in &self.devices {
+            if member.handle.ledger.totals().sampled >= count {
+                member.order.send_replace(Order::Drain);
+            } else {
+                all = false;
+            }
+        }
+        let is_acked =
+            |(_, ledger): &(String, Arc<ForeignLedger>)| ledger.acked.load(Ordering::Relaxed) >= count;
+        all && self.foreign.iter().all(is_acked)
+    }
+
+    /// Sampling ends; what devices hold goes out.
+    async fn drain(&mut self, progress: &watch::Sender<Progress>, until: Instant) {
+        self.order(Order::Drain);
+        while Instant::now() < until {
+            progress.send_replace(self.progress(Phase::Draining));
+            while self.publishers.try_join_next().is_some() {}
+            if self.publishers.is_empty() && self.devices.iter().all(|member| member.handle.is_ended()) {
+                break;
+            }
+            sleep(Duration::from_millis(PROGRESS_EVERY_MS)).await;
+        }
+        self.order(Order::Stop);
+        let ended = async {
+            for member in &mut self.devices {
+                member.handle.ended().await;
+            }
+            while self.publishers.join_next().await.is_some() {}
+        };
+        // What is acked must not change any more once it is compared.
+        if tokio::time::timeout(CHECK_AT_LEAST, ended).await.is_err() {
+            tracing::warn!("devices do not stop");
+        }
+    }
+
+    fn order(&self, order: Order) {
+        for member in &self.devices {
+            member.order.send_replace(order);
+        }
+        self.publish.send_replace(order);
+    }
+
+    /// Reads the shards until nothing is missing, or the time is over.
+    async fn check(
+        &mut self,
+        progress: &watch::Sender<Progress>,
+        until: Instant,
+    ) -> Result<Findings, SimError> {
+        let acked = self.acked();
+        loop {
+            let read = self.shards.read_on(|data| self.census.handle_record(data)).await;
+            let findings = self.census.findings(&acked);
+            let is_over = Instant::now() >= until;
+            match read {
+                Ok(()) if findings.lost == 0 || is_over => return Ok(findings),
+                Err(error) if is_over => return Err(error),
+                Ok(()) => {}
+                Err(error) => tracing::debug!(%error, "shards not read"),
+            }
+            progress.send_replace(self.progress(Phase::Checking));
+            sleep(Duration::from_millis(CHECK_EVERY_MS)).await;
+        }
+    }
+
+    fn acked(&self) -> Acked {
+        let mut acked = Acked::default();
+        for member in &self.devices {
+            for (boot, ledger) in member.handle.ledger.boots() {
+                acked.lines.insert((member.handle.id.as_str().to_owned(), boot), u64::from(ledger.acked));
+            }
+        }
+        for (name, ledger) in &self.foreign {
+            acked.foreign.insert(name.clone(), ledger.acked.load(Ordering::Relaxed));
+        }
+        acked
+    }
+
+    fn progress(&self, phase: Phase) -> Progress {
+        let devices = u64::try_from(self.devices.len() + self.foreign.len()).unwrap_or(u64::MAX);
+        let mut progress = Progress { phase, devices, stored: self.census.stored(), ..Progress::default() };
+        for member in &self.devices {
+            let totals = member.handle.ledger.totals();
+            progress.readings += totals.sampled;
+            progress.acked += totals.acked;
+            progress.waiting += totals.waiting();
+            progress.gaps += totals.gap_entries;
+            progress.reboots += totals.boots.saturating_sub(1);
+            progress.connections += totals.connections;
+        }
+        for (_, ledger) in &self.foreign {
+            let (published, acked) =
+                (ledger.published.load(Ordering::Relaxed), ledger.acked.load(Ordering::Relaxed));
+            progress.readings += published;
+            progress.acked += acked;
+            progress.waiting += published.saturating_sub(acked);
+            progress.connections += ledger.connections.load(Ordering::Relaxed);
+        }
+        progress
+    }
+
+    fn summary(&self, findings: Findings) -> Summary {
+        let progress = self.progress(Phase::Done);
+        Summary {
+            devices: progress.devices,
+            readings: progress.readings,
+            acked: progress.acked,
+            stored: findings.stored,
+            waiting: progress.waiting,
+            gaps: findings.gaps,
+            lost: findings.lost,
+            repeated: findings.repeated,
+            misordered: findings.misordered,
+            foreign_repeated: findings.foreign_repeated,
+            reboots: progress.reboots,
+            examples: findings.examples,
+        }
+    }
+}
+
+async fn start_agent(config: &SimConfig, state: &std::path::Path) -> Result<Agent, SimError> {
+    let mut agent = headwater_agent::Config::embedded(state.to_owned(), config.mqtt);
+    // One client id in one gateway: a second fleet must not take the first one's connection over.
+    agent.uplink.client_id = format!("sim-agent-{}", run_name());
+    agent.seed = Some(config.seed);
+    // A demonstration is no field: nobody wants to wait half a minute for a gateway on the same machine.
+    agent.uplink.retry = Delays { base_ms: 100, max_ms: 2_000, stable_ms: 5_000 };
+    Agent::start(agent).await.map_err(SimError::Agent)
+}
+
+/// Turns shares and rates into mean times.
+fn device_faults(config: &SimConfig) -> Faults {
+    let faults = config.faults;
+    let offline_every =
+        (faults.offline > 0.0).then(|| OFFLINE_FOR.mul_f64((1.0 - faults.offline) / faults.offline));
+    let reboot_every =
+        (faults.reboots_per_hour > 0.0).then(|| Duration::from_secs_f64(3600.0 / faults.reboots_per_hour));
+    let ppm = faults.clock_skew.as_millis() * 1_000_000 / DAY_MS;
+    Faults {
+        offline_every,
+        offline_for: OFFLINE_FOR,
+        reboot_every,
+        off_for: OFF_FOR,
+        cut_in_write: true,
+        clock_ppm: u32::try_from(ppm).unwrap_or(u32::MAX).min(100_000),
+    }
+}
+
+/// A name for this run: seconds and milliseconds of its start in base 36.
+fn run_name() -> String {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    let (mut rest, mut digits) = (since.as_millis(), Vec::new());
+    while rest > 0 {
+        let digit = u32::try_from(rest % 36).unwrap_or(0);
+        digits.push(char::from_digit(digit, 36).unwrap_or('0'));
+        rest /= 36;
+    }
+    digits.iter().rev().collect()
+}

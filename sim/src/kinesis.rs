@@ -1,0 +1,205 @@
+//! The few calls that read shards back: ListStreams, ListShards, GetShardIterator, GetRecords.
+//!
+//! In: the address of the Kinesis API. Out: the data of every record, each shard in order, parents before children.
+//! Not here: signatures (the engine of a gateway does not ask for them), writing, what the data means.
+
+use crate::config::SimError;
+use crate::limits::{ANSWER_BYTES_MAX, CALL_TIMEOUT_MS, GET_RECORDS_LIMIT};
+use base64_simd::STANDARD;
+use bytes::Bytes;
+use http_body_util::{BodyExt, Full, Limited};
+use hyper::client::conn::http1::{SendRequest, handshake};
+use hyper::{Method, Request};
+use hyper_util::rt::TokioIo;
+use serde_json::{Value, json};
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::time::Duration;
+use tokio::net::TcpStream;
+use tokio::time::timeout;
+
+/// Reads every shard of every stream on and on: each call continues where the last one ended.
+#[derive(Debug)]
+pub(crate) struct Shards {
+    addr: SocketAddr,
+    connection: Option<SendRequest<Full<Bytes>>>,
+    /// Stream and shard → how far it is read.
+    cursors: BTreeMap<(String, String), Cursor>,
+}
+
+#[derive(Debug, Default, Clone)]
+struct Cursor {
+    /// Sequence number of the last record taken.
+    last: Option<String>,
+    /// Where GetRecords goes on; none means ask for one.
+    iterator: Option<String>,
+    /// A closed shard, read to its end.
+    is_done: bool,
+}
+
+impl Shards {
+    pub(crate) fn new(addr: SocketAddr) -> Self {
+        Self { addr, connection: None, cursors: BTreeMap::new() }
+    }
+
+    /// Gives the data of every record that came since the last call. After an error call it again: nothing is given
+    /// twice and nothing is left out.
+    pub(crate) async fn read_on(&mut self, mut take: impl FnMut(&[u8])) -> Result<(), SimError> {
+        self.find_shards().await?;
+        let shards: Vec<(String, String)> = self.cursors.keys().cloned().collect();
+        for shard in shards {
+            let mut cursor = self.cursors.remove(&shard).unwrap_or_default();
+            let read = self.read_shard(&shard, &mut cursor, &mut take).await;
+            if read.is_err() {
+                // Iterators grow old; the sequence number does not.
+                cursor.iterator = None;
+            }
+            self.cursors.insert(shard, cursor);
+            read?;
+        }
+        Ok(())
+    }
+
+    async fn read_shard(
+        &mut self,
+        (stream, shard): &(String, String),
+        cursor: &mut Cursor,
+        take: &mut impl FnMut(&[u8]),
+    ) -> Result<(), SimError> {
+        while !cursor.is_done {
+            let iterator = match cursor.iterator.take() {
+                Some(iterator) => iterator,
+                None => self.iterator(stream, shard, cursor.last.as_deref()).await?,
+            };
+            let asked = json!({ "ShardIterator": iterator, "Limit": GET_RECORDS_LIMIT });
+            let page = self.call("GetRecords", &asked).await?;
+            let records = page["Records"].as_array().map_or(&[][..], Vec::as_slice);
+            let decode = |record: &Value| {
+                let data = record["Data"].as_str().unwrap_or_default();
+                STANDARD.decode_to_vec(data).map_err(|_| wrong("GetRecords", "Data is not Base64"))
+            };
+            // All or nothing of a page, so that it can be read again after an error.
+            let decoded: Vec<Vec<u8>> = records.iter().map(decode).collect::<Result<_, _>>()?;
+            decoded.iter().for_each(|data| take(data));
+            if let Some(last) = records.last().and_then(|record| record["SequenceNumber"].as_str()) {
+                cursor.last = Some(last.to_owned());
+            }
+            cursor.iterator = page["NextShardIterator"].as_str().map(str::to_owned);
+            cursor.is_done = cursor.iterator.is_none();
+            if records.is_empty() && page["MillisBehindLatest"].as_u64().unwrap_or(0) == 0 {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    async fn iterator(&mut self, stream: &str, shard: &str, last: Option<&str>) -> Result<String, SimError> {
+        let mut asked =
+            json!({ "StreamName": stream, "ShardId": shard, "ShardIteratorType": "TRIM_HORIZON" });
+        if let Some(last) = last {
+            asked["ShardIteratorType"] = json!("AFTER_SEQUENCE_NUMBER");
+            asked["StartingSequenceNumber"] = json!(last);
+        }
+        let answer = self.call("GetShardIterator", &asked).await?;
+        let iterator = answer["ShardIterator"].as_str().map(str::to_owned);
+        iterator.ok_or_else(|| wrong("GetShardIterator", "no iterator"))
+    }
+
+    async fn find_shards(&mut self) -> Result<(), SimError> {
+        for stream in self.list("ListStreams", json!({}), "StreamNames", "ExclusiveStartStreamName").await? {
+            let Some(stream) = stream.as_str() else { continue };
+            for shard in self.list_shards(stream).await? {
+                self.cursors.entry((stream.to_owned(), shard)).or_default();
+            }
+        }
+        Ok(())
+    }
+
+    async fn list(
+        &mut self,
+        action: &str,
+        asked: Value,
+        list: &str,
+        after: &str,
+    ) -> Result<Vec<Value>, SimError> {
+        let (mut found, mut asked) = (Vec::new(), asked);
+        loop {
+            let answer = self.call(action, &asked).await?;
+            found.extend(answer[list].as_array().into_iter().flatten().cloned());
+            match (answer["HasMoreStreams"].as_bool(), found.last()) {
+                (Some(true), Some(last)) => asked[after] = last.clone(),
+                _ => return Ok(found),
+            }
+        }
+    }
+
+    async fn list_shards(&mut self, stream: &str) -> Result<Vec<String>, SimError> {
+        let (mut found, mut asked) = (Vec::new(), json!({ "StreamName": stream }));
+        loop {
+            let answer = match self.call("ListShards", &asked).await {
+                Ok(answer) => answer,
+                // Deleted since it was listed: nothing of ours is in it.
+                Err(SimError::Kinesis(text)) if text.contains("ResourceNotFound") => return Ok(found),
+                Err(error) => return Err(error),
+            };
+            let shards = answer["Shards"].as_array().map_or(&[][..], Vec::as_slice);
+            found.extend(shards.iter().filter_map(|shard| shard["ShardId"].as_str().map(str::to_owned)));
+            match answer["NextToken"].as_str() {
+                Some(token) => asked = json!({ "NextToken": token }),
+                None => return Ok(found),
+            }
+        }
+    }
+
+    /// One call, JSON 1.1 in and out, on the connection that is there or a new one.
+    async fn call(&mut self, action: &str, asked: &Value) -> Result<Value, SimError> {
+        let limit = Duration::from_millis(CALL_TIMEOUT_MS);
+        let answered = match timeout(limit, self.exchange(action, asked)).await {
+            Ok(answered) => answered,
+            Err(_) => Err(wrong(action, "no answer in time")),
+        };
+        if answered.is_err() {
+            self.connection = None;
+        }
+        answered
+    }
+
+    async fn exchange(&mut self, action: &str, asked: &Value) -> Result<Value, SimError> {
+        let io = |error: &dyn std::fmt::Display| wrong(action, error);
+        let mut connection = match self.connection.take() {
+            Some(connection) if !connection.is_closed() => connection,
+            _ => {
+                let stream = TcpStream::connect(self.addr).await.map_err(|error| io(&error))?;
+                let (sender, driver) = handshake(TokioIo::new(stream)).await.map_err(|error| io(&error))?;
+                tokio::spawn(async move {
+                    if let Err(error) = driver.await {
+                        tracing::debug!(%error, "connection to the Kinesis API ended");
+                    }
+                });
+                sender
+            }
+        };
+        let request = Request::builder()
+            .method(Method::POST)
+            .uri("/")
+            .header("Host", self.addr.to_string())
+            .header("Content-Type", "application/x-amz-json-1.1")
+            .header("X-Amz-Target", format!("Kinesis_20131202.{action}"))
+            .body(Full::new(Bytes::from(asked.to_string())))
+            .map_err(|error| io(&error))?;
+        connection.ready().await.map_err(|error| io(&error))?;
+        let response = connection.send_request(request).await.map_err(|error| io(&error))?;
+        let status = response.status();
+        let body = Limited::new(response.into_body(), ANSWER_BYTES_MAX).collect().await;
+        let body = body.map_err(|error| io(&error))?.to_bytes();
+        self.connection = Some(connection);
+        if !status.is_success() {
+            return Err(wrong(action, &format_args!("{status}: {}", String::from_utf8_lossy(&body))));
+        }
+        serde_json::from_slice(&body).map_err(|error| io(&error))
+    }
+}
+
+fn wrong(action: &str, error: impl std::fmt::Display) -> SimError {
+    SimError::Kinesis(format!("{action}: {error}"))
+}
