@@ -22,6 +22,11 @@ pub struct EngineBatch {
 }
 
 impl EngineBatch {
+    /// Makes room for this many records and bytes of keys and data.
+    pub fn reserve(&mut self, records: usize, bytes: usize) {
+        self.set.reserve(records, bytes);
+    }
+
     /// Adds a record to the shard that takes its key, after those already there.
     ///
     /// # Errors

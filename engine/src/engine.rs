@@ -9,6 +9,7 @@ use crate::control;
 use crate::counters::{EngineCounters, Tally};
 use crate::definition::Shard;
 use crate::hash::HashKey;
+use crate::limits;
 use crate::names::{ShardId, StreamArn, StreamName};
 use crate::operations;
 use crate::storage::embedded::{EmbeddedLog, EmbeddedMeta};
@@ -18,6 +19,7 @@ use headwater_journal::{self as journal, Journal};
 use std::fmt;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
+use tokio::sync::Semaphore;
 
 /// Settings of an engine.
 #[derive(Debug, Clone)]
@@ -62,6 +64,8 @@ pub(crate) struct Inner {
     pub(crate) region: Box<str>,
     pub(crate) account: Box<str>,
     pub(crate) tally: Tally,
+    /// Bytes left for replies that clients have not taken yet.
+    pub(crate) replies: Arc<Semaphore>,
     journal: Mutex<Option<Journal>>,
 }
 
@@ -103,6 +107,7 @@ impl Engine {
             region: region.into(),
             account: account.into(),
             tally: Tally::new(operations::names()),
+            replies: Arc::new(Semaphore::new(limits::REPLY_BYTES_IN_FLIGHT_MAX)),
             journal: Mutex::new(None),
         }));
         control::resume(&engine);

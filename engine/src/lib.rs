@@ -13,6 +13,7 @@
 pub mod limits;
 pub mod storage;
 
+mod api;
 mod batch;
 mod clock;
 mod control;

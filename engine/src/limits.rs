@@ -54,11 +54,12 @@ pub const TAG_VALUE_CHARS_MAX: usize = 256;
 
 /// Largest request body: 10 MiB of records in base64, 500 keys whose every character is escaped, and the JSON around them.
 pub const BODY_BYTES_MAX: usize = PUT_RECORDS_BYTES_MAX / 3 * 4 + PUT_RECORDS_MAX * (PARTITION_KEY_CHARS_MAX * 12 + 256) + 65_536;
-/// Request bodies held at once over all connections; more wait. Sixteen of the largest, or 1,700 of 500 × 200 bytes.
-pub const BODY_BYTES_IN_FLIGHT_MAX: usize = 16 * BODY_BYTES_MAX;
+/// Request bodies held at once over all connections; more wait. Four of the largest (60 MB), or 400 of 500 × 200 bytes.
+pub const BODY_BYTES_IN_FLIGHT_MAX: usize = 4 * BODY_BYTES_MAX;
 /// Answers of `GetRecords` held at once over all connections until their clients took them; more wait.
-/// Sixteen of the largest (10 MiB in base64, with numbers and keys).
-pub const REPLY_BYTES_IN_FLIGHT_MAX: usize = 16 * REPLY_BYTES_MAX;
+/// Four of the largest that can be (31 MB: 10 MiB in base64, 10,000 numbers and keys of which every character is escaped);
+/// a reply gives back what it did not use as soon as it is written.
+pub const REPLY_BYTES_IN_FLIGHT_MAX: usize = 4 * REPLY_BYTES_MAX;
 /// Upper bound of one answer of `GetRecords`: data in base64 and, per record, what is written around it, with every
 /// character of a key escaped.
 pub const REPLY_BYTES_MAX: usize =
@@ -75,13 +76,25 @@ pub const HTTP2_WINDOW_BYTES: u32 = 1 << 20;
 pub const HEADER_BYTES_MAX: usize = 32 << 10;
 /// How long a connection may stay silent before and inside a request head. SDKs keep idle connections for about 60 s.
 pub const HEADER_TIMEOUT: Duration = Duration::from_secs(75);
-/// How long a request body may take. 14 MB at 2 Mbit/s.
-pub const BODY_TIMEOUT: Duration = Duration::from_secs(60);
+/// Header bytes of one HTTP/2 request, as [`HEADER_BYTES_MAX`].
+pub const HTTP2_HEADER_BYTES_MAX: u32 = 32 << 10;
+/// A silent HTTP/2 connection is asked this often whether its peer is still there,
+pub const HTTP2_PING_INTERVAL: Duration = Duration::from_secs(60);
+/// and closed when it does not answer for this long.
+pub const HTTP2_PING_TIMEOUT: Duration = Duration::from_secs(20);
+/// How long a request body may take, apart from the time its size is given. Also how long a large one waits for room.
+pub const BODY_TIMEOUT: Duration = Duration::from_secs(20);
+/// The slowest a request body may come: 1 Mbit/s, below what any network that carries it has.
+pub const BODY_BYTES_PER_SECOND_MIN: u64 = 128 << 10;
+/// Pause after a failed accept, which would fail again at once.
+pub const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 /// How long connections may finish after the shutdown signal.
 pub const DRAIN_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long a write waits for staging space before its caller is told to slow down. SDKs back off from 50 ms upwards, so
 /// a wait of that order spares them a round trip.
 pub const BUSY_WAIT: Duration = Duration::from_millis(200);
+/// How long a read waits while slow clients hold all of [`REPLY_BYTES_IN_FLIGHT_MAX`], before it is told to slow down.
+pub const REPLY_WAIT: Duration = Duration::from_secs(10);
 /// Reads that reach back further than this behind the end go to a blocking thread: they may touch the disk.
 pub const INLINE_READ_RECORDS: u64 = 256;
 

@@ -190,6 +190,12 @@ pub struct StagedRecord<'a> {
 }
 
 impl AppendSet {
+    /// Makes room for this many records and bytes of keys and data.
+    pub fn reserve(&mut self, records: usize, bytes: usize) {
+        self.records.reserve(records);
+        self.bytes.reserve(bytes);
+    }
+
     /// Forgets all records and marks, keeps the memory.
     pub fn clear(&mut self) {
         self.bytes.clear();

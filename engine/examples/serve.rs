@@ -1,0 +1,34 @@
+//! The engine alone, behind its HTTP face: `serve --dir DIR --listen ADDRESS`. For tests and measurements.
+
+#![expect(clippy::print_stdout, reason = "an example talks to the terminal")]
+
+use headwater_engine::{Engine, EngineConfig};
+use std::error::Error;
+use tokio::net::TcpListener;
+
+fn main() -> Result<(), Box<dyn Error>> {
+    let (mut dir, mut listen) = (None, "127.0.0.1:4567".to_owned());
+    let mut arguments = std::env::args().skip(1);
+    while let Some(name) = arguments.next() {
+        let value = arguments.next().ok_or_else(|| format!("{name} needs a value"))?;
+        match name.as_str() {
+            "--dir" => dir = Some(value),
+            "--listen" => listen = value,
+            _ => return Err(format!("{name} is none of --dir, --listen").into()),
+        }
+    }
+    let dir = dir.ok_or("--dir is missing")?;
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    runtime.block_on(async {
+        let (engine, recovery) = Engine::open(EngineConfig::new(dir))?;
+        let listener = TcpListener::bind(&listen).await?;
+        println!("listening on {} ({recovery:?})", listener.local_addr()?);
+        let stop = async {
+            // Nothing to stop for when signals cannot be had; then the process is killed, which it stands.
+            let _ = tokio::signal::ctrl_c().await;
+        };
+        engine.http(listener, stop).await;
+        engine.close().await;
+        Ok(())
+    })
+}

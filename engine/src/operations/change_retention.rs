@@ -1,0 +1,64 @@
+//! IncreaseStreamRetentionPeriod and DecreaseStreamRetentionPeriod: how long records can be read.
+
+use super::{Outcome, usable};
+use crate::api::address::StreamAddress;
+use crate::api::{ApiError, Fields, Reply, model};
+use crate::engine::Engine;
+use crate::limits;
+use bytes::Bytes;
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Direction {
+    Increase,
+    Decrease,
+}
+
+pub(super) async fn increase(engine: &Engine, body: Bytes) -> Outcome {
+    change(engine, &body, Direction::Increase).await
+}
+
+pub(super) async fn decrease(engine: &Engine, body: Bytes) -> Outcome {
+    change(engine, &body, Direction::Decrease).await
+}
+
+async fn change(engine: &Engine, body: &[u8], direction: Direction) -> Outcome {
+    let fields = Fields::read(body, model::CHANGE_RETENTION)?;
+    let stream = StreamAddress::of(&fields).find(engine)?;
+    usable(engine, &stream)?;
+    let hours = requested(&fields)?;
+    let name = stream.name().clone();
+    let shown = name.clone();
+    engine
+        .change(&name, move |definition| {
+            let existing = definition.retention_hours;
+            let (wrong, word, other) = match direction {
+                Direction::Increase => (hours < existing, "shorter", "DecreaseRetentionPeriod"),
+                Direction::Decrease => (hours > existing, "longer", "IncreaseRetentionPeriod"),
+            };
+            if wrong {
+                return Err(ApiError::invalid(format!(
+                    "Requested retention period ({hours} hours) for stream {shown} can not be {word} than existing \
+                     retention period ({existing} hours). Use {other} API."
+                )));
+            }
+            definition.retention_hours = hours;
+            Ok(())
+        })
+        .await?;
+    Ok(Reply::empty())
+}
+
+fn requested(fields: &Fields) -> Result<u32, ApiError> {
+    let hours = fields.integer("RetentionPeriodHours").unwrap_or(0);
+    let (least, most) = (limits::RETENTION_HOURS_DEFAULT, limits::RETENTION_HOURS_MAX);
+    if hours < i64::from(least) {
+        return Err(ApiError::invalid(format!(
+            "Minimum allowed retention period is {least} hours. Requested retention period ({hours} hours) is too short."
+        )));
+    }
+    u32::try_from(hours).ok().filter(|&hours| hours <= most).ok_or_else(|| {
+        ApiError::invalid(format!(
+            "Maximum allowed retention period is {most} hours. Requested retention period ({hours} hours) is too long."
+        ))
+    })
+}

@@ -1,0 +1,145 @@
+//! GetRecords: records from an iterator on, and how far behind the end they are.
+
+use super::{Outcome, dry_run, usable};
+use crate::api::address::StreamAddress;
+use crate::api::token::{Kind, Token};
+use crate::api::{ApiError, ErrorType, Fields, Json, Reply, model};
+use crate::counters::Tally;
+use crate::definition::Shard;
+use crate::engine::Engine;
+use crate::limits;
+use crate::sequence::{SequenceNumber, SequenceText};
+use crate::storage::{Page, ReadLimits, RecordRef};
+use crate::stream::StreamHandle;
+use bytes::Bytes;
+use std::sync::Arc;
+use tokio::sync::OwnedSemaphorePermit;
+
+pub(super) async fn run(engine: &Engine, body: Bytes) -> Outcome {
+    let fields = Fields::read(&body, model::GET_RECORDS)?;
+    let now_ms = engine.0.clock.now_ms();
+    let token = Token::iterator(fields.text("ShardIterator").unwrap_or_default(), now_ms)?;
+    let (stream, shard) = find(engine, &fields, &token)?;
+    if fields.is_true("DryRun") {
+        return Err(dry_run());
+    }
+    let records = fields.count("Limit").unwrap_or(limits::GET_RECORDS_MAX);
+    let mut permit = room(engine).await?;
+    let limits = ReadLimits {
+        records,
+        bytes: limits::GET_RECORDS_BYTES_MAX,
+        not_before_ms: now_ms.saturating_sub(stream.state().definition.retention_ms()),
+    };
+    let page = engine.0.log.read(token.shard, token.position, limits).await?;
+    let body = write(engine, &page, &token, &shard, now_ms);
+    // What was set aside and not used goes to other readers at once.
+    let surplus = permit.num_permits().saturating_sub(body.len());
+    drop(permit.split(surplus));
+    Ok(Reply { body: body.into_bytes(), permit: Some(permit) })
+}
+
+fn find(engine: &Engine, fields: &Fields, token: &Token) -> Result<(StreamHandle, Shard), ApiError> {
+    let address = StreamAddress { name: None, arn: fields.text("StreamARN") };
+    if address.arn.is_some() && address.resolve(engine)? != token.name {
+        return Err(ApiError::invalid("The ShardIterator does not belong to the stream of StreamARN."));
+    }
+    let gone = || {
+        let (shard, name, account) = (token.shard.shard, &token.name, &engine.0.account);
+        let message = format!("Shard {shard} in stream {name} under account {account} does not exist");
+        ApiError::new(ErrorType::ResourceNotFound, message)
+    };
+    // A stream of the same name created later has another number.
+    let stream = engine.stream(&token.name).filter(|s| s.number() == token.shard.stream).ok_or_else(gone)?;
+    usable(engine, &stream)?;
+    let shard = stream.state().shards.get(token.shard.shard).cloned().ok_or_else(gone)?;
+    Ok((stream, shard))
+}
+
+/// Waits for the room the largest reply could take.
+async fn room(engine: &Engine) -> Result<OwnedSemaphorePermit, ApiError> {
+    let bytes = u32::try_from(limits::REPLY_BYTES_MAX).unwrap_or(u32::MAX);
+    let room = Arc::clone(&engine.0.replies).acquire_many_owned(bytes);
+    match tokio::time::timeout(limits::REPLY_WAIT, room).await {
+        Ok(Ok(permit)) => Ok(permit),
+        _ => Err(ApiError::new(
+            ErrorType::ProvisionedThroughputExceeded,
+            "Too many answers wait for clients that do not read them.",
+        )),
+    }
+}
+
+fn write(engine: &Engine, page: &Page, token: &Token, shard: &Shard, now_ms: u64) -> Json {
+    let (mut count, mut data_bytes, mut key_bytes, mut last_ms) = (0, 0, 0, None);
+    for run in &page.runs {
+        run.visit(&mut |record| {
+            count += 1;
+            data_bytes += record.data.len();
+            key_bytes += record.key.len();
+            last_ms = Some(record.time_ms);
+        });
+    }
+    Tally::add(&engine.0.tally.records_read, count);
+    Tally::add(&engine.0.tally.bytes_read, data_bytes);
+    Tally::add(&engine.0.tally.lost_ranges_read, page.lost.len());
+    let mut json = Json::with_capacity(1_024 + data_bytes.div_ceil(3) * 4 + key_bytes + count * limits::RECORD_REPLY_BYTES);
+    json.open_object();
+    json.key("Records").open_array();
+    let first = SequenceNumber {
+        generation: shard.generation,
+        position: token.position,
+        stream: token.shard.stream,
+        shard: shard.id,
+    };
+    let mut records = Records { json: &mut json, text: SequenceText::new(first), time: Vec::new(), time_ms: None };
+    for run in &page.runs {
+        run.visit(&mut |record| records.write(record));
+    }
+    json.close_array();
+    // A closed shard read to its end has nothing to go on to; its children have.
+    if !shard.closed.is_some_and(|closed| page.next >= closed.end) {
+        let next = Token { issued_ms: now_ms, position: page.next, ..token.clone() };
+        json.key("NextShardIterator").text(&next.seal(Kind::ShardIterator));
+    }
+    json.key("MillisBehindLatest").integer(behind_ms(page, last_ms, now_ms));
+    json.close_object();
+    json
+}
+
+/// 0 at the end; else the age of the last record given, and at least 1.
+fn behind_ms(page: &Page, last_ms: Option<u64>, now_ms: u64) -> u64 {
+    if page.next >= page.end {
+        return 0;
+    }
+    let reached_ms = last_ms.or(page.newest_ms).unwrap_or(now_ms);
+    now_ms.saturating_sub(reached_ms).max(1)
+}
+
+struct Records<'a> {
+    json: &'a mut Json,
+    text: SequenceText,
+    /// `time_ms` as text: records of one append share it.
+    time: Vec<u8>,
+    time_ms: Option<u64>,
+}
+
+impl Records<'_> {
+    fn write(&mut self, record: RecordRef<'_>) {
+        if self.time_ms != Some(record.time_ms) {
+            let mut time = Json::default();
+            time.seconds(record.time_ms);
+            self.time = time.into_bytes();
+            self.time_ms = Some(record.time_ms);
+        }
+        self.text.move_to(record.position);
+        self.json.open_object();
+        self.json.raw(b"\"SequenceNumber\":\"");
+        self.json.raw(self.text.bytes());
+        self.json.raw(b"\",\"ApproximateArrivalTimestamp\":");
+        self.json.raw(&self.time);
+        self.json.raw(b",\"Data\":");
+        self.json.base64(record.data);
+        self.json.raw(b",\"PartitionKey\":");
+        self.json.quoted(record.key);
+        self.json.close_object();
+    }
+}

@@ -1,0 +1,216 @@
+//! PutRecords: up to 500 records in one call, each with its own outcome.
+
+use super::{Outcome, dry_run, stage, usable};
+use crate::api::scan::{PutRequest, RawRecord};
+use crate::api::{ApiError, ErrorType, Fields, Json, Reply, model};
+use crate::batch::{Commit, EngineBatch};
+use crate::counters::Tally;
+use crate::definition::StreamState;
+use crate::engine::Engine;
+use crate::hash::HashKey;
+use crate::limits;
+use crate::names::SHARD_ID_BYTES;
+use crate::sequence::SequenceText;
+use crate::storage::AppendError;
+use crate::stream::StreamHandle;
+use bytes::Bytes;
+use std::ops::Range;
+
+/// Bytes one record takes in the answer: a sequence number, a shard id and what is around them.
+const RESULT_BYTES: usize = 128;
+
+pub(super) async fn run(engine: &Engine, body: Bytes) -> Outcome {
+    if let Some(request) = PutRequest::scan_many(&body) {
+        match put(engine, &request).await {
+            // The scanner leaves it to the decoder to find what is no base64; the general way has the words for it.
+            Err(Refusal::Base64) => {}
+            Err(Refusal::Answer(error)) => return Err(error),
+            Ok(reply) => return Ok(reply),
+        }
+    }
+    let fields = Fields::read(&body, model::PUT_RECORDS)?;
+    match put(engine, &PutRequest::many(&fields)).await {
+        Ok(reply) => Ok(reply),
+        Err(Refusal::Answer(error)) => Err(error),
+        Err(Refusal::Base64) => Err(ApiError::serialization("")),
+    }
+}
+
+/// Why records are not put.
+pub(super) enum Refusal {
+    /// Data of a record is not base64.
+    Base64,
+    /// This is the answer.
+    Answer(ApiError),
+}
+
+impl<T: Into<ApiError>> From<T> for Refusal {
+    fn from(error: T) -> Self {
+        Refusal::Answer(error.into())
+    }
+}
+
+async fn put(engine: &Engine, request: &PutRequest<'_>) -> Result<Reply, Refusal> {
+    let stream = request.stream.find(engine)?;
+    usable(engine, &stream)?;
+    let state = stream.state();
+    check_sizes(&request.records, &state)?;
+    if request.dry_run {
+        return Err(dry_run().into());
+    }
+    let mut parts = Vec::with_capacity(1);
+    let mut waiting = vec![0..request.records.len()];
+    // One append, unless the log is set up for smaller ones: then halves of halves.
+    while let Some(range) = waiting.pop() {
+        let batch = fill(&request.records[range.clone()], &state)?;
+        match stage(engine, &batch).await {
+            Ok(commit) => parts.push((range, Ok(commit))),
+            Err(AppendError::TooLarge { .. }) if range.len() > 1 => {
+                let middle = range.start + range.len() / 2;
+                waiting.extend([middle..range.end, range.start..middle]);
+            }
+            Err(error) => parts.push((range.clone(), Err(record_error(engine, error, range.len())?))),
+        }
+    }
+    let mut results = Results::new(request.records.len());
+    for (range, staged) in parts {
+        match staged {
+            Ok(mut commit) => {
+                (&mut commit).await?;
+                results.placed(&commit);
+            }
+            Err(error) => results.failed(&error, &range, &request.records, &stream, &engine.0.account),
+        }
+    }
+    Ok(Reply::json(results.json()))
+}
+
+/// The stream's limit is on key and data together, the request's on all of them.
+pub(super) fn check_sizes(records: &[RawRecord<'_>], state: &StreamState) -> Result<(), ApiError> {
+    let limit = state.definition.record_bytes_max();
+    let mut sum = 0;
+    for (i, record) in (1_usize..).zip(records) {
+        let padding = record.data.iter().rev().take(2).filter(|&&b| b == b'=').count();
+        let bytes = (record.data.len() / 4 * 3).saturating_sub(padding) + record.key.as_str().len();
+        if bytes > limit {
+            let path = if records.len() == 1 { "data".into() } else { format!("records.{i}.member.data") };
+            let message = format!(
+                "1 validation error detected: Value at '{path}' failed to satisfy constraint: Member must have length less \
+                 than or equal to {limit}"
+            );
+            return Err(ApiError::new(ErrorType::Validation, message));
+        }
+        sum += bytes;
+    }
+    if sum > limits::PUT_RECORDS_BYTES_MAX {
+        return Err(ApiError::invalid("Records size exceeds 10 MB limit"));
+    }
+    Ok(())
+}
+
+/// Decodes and routes records.
+pub(super) fn fill(records: &[RawRecord<'_>], state: &StreamState) -> Result<EngineBatch, Refusal> {
+    let mut batch = EngineBatch::default();
+    let bytes = records.iter().map(|record| record.data.len() / 4 * 3 + record.key.as_str().len()).sum();
+    batch.reserve(records.len(), bytes);
+    for record in records {
+        let hash = record.hash.map(explicit_hash).transpose()?;
+        let decoded = batch.put_in(state, record.key, hash, |out| {
+            base64_simd::STANDARD.decode_append(record.data, out).ok()
+        });
+        decoded.ok_or(Refusal::Base64)?;
+    }
+    Ok(batch)
+}
+
+fn explicit_hash(text: &str) -> Result<HashKey, ApiError> {
+    // The pattern was checked; what is left is the range.
+    HashKey::parse(text).map_err(|_| {
+        ApiError::invalid(format!(
+            "Invalid ExplicitHashKey. ExplicitHashKey must be in the range: [0, 2^128-1]. Specified value was {text}"
+        ))
+    })
+}
+
+/// Turns what concerns records into their error codes; what concerns the whole engine or stream fails the request.
+fn record_error(engine: &Engine, error: AppendError, count: usize) -> Result<AppendError, ApiError> {
+    match error {
+        AppendError::Busy | AppendError::Full | AppendError::TooLarge { .. } => {
+            Tally::add(&engine.0.tally.records_refused, count);
+            Ok(error)
+        }
+        AppendError::Sealed(_) | AppendError::Failed(_) => Err(error.into()),
+    }
+}
+
+/// The answer on the way.
+struct Results {
+    json: Json,
+    failed: usize,
+}
+
+impl Results {
+    fn new(records: usize) -> Self {
+        let mut json = Json::with_capacity(64 + records * RESULT_BYTES);
+        json.open_object();
+        json.key("Records").open_array();
+        Results { json, failed: 0 }
+    }
+
+    fn placed(&mut self, commit: &Commit) {
+        let mut shards: Vec<_> = commit.firsts().into_iter().map(|first| {
+            let mut tail = *b"\",\"ShardId\":\"shardId-000000000000\"}";
+            let end = tail.len() - 2;
+            tail[end - SHARD_ID_BYTES..end].copy_from_slice(&first.shard.text());
+            (SequenceText::new(first), first.position, tail)
+        }).collect();
+        let mut separator: &[u8] = if self.failed > 0 || self.json.ends_with(b"}") { b"," } else { b"" };
+        for &place in commit.shard_of_records() {
+            let (text, position, tail) = &mut shards[place as usize];
+            text.move_to(*position);
+            *position = position.plus(1);
+            self.json.raw(separator);
+            self.json.raw(b"{\"SequenceNumber\":\"");
+            self.json.raw(text.bytes());
+            self.json.raw(tail);
+            separator = b",";
+        }
+    }
+
+    fn failed(
+        &mut self,
+        error: &AppendError,
+        range: &Range<usize>,
+        records: &[RawRecord<'_>],
+        stream: &StreamHandle,
+        account: &str,
+    ) {
+        let state = stream.state();
+        for record in &records[range.clone()] {
+            self.failed += 1;
+            self.json.open_object();
+            match error {
+                AppendError::Busy => {
+                    let hash = record.hash.and_then(|text| HashKey::parse(text).ok());
+                    let hash = hash.unwrap_or_else(|| HashKey::of(record.key.as_str().as_bytes()));
+                    let (shard, name) = (state.shards.route(hash).id, stream.name());
+                    let message = format!("Rate exceeded for shard {shard} in stream {name} under account {account}.");
+                    self.json.key("ErrorCode").text(ErrorType::ProvisionedThroughputExceeded.name());
+                    self.json.key("ErrorMessage").text(&message);
+                }
+                other => {
+                    self.json.key("ErrorCode").text("InternalFailure");
+                    self.json.key("ErrorMessage").text(&other.to_string());
+                }
+            }
+            self.json.close_object();
+        }
+    }
+
+    fn json(mut self) -> Json {
+        self.json.close_array();
+        self.json.key("FailedRecordCount").count(self.failed);
+        self.json.close_object();
+        self.json
+    }
+}

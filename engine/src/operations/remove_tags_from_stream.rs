@@ -1,0 +1,24 @@
+//! RemoveTagsFromStream: removes tags by key; keys that are not there are passed over.
+
+use super::{Outcome, usable};
+use crate::api::address::StreamAddress;
+use crate::api::{ApiError, Fields, Reply, model};
+use crate::engine::Engine;
+use bytes::Bytes;
+use serde_json::Value;
+
+pub(super) async fn run(engine: &Engine, body: Bytes) -> Outcome {
+    let fields = Fields::read(&body, model::REMOVE_TAGS_FROM_STREAM)?;
+    let stream = StreamAddress::of(&fields).find(engine)?;
+    usable(engine, &stream)?;
+    let keys: Vec<String> =
+        fields.list("TagKeys").iter().filter_map(Value::as_str).map(str::to_owned).collect();
+    let name = stream.name().clone();
+    engine
+        .change::<ApiError>(&name, move |definition| {
+            definition.tags.retain(|key, _| !keys.contains(key));
+            Ok(())
+        })
+        .await?;
+    Ok(Reply::empty())
+}
