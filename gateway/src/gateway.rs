@@ -127,12 +127,14 @@ impl Gateway {
 
         let (engine, recovery) = open_engine(config).await?;
         report(&recovery);
-        let router = Router::open(engine.clone(), RouterSettings::of(config)).await.map_err(StartError::Routes)?;
+        let router =
+            Router::open(engine.clone(), RouterSettings::of(config)).await.map_err(StartError::Routes)?;
         let router = Arc::new(router);
         let limits = front_limits(&config.mqtt);
         let downlink = Downlink::new(&limits);
         let front = mqtt::Config { listen: config.mqtt.listen, limits };
-        let listen_error = |source| StartError::Listen { key: "mqtt.listen", addr: config.mqtt.listen, source };
+        let listen_error =
+            |source| StartError::Listen { key: "mqtt.listen", addr: config.mqtt.listen, source };
         let front = Server::bind(front, Arc::clone(&router), authorize(&config.mqtt), downlink.clone());
         let front = front.await.map_err(listen_error)?;
 
@@ -294,7 +296,8 @@ fn authorize(config: &config::Mqtt) -> Arc<dyn Authorize> {
         return if config.anonymous { Arc::new(AllowAll) } else { Arc::new(AllowLoopback) };
     }
     // The configuration was checked with the routes' filters, which take all that MQTT filters are.
-    let filters = |texts: &[String]| texts.iter().filter_map(|text| mqtt::TopicFilter::parse(text).ok()).collect();
+    let filters =
+        |texts: &[String]| texts.iter().filter_map(|text| mqtt::TopicFilter::parse(text).ok()).collect();
     let user = |user: &config::User| mqtt::User {
         name: user.name.clone(),
         password: user.password.reveal().as_bytes().to_owned(),

@@ -1,2 +1,7 @@
-//! The gateway binary.
-fn main() {}
+//! The program `headwater`.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    headwater::cli::main(std::env::args_os()).into()
+}

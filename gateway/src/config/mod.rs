@@ -14,9 +14,11 @@ mod units;
 
 pub use problem::{ConfigError, Problem};
 pub use types::{
-    Config, DurabilityMode, Gateway, Http, Journal, Kinesis, LogFormat, Mqtt, Repeats, Secret, Sim, Stream, User,
+    Config, DurabilityMode, Gateway, Http, Journal, Kinesis, LogFormat, Mqtt, Repeats, Secret, Sim, Stream,
+    User,
 };
 pub use units::Rate;
+pub(crate) use units::{parse_duration, parse_percent};
 
 use reader::{Known, Reader};
 use std::path::{Path, PathBuf};
@@ -59,8 +61,8 @@ pub enum LoadError {
 /// The file cannot be read, or says something that cannot be.
 pub fn load(path: Option<&Path>) -> Result<Loaded, LoadError> {
     let Some(path) = path else { return Ok(parse("built-in defaults", "")?) };
-    let source = std::fs::read_to_string(path)
-        .map_err(|source| LoadError::Read { path: path.to_owned(), source })?;
+    let source =
+        std::fs::read_to_string(path).map_err(|source| LoadError::Read { path: path.to_owned(), source })?;
     Ok(parse(&path.display().to_string(), &source)?)
 }
 

@@ -56,7 +56,13 @@ impl<'s> Reader<'s> {
     }
 
     pub(super) fn root<'r>(&'r self, table: &'r Spanned<DeTable<'s>>) -> Section<'r, 's> {
-        Section { reader: self, path: String::new(), line: 0, table: Some(table.get_ref()), asked: Vec::new() }
+        Section {
+            reader: self,
+            path: String::new(),
+            line: 0,
+            table: Some(table.get_ref()),
+            asked: Vec::new(),
+        }
     }
 
     /// Problems and warnings, in the order of the file, and every key asked for.

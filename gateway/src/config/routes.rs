@@ -23,7 +23,12 @@ const DEFAULTS: [(&str, Codec, Option<&str>, bool); 5] = [
 pub(super) fn routes(root: &mut Section<'_, '_>) -> Vec<Route> {
     let Some(tables) = root.tables("routes") else { return defaults() };
     if tables.len() > ROUTES_MAX {
-        root.wrong(0, "routes", format_args!("a list of {}", tables.len()), format_args!("at most {ROUTES_MAX}"));
+        root.wrong(
+            0,
+            "routes",
+            format_args!("a list of {}", tables.len()),
+            format_args!("at most {ROUTES_MAX}"),
+        );
     }
     let mut routes: Vec<Route> = Vec::new();
     for table in tables {
@@ -84,7 +89,8 @@ fn route(mut table: Section<'_, '_>) -> Option<Route> {
     };
     let names_device = filter.level_of(crate::route::DEVICE_LEVEL).is_some();
     if codec == Codec::Headwater && !names_device {
-        let expected = "a filter with a level {device}, for codec \"headwater\" needs to know whose message it is";
+        let expected =
+            "a filter with a level {device}, for codec \"headwater\" needs to know whose message it is";
         table.wrong(filter_text.line, "match", format_args!("\"{filter}\""), expected);
     }
     let template = |key: &str, text: &str, line: usize| match Template::parse(text, &filter) {

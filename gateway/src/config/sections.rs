@@ -7,11 +7,12 @@ use super::Rate;
 use super::reader::{Placed, Section};
 use super::routes::routes;
 use super::types::{
-    Config, DurabilityMode, Gateway, Http, Journal, Kinesis, LogFormat, Mqtt, Repeats, Secret, Sim, Stream, User,
+    Config, DurabilityMode, Gateway, Http, Journal, Kinesis, LogFormat, Mqtt, Repeats, Secret, Sim, Stream,
+    User,
 };
 use super::units::{parse_duration, parse_percent};
-use crate::route::limits::STREAM_NAME_CHARS_MAX;
 use crate::route::TopicFilter;
+use crate::route::limits::STREAM_NAME_CHARS_MAX;
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -97,7 +98,12 @@ fn mqtt(mut table: Section<'_, '_>) -> Mqtt {
         table.wrong(listen.line, "listen", format_args!("\"{}\"", listen.value), expected);
     }
     if open && allow_anonymous {
-        table.warn(listen.line, "allow_anonymous", "true", "false, for anyone who reaches this address can publish");
+        table.warn(
+            listen.line,
+            "allow_anonymous",
+            "true",
+            "false, for anyone who reaches this address can publish",
+        );
     }
     let mqtt = Mqtt {
         listen: listen.value,
@@ -149,14 +155,24 @@ fn user(mut table: Section<'_, '_>) -> User {
     let publish = filters(&mut table, "publish");
     let subscribe = filters(&mut table, "subscribe");
     table.end();
-    User { name: name.map_or_else(String::new, |name| name.value), password: Secret(password), publish, subscribe }
+    User {
+        name: name.map_or_else(String::new, |name| name.value),
+        password: Secret(password),
+        publish,
+        subscribe,
+    }
 }
 
 fn filters(table: &mut Section<'_, '_>, key: &'static str) -> Vec<String> {
     let filters = table.list(key, &["#"]);
     for filter in &filters.value {
         if let Err(error) = TopicFilter::parse(filter) {
-            table.wrong(filters.line, key, format_args!("\"{filter}\""), format_args!("topic filters ({error})"));
+            table.wrong(
+                filters.line,
+                key,
+                format_args!("\"{filter}\""),
+                format_args!("topic filters ({error})"),
+            );
         }
     }
     filters.value
@@ -165,7 +181,8 @@ fn filters(table: &mut Section<'_, '_>, key: &'static str) -> Vec<String> {
 fn kinesis(mut table: Section<'_, '_>) -> Kinesis {
     let listen = guarded_address(&mut table, "127.0.0.1:4567", "read and write every stream");
     let word = |text: &str| {
-        let plain = text.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-');
+        let plain =
+            text.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-');
         (plain && !text.is_empty()).then(|| text.to_owned())
     };
     let account = |text: &str| {
@@ -221,7 +238,8 @@ fn journal(mut table: Section<'_, '_>) -> Journal {
     let synced = table.choice("durability", "sync", &[("sync", true), ("interval", false)]);
     let sync_every = table.duration("sync_every", SECOND, Duration::from_millis(1)..=60 * SECOND);
     if !synced {
-        let expected = "\"sync\", for a power cut takes what was acknowledged since the last journal.sync_every";
+        let expected =
+            "\"sync\", for a power cut takes what was acknowledged since the last journal.sync_every";
         table.warn(table.line(), "durability", "\"interval\"", expected);
     }
     let journal = Journal {
@@ -284,7 +302,8 @@ fn dead_letter(mut table: Section<'_, '_>) -> String {
 }
 
 fn repeats(mut table: Section<'_, '_>) -> Repeats {
-    let repeats = Repeats { devices_in_memory: size(table.count("devices_in_memory", 10_000, 16..=10_000_000)) };
+    let repeats =
+        Repeats { devices_in_memory: size(table.count("devices_in_memory", 10_000, 16..=10_000_000)) };
     table.end();
     repeats
 }
@@ -295,7 +314,12 @@ fn sim(mut table: Section<'_, '_>) -> Sim {
         devices: narrow(table.count("devices", 20, 0..=100_000)),
         rate: table.parsed("rate", "1/s", rate, |text| Rate::parse(text).filter(|rate| rate.count > 0)).value,
         duration: table
-            .parsed("duration", "0s", "a duration with its unit, such as \"60s\"; \"0s\" is no end", parse_duration)
+            .parsed(
+                "duration",
+                "0s",
+                "a duration with its unit, such as \"60s\"; \"0s\" is no end",
+                parse_duration,
+            )
             .value,
         count: table.count("count", 0, 0..=1_000_000_000),
         seed: table.count("seed", 1, 0..=i64::MAX.unsigned_abs()),

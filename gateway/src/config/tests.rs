@@ -59,14 +59,23 @@ fn wrong_configurations_say_where_what_and_what_instead() {
             "[mqtt]\ninflight = 70000",
             "h.toml:2: mqtt.inflight is 70000, expected a whole number from 1 to 65535",
         ),
-        ("[stream_defaults]\ncreate = \"yes\"", "h.toml:2: stream_defaults.create is \"yes\", expected true or false"),
+        (
+            "[stream_defaults]\ncreate = \"yes\"",
+            "h.toml:2: stream_defaults.create is \"yes\", expected true or false",
+        ),
         (
             "[streams.\"a b\"]\nshards = 2",
             "h.toml:1: streams.a b is named \"a b\", expected a stream name, 1 to 128 of a-z A-Z 0-9 _ . -",
         ),
         ("mqtt = 5", "h.toml:1: mqtt is 5, expected a table, [mqtt]"),
-        ("[[routes]]\nstream = \"t\"", "h.toml:1: routes[0].match is missing, expected a topic filter such as \"site/{site}/dev/{device}/#\""),
-        ("[[routes]]\nmatch = \"a\"", "h.toml:1: routes[0].stream is missing, expected a stream name, or to = [\"downlink\"]"),
+        (
+            "[[routes]]\nstream = \"t\"",
+            "h.toml:1: routes[0].match is missing, expected a topic filter such as \"site/{site}/dev/{device}/#\"",
+        ),
+        (
+            "[[routes]]\nmatch = \"a\"",
+            "h.toml:1: routes[0].stream is missing, expected a stream name, or to = [\"downlink\"]",
+        ),
         (
             "[[routes]]\nmatch = \"a/#/b\"\nstream = \"t\"",
             "h.toml:2: routes[0].match is \"a/#/b\", expected a topic filter (\"#\" may only stand alone in the \
@@ -95,7 +104,10 @@ fn wrong_configurations_say_where_what_and_what_instead() {
             "[[routes]]\nmatch = \"a\"\nstream = \"t\"\nto = [\"cloud\"]",
             "h.toml:4: routes[0].to is \"cloud\", expected \"stream\", \"downlink\" or both",
         ),
-        ("[sim]\nrate = \"fast\"", "h.toml:2: sim.rate is \"fast\", expected a rate such as \"1/s\", \"6/m\" or \"1/h\""),
+        (
+            "[sim]\nrate = \"fast\"",
+            "h.toml:2: sim.rate is \"fast\", expected a rate such as \"1/s\", \"6/m\" or \"1/h\"",
+        ),
         ("[mqtt\n", "h.toml:1: syntax error, unclosed table, expected `]`"),
     ] {
         assert_eq!(problems(source), expected, "{source}");
@@ -128,7 +140,9 @@ fn open_addresses_are_possible_and_warned_about() {
     let source = "[mqtt]\nlisten = \"0.0.0.0:1883\"\nallow_anonymous = true\n";
     assert_eq!(
         warnings(source),
-        ["h.toml:2: mqtt.allow_anonymous is true, expected false, for anyone who reaches this address can publish"]
+        [
+            "h.toml:2: mqtt.allow_anonymous is true, expected false, for anyone who reaches this address can publish"
+        ]
     );
     let users = "[[mqtt.users]]\nname = \"a\"\npassword = \"b\"\n";
     assert_eq!(warnings(&format!("[mqtt]\nlisten = \"0.0.0.0:1883\"\n{users}")), Vec::<String>::new());
@@ -140,7 +154,9 @@ fn routes_that_are_never_reached_are_warned_about() {
     let source = format!("{}{}", route("a/+"), route("a/{x}"));
     assert_eq!(
         warnings(&source),
-        ["h.toml:4: routes[1].match is \"a/{x}\", expected a place before \"a/+\", which takes all its topics"]
+        [
+            "h.toml:4: routes[1].match is \"a/{x}\", expected a place before \"a/+\", which takes all its topics"
+        ]
     );
     assert_eq!(warnings(&format!("{}{}", route("a/b"), route("a/+"))), Vec::<String>::new());
 }
@@ -175,7 +191,11 @@ fn the_sample_holds_every_key_with_its_default() {
         if key.path.starts_with("routes[") && values.is_empty() {
             continue;
         }
-        assert!(!values.is_empty() || key.path.ends_with("password_file"), "{} is not in the sample", key.path);
+        assert!(
+            !values.is_empty() || key.path.ends_with("password_file"),
+            "{} is not in the sample",
+            key.path
+        );
         if !key.default.is_empty() && !key.path.starts_with("routes[") {
             assert_eq!(values, [&key.default], "{} stands in the sample with its default", key.path);
         }

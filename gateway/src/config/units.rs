@@ -25,7 +25,7 @@ const SIZES: [(&str, u64); 7] = [
 ];
 
 /// Parses `"250ms"`, `"5s"`, `"10m"`, `"24h"`, `"7d"`.
-pub(super) fn parse_duration(text: &str) -> Option<Duration> {
+pub(crate) fn parse_duration(text: &str) -> Option<Duration> {
     parse(text, &DURATIONS).map(Duration::from_millis)
 }
 

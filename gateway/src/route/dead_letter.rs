@@ -29,7 +29,8 @@ pub(crate) fn write(out: &mut String, publish: &Inbound<'_>, route: &Route, reas
     let kept = &publish.payload[..publish.payload.len().min(DEAD_LETTER_PAYLOAD_BYTES_MAX)];
     let (size, truncated) = (publish.payload.len(), kept.len() < publish.payload.len());
     let received = Utc(received_ms);
-    write!(out, ",\"received_at\":\"{received}\",\"size_bytes\":{size},\"truncated\":{truncated}").expect(NEVER);
+    write!(out, ",\"received_at\":\"{received}\",\"size_bytes\":{size},\"truncated\":{truncated}")
+        .expect(NEVER);
     write!(out, ",\"payload\":\"{}\"}}", base64_simd::STANDARD.encode_to_string(kept)).expect(NEVER);
 }
 

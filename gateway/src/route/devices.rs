@@ -136,8 +136,7 @@ impl<'a> Desk<'a> {
 
     pub(crate) fn device(&mut self, id: &DeviceId) -> &mut Device {
         let devices = self.devices;
-        let guard =
-            self.guard.get_or_insert_with(|| devices.lock().unwrap_or_else(PoisonError::into_inner));
+        let guard = self.guard.get_or_insert_with(|| devices.lock().unwrap_or_else(PoisonError::into_inner));
         let device = guard.get(id, || (self.load)(id));
         // A call holds few devices, mostly one: a connection is a device or an agent.
         if !self.touched.iter().any(|(touched, _)| touched == id) {

@@ -26,7 +26,7 @@ mod testing;
 
 pub use codec::Codec;
 pub use counters::RouteCounters;
-pub use explain::{Explanation, ExplainedRecord, explain};
+pub use explain::{ExplainedRecord, Explanation, explain};
 pub use filter::{FilterError, TopicFilter};
 pub use router::{RouteCommit, Router, RouterError, RouterSettings};
 pub use rule::{DEVICE_LEVEL, Route, Target, first_match};

@@ -30,8 +30,11 @@ impl Rules {
     /// `None` when a name is not one that the Kinesis API allows.
     pub(crate) fn new(routes: Vec<Route>, dead_letter: &str) -> Option<Rules> {
         let dead_letter = StreamName::parse(dead_letter).ok()?;
-        let literal = |route: &Route| route.target.as_ref().and_then(|target| target.stream.literal()).map(str::to_owned);
-        let names = routes.iter().map(|route| literal(route).map(|name| StreamName::parse(&name)).transpose());
+        let literal = |route: &Route| {
+            route.target.as_ref().and_then(|target| target.stream.literal()).map(str::to_owned)
+        };
+        let names =
+            routes.iter().map(|route| literal(route).map(|name| StreamName::parse(&name)).transpose());
         let names = names.collect::<Result<_, _>>().ok()?;
         Some(Rules { routes, names, dead_letter })
     }
@@ -224,9 +227,16 @@ impl<S: Shelf> Taker<'_, S> {
     }
 
     /// Puts the entries of `batch` that are new, each as one record.
-    fn store_batch(&mut self, address: &Address<'_>, device: &DeviceId, batch: &Batch) -> Result<bool, Failure> {
+    fn store_batch(
+        &mut self,
+        address: &Address<'_>,
+        device: &DeviceId,
+        batch: &Batch,
+    ) -> Result<bool, Failure> {
         let Some(through) = batch.through() else {
-            return Err(Failure::DeadLetter("the batch is empty, has a gap of nothing or runs past 2^32".to_owned()));
+            return Err(Failure::DeadLetter(
+                "the batch is empty, has a gap of nothing or runs past 2^32".to_owned(),
+            ));
         };
         let origin = Origin { device: device.as_str(), received_ms: self.now_ms };
         let (mut counts, mut fresh) = (RouteCounters::default(), false);
@@ -280,7 +290,10 @@ impl<S: Shelf> Taker<'_, S> {
             Err(Refusal::Later) => Err(Again),
             Err(Refusal::Never(_)) => {
                 self.counts.rejected += 1;
-                Ok(Taken { verdict: Verdict::Rejected("neither its stream nor the dead letters take it"), downlink: false })
+                Ok(Taken {
+                    verdict: Verdict::Rejected("neither its stream nor the dead letters take it"),
+                    downlink: false,
+                })
             }
         }
     }
@@ -306,7 +319,8 @@ impl<S: Shelf> Taker<'_, S> {
         let key = target.partition_key.render(&scope).map_err(|error| fail(&error))?;
         let chars = key.chars().count();
         if !(1..=PARTITION_KEY_CHARS_MAX).contains(&chars) {
-            let reason = format!("the partition key has {chars} characters, must have 1 to {PARTITION_KEY_CHARS_MAX}");
+            let reason =
+                format!("the partition key has {chars} characters, must have 1 to {PARTITION_KEY_CHARS_MAX}");
             return Err(Failure::DeadLetter(reason));
         }
         let stream = match &self.rules.names[place] {

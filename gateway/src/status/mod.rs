@@ -38,7 +38,7 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
 /// Everything there is to show.
 #[derive(Debug)]
-pub struct Status {
+pub(crate) struct Status {
     name: String,
     router: Arc<Router>,
     mqtt: Arc<mqtt::Counters>,
@@ -48,7 +48,12 @@ pub struct Status {
 }
 
 impl Status {
-    pub(crate) fn new(name: &str, router: Arc<Router>, mqtt: Arc<mqtt::Counters>, recovery: Recovery) -> Self {
+    pub(crate) fn new(
+        name: &str,
+        router: Arc<Router>,
+        mqtt: Arc<mqtt::Counters>,
+        recovery: Recovery,
+    ) -> Self {
         let (name, started) = (name.to_owned(), Instant::now());
         Status { name, router, mqtt, recovery, started, stopping: AtomicBool::new(false) }
     }
@@ -104,7 +109,8 @@ pub(crate) async fn serve(listener: TcpListener, status: Arc<Status>, shutdown: 
 
 fn answer<B>(status: &Status, request: &Request<B>) -> Response<Full<Bytes>> {
     if !matches!(*request.method(), Method::GET | Method::HEAD) {
-        let mut response = text(StatusCode::METHOD_NOT_ALLOWED, "text/plain", "GET or HEAD only\n".to_owned());
+        let mut response =
+            text(StatusCode::METHOD_NOT_ALLOWED, "text/plain", "GET or HEAD only\n".to_owned());
         response.headers_mut().insert(ALLOW, HeaderValue::from_static("GET, HEAD"));
         return response;
     }
@@ -114,7 +120,9 @@ fn answer<B>(status: &Status, request: &Request<B>) -> Response<Full<Bytes>> {
             let code = if healthy { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
             text(code, "application/json", body)
         }
-        "/metrics" => text(StatusCode::OK, "text/plain; version=0.0.4; charset=utf-8", metrics::render(status)),
+        "/metrics" => {
+            text(StatusCode::OK, "text/plain; version=0.0.4; charset=utf-8", metrics::render(status))
+        }
         "/" => text(StatusCode::OK, "text/html; charset=utf-8", page::render(status)),
         _ => text(StatusCode::NOT_FOUND, "text/plain", "there is /, /health and /metrics\n".to_owned()),
     }

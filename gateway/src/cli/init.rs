@@ -1,0 +1,37 @@
+//! `headwater config init`.
+
+use super::{Exit, say};
+use crate::config::SAMPLE;
+use clap::Args;
+use std::fs::OpenOptions;
+use std::io::Write;
+use std::path::PathBuf;
+
+#[derive(Debug, Args)]
+pub(super) struct Options {
+    /// The file to write; it must not exist. Without one the sample is printed.
+    file: Option<PathBuf>,
+}
+
+pub(super) fn init(options: &Options) -> Exit {
+    let Some(path) = &options.file else {
+        let _ = std::io::stdout().lock().write_all(SAMPLE.as_bytes());
+        return Exit::Ok;
+    };
+    // Passwords may be put into it, so it is for its owner only from the start.
+    let mut open = OpenOptions::new();
+    open.write(true).create_new(true);
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut open, 0o600);
+    let written = open.open(path).and_then(|mut file| file.write_all(SAMPLE.as_bytes()));
+    match written {
+        Ok(()) => {
+            say(format_args!("wrote {0}; next: headwater run --config {0}", path.display()));
+            Exit::Ok
+        }
+        Err(error) => {
+            eprintln!("{}: {error}", path.display());
+            Exit::Io
+        }
+    }
+}

@@ -1,0 +1,31 @@
+//! The log on standard error.
+
+use crate::config::LogFormat;
+use std::io::IsTerminal;
+use tracing::level_filters::LevelFilter;
+use tracing_subscriber::filter::Targets;
+use tracing_subscriber::fmt;
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::util::SubscriberInitExt;
+
+/// Libraries whose own log is about their inside; they are shown from `warn` on, or from `debug` when asked for it.
+const TALKATIVE: [&str; 3] = ["rumqttd", "rumqttc", "hyper"];
+
+/// Starts the log. A second start changes nothing, so that tests may call it as they like.
+pub(super) fn start(level: LevelFilter, format: LogFormat) {
+    let terminal = std::io::stderr().is_terminal();
+    let quiet = if level >= LevelFilter::DEBUG { level } else { level.min(LevelFilter::WARN) };
+    let filter = Targets::new().with_default(level).with_targets(TALKATIVE.map(|target| (target, quiet)));
+    let text = match format {
+        LogFormat::Auto => terminal,
+        LogFormat::Text => true,
+        LogFormat::Json => false,
+    };
+    let registry = tracing_subscriber::registry().with(filter);
+    let writer = std::io::stderr;
+    let _ = if text {
+        registry.with(fmt::layer().with_writer(writer).with_ansi(terminal).with_target(false)).try_init()
+    } else {
+        registry.with(fmt::layer().json().flatten_event(true).with_writer(writer)).try_init()
+    };
+}

@@ -1,0 +1,182 @@
+//! The command line `headwater`.
+//!
+//! In: arguments. Out: an [`Exit`] code by sysexits, what was asked for on standard output, the log on standard error.
+//! Not here: what a gateway is (`Gateway`), what the configuration means (`config`).
+
+mod demo;
+mod explain;
+mod fleet;
+mod init;
+mod logging;
+mod run;
+mod signals;
+mod sim;
+mod validate;
+
+use crate::config::{self, CONFIG_VARIABLE, LoadError, Loaded, LogFormat};
+use clap::{Args, Parser, Subcommand};
+use std::ffi::OsString;
+use std::path::PathBuf;
+use std::process::ExitCode;
+use tracing::level_filters::LevelFilter;
+
+/// How the program ends, by sysexits.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Exit {
+    /// All is well.
+    Ok,
+    /// It ran, and what it found is not well.
+    Failure,
+    /// The command line is wrong.
+    Usage,
+    /// Data given to it is wrong.
+    Data,
+    /// Something it needs is not there, a port for example.
+    Unavailable,
+    /// Reading or writing failed.
+    Io,
+    /// It may work when tried again.
+    Temporary,
+    /// The configuration is wrong.
+    Config,
+}
+
+impl From<Exit> for ExitCode {
+    fn from(exit: Exit) -> ExitCode {
+        ExitCode::from(match exit {
+            Exit::Ok => 0,
+            Exit::Failure => 1,
+            Exit::Usage => 64,
+            Exit::Data => 65,
+            Exit::Unavailable => 69,
+            Exit::Io => 74,
+            Exit::Temporary => 75,
+            Exit::Config => 78,
+        })
+    }
+}
+
+/// Readings of devices over MQTT into shards that are read with the Amazon Kinesis API. Without a command: `demo`.
+#[derive(Debug, Parser)]
+#[command(name = "headwater", version, after_help = EXIT_CODES)]
+struct Line {
+    #[command(subcommand)]
+    command: Option<Command>,
+    #[command(flatten)]
+    common: Common,
+}
+
+const EXIT_CODES: &str = "Exit codes: 0 well, 1 found something wrong, 64 command line, 65 data, 69 unavailable (port), \
+                          74 input or output, 75 try again, 78 configuration.";
+
+/// Options of every command.
+#[derive(Debug, Args)]
+struct Common {
+    /// The configuration file; else the one that HEADWATER_CONFIG names. Without one: loopback only, data under the
+    /// state directory, default routes.
+    #[arg(long, global = true, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// Least severe log line shown: error, warn, info, debug, trace. Overrides `gateway.log`.
+    #[arg(long, global = true, value_name = "LEVEL")]
+    log: Option<LevelFilter>,
+    /// Form of the log: auto, text, json. Overrides `gateway.log_format`.
+    #[arg(long, global = true, value_name = "FORMAT")]
+    log_format: Option<Format>,
+}
+
+#[derive(Debug, Clone, Copy, clap::ValueEnum)]
+enum Format {
+    Auto,
+    Text,
+    Json,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Run a gateway until SIGTERM or Ctrl-C; a second signal stops at once.
+    Run,
+    /// Check the configuration and say everything that is wrong with it.
+    Validate(validate::Options),
+    /// Tell where a publish would go: route, stream, key, shard, records.
+    Explain(explain::Options),
+    /// The configuration file.
+    #[command(subcommand)]
+    Config(ConfigCommand),
+    /// Simulated devices against a running gateway.
+    Sim(sim::Options),
+    /// Gateway, agent and simulated devices in one process; what happens without a command.
+    Demo(demo::Options),
+}
+
+#[derive(Debug, Subcommand)]
+enum ConfigCommand {
+    /// Write the commented sample with every key and its default.
+    Init(init::Options),
+}
+
+/// Runs the command line `arguments`, program name first.
+pub fn main(arguments: impl IntoIterator<Item = OsString>) -> Exit {
+    let line = match Line::try_parse_from(arguments) {
+        Ok(line) => line,
+        Err(error) => {
+            // Help and version are errors to the parser. Nobody is left to tell if printing fails.
+            let _ = error.print();
+            return if error.use_stderr() { Exit::Usage } else { Exit::Ok };
+        }
+    };
+    let mut common = line.common;
+    let named = || std::env::var_os(CONFIG_VARIABLE).filter(|file| !file.is_empty()).map(PathBuf::from);
+    common.config = common.config.or_else(named);
+    match line.command {
+        None => demonstrate(common, demo::Options::plain()),
+        Some(Command::Demo(options)) => demonstrate(common, options),
+        Some(Command::Run) => with_config(&common, |loaded| run::run(loaded.config)),
+        Some(Command::Sim(options)) => with_config(&common, |loaded| sim::sim(loaded.config, options)),
+        Some(Command::Validate(options)) => validate::validate(common.config.as_deref(), &options),
+        Some(Command::Explain(options)) => {
+            with_config(&common, |loaded| explain::explain(&loaded.config, &options))
+        }
+        Some(Command::Config(ConfigCommand::Init(options))) => init::init(&options),
+    }
+}
+
+/// The demo's own lines are what matters: its log begins at warnings unless asked for more.
+fn demonstrate(mut common: Common, options: demo::Options) -> Exit {
+    common.log = common.log.or(Some(LevelFilter::WARN));
+    with_config(&common, |loaded| demo::demo(loaded.config, options))
+}
+
+/// Loads the configuration, starts the log, shows warnings.
+fn with_config(common: &Common, command: impl FnOnce(Loaded) -> Exit) -> Exit {
+    let mut loaded = match config::load(common.config.as_deref()) {
+        Ok(loaded) => loaded,
+        Err(error) => return not_loaded(&error),
+    };
+    let gateway = &mut loaded.config.gateway;
+    gateway.log = common.log.unwrap_or(gateway.log);
+    gateway.log_format = match common.log_format {
+        None => gateway.log_format,
+        Some(Format::Auto) => LogFormat::Auto,
+        Some(Format::Text) => LogFormat::Text,
+        Some(Format::Json) => LogFormat::Json,
+    };
+    logging::start(gateway.log, gateway.log_format);
+    for warning in &loaded.warnings {
+        tracing::warn!("{warning}");
+    }
+    command(loaded)
+}
+
+fn not_loaded(error: &LoadError) -> Exit {
+    eprintln!("{error}");
+    match error {
+        LoadError::Read { source, .. } if source.kind() != std::io::ErrorKind::NotFound => Exit::Io,
+        LoadError::Read { .. } | LoadError::Invalid(_) => Exit::Config,
+    }
+}
+
+/// Prints a line for the person or program that asked. A closed pipe (`| head`) is no reason to fail.
+fn say(line: impl std::fmt::Display) {
+    use std::io::Write;
+    let _ = writeln!(std::io::stdout().lock(), "{line}");
+}

@@ -1,0 +1,74 @@
+//! `headwater run`.
+
+use super::signals::{Stop, with_signals};
+use super::{Exit, say};
+use crate::config::Config;
+use crate::gateway::{Gateway, StartError};
+use headwater_engine::OpenError;
+use headwater_engine::storage::LogState;
+use headwater_journal as journal;
+use std::io::ErrorKind;
+use std::time::Duration;
+
+/// How often the journal is asked whether it still takes writes.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
+
+pub(super) fn run(config: Config) -> Exit {
+    with_signals(|stop| serve(config, stop))
+}
+
+async fn serve(config: Config, stop: Stop) -> Exit {
+    let gateway = match Gateway::start(&config).await {
+        Ok(gateway) => gateway,
+        Err(error) => return not_started(&error),
+    };
+    let failed = tokio::select! {
+        () = stop.wait() => None,
+        reason = failure(&gateway) => Some(reason),
+    };
+    let ledger = gateway.stop().await;
+    say(&ledger);
+    match failed {
+        // Only a new start may touch the journal again, so end and let the supervisor do that.
+        Some(reason) => {
+            tracing::error!(reason, "the journal failed; start again to reopen it");
+            Exit::Io
+        }
+        None => Exit::Ok,
+    }
+}
+
+/// Resolves when the journal refuses writes for good.
+async fn failure(gateway: &Gateway) -> String {
+    loop {
+        if let LogState::Failed { reason } = gateway.engine().state() {
+            return reason;
+        }
+        tokio::time::sleep(LOOK_EVERY).await;
+    }
+}
+
+/// Says why a gateway did not start, and what to do about it.
+pub(super) fn not_started(error: &StartError) -> Exit {
+    eprintln!("{error}");
+    match error {
+        StartError::Listen { key, source, .. } => {
+            if source.kind() == ErrorKind::AddrInUse {
+                eprintln!("another program has this port; stop it, or set {key} to another one");
+            }
+            Exit::Unavailable
+        }
+        StartError::Open { source: OpenError::Config(_), .. } => Exit::Config,
+        StartError::Open { source: OpenError::Journal(error), .. } => match error {
+            journal::OpenError::Config { .. } => Exit::Config,
+            journal::OpenError::Io { source, .. } if source.kind() == ErrorKind::ResourceBusy => {
+                eprintln!(
+                    "another gateway uses this directory; stop it, or set gateway.state to another one"
+                );
+                Exit::Temporary
+            }
+            _ => Exit::Io,
+        },
+        StartError::Routes(_) => Exit::Unavailable,
+    }
+}

@@ -1,0 +1,67 @@
+//! `headwater sim`: a fleet against a gateway that runs, or one started for it.
+
+use super::fleet::{self, Options as FleetOptions};
+use super::run::not_started;
+use super::signals::{Stop, with_signals};
+use super::{Exit, say};
+use crate::config::Config;
+use crate::gateway::Gateway;
+use clap::Args;
+use std::net::SocketAddr;
+use std::time::Duration;
+use tokio::net::TcpStream;
+
+#[derive(Debug, Args)]
+pub(super) struct Options {
+    #[command(flatten)]
+    fleet: FleetOptions,
+    /// Start a gateway from the same configuration in this process, for the time of the fleet.
+    #[arg(long)]
+    start: bool,
+}
+
+/// A gateway on this machine or network answers within this.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+
+pub(super) fn sim(config: Config, options: Options) -> Exit {
+    with_signals(|stop| drive(config, options, stop))
+}
+
+async fn drive(config: Config, options: Options, stop: Stop) -> Exit {
+    let gateway = match options.start {
+        true => match Gateway::start(&config).await {
+            Ok(gateway) => Some(gateway),
+            Err(error) => return not_started(&error),
+        },
+        false => None,
+    };
+    let (mqtt, kinesis) = match &gateway {
+        Some(gateway) => (gateway.mqtt_addr(), gateway.kinesis_addr()),
+        None => (config.mqtt.listen, config.kinesis.listen),
+    };
+    for (key, addr) in [("mqtt.listen", mqtt), ("kinesis.listen", kinesis)] {
+        if !answers(addr).await {
+            eprintln!("no gateway answers at {addr} ({key}); start one with `headwater run`, or add --start");
+            return Exit::Unavailable;
+        }
+    }
+    // A spool of its own, so that fleets beside each other do not meet.
+    let agent = config.gateway.state.join(format!("sim-{}", std::process::id()));
+    let outcome =
+        fleet::run(fleet::settings(&options.fleet.over(&config.sim), agent.clone(), mqtt, kinesis), stop)
+            .await;
+    if let Err(error) = std::fs::remove_dir_all(&agent)
+        && error.kind() != std::io::ErrorKind::NotFound
+    {
+        tracing::warn!(dir = %agent.display(), %error, "the agent's spool stays");
+    }
+    let exit = fleet::verdict(outcome);
+    if let Some(gateway) = gateway {
+        say(gateway.stop().await);
+    }
+    exit
+}
+
+async fn answers(addr: SocketAddr) -> bool {
+    matches!(tokio::time::timeout(CONNECT_TIMEOUT, TcpStream::connect(addr)).await, Ok(Ok(_)))
+}

@@ -1,0 +1,168 @@
+//! The program itself: exit codes, what it prints, what it refuses.
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+
+fn headwater(home: &Path, arguments: &[&str]) -> Output {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_headwater"));
+    command.args(arguments).current_dir(home).env("HOME", home);
+    for variable in ["HEADWATER_CONFIG", "STATE_DIRECTORY", "XDG_STATE_HOME"] {
+        command.env_remove(variable);
+    }
+    command.output().unwrap()
+}
+
+fn stdout(output: &Output) -> String {
+    String::from_utf8(output.stdout.clone()).unwrap()
+}
+
+fn stderr(output: &Output) -> String {
+    String::from_utf8(output.stderr.clone()).unwrap()
+}
+
+fn write(home: &Path, text: &str) -> PathBuf {
+    let path = home.join("h.toml");
+    std::fs::write(&path, text).unwrap();
+    path
+}
+
+const ROUTES: &str = r#"
+[streams.telemetry-flow]
+shards = 4
+[[routes]]
+match = "site/{site}/dev/{device}/telemetry/{kind}"
+codec = "json"
+stream = "telemetry-{kind}"
+partition_key = "{site}-{device}"
+"#;
+
+#[test]
+fn a_wrong_command_line_is_64_and_help_is_0() {
+    let home = tempfile::tempdir().unwrap();
+    assert_eq!(headwater(home.path(), &["--help"]).status.code(), Some(0));
+    assert_eq!(headwater(home.path(), &["--version"]).status.code(), Some(0));
+    let wrong = headwater(home.path(), &["validate", "--deny-warning"]);
+    assert_eq!(wrong.status.code(), Some(64));
+    assert!(stderr(&wrong).contains("--deny-warnings"), "{}", stderr(&wrong));
+    assert_eq!(headwater(home.path(), &["explode"]).status.code(), Some(64));
+}
+
+#[test]
+fn a_wrong_configuration_is_78_with_its_place() {
+    let home = tempfile::tempdir().unwrap();
+    write(home.path(), "[mqtt]\nlsiten = \"127.0.0.1:1883\"\n");
+    for command in [&["validate", "--config", "h.toml"][..], &["run", "--config", "h.toml"]] {
+        let output = headwater(home.path(), command);
+        assert_eq!(output.status.code(), Some(78));
+        let text = stderr(&output);
+        assert!(text.starts_with("h.toml:2: mqtt.lsiten is an unknown key"), "{text}");
+        assert!(text.trim_end().ends_with("did you mean \"listen\"?"), "{text}");
+    }
+    assert_eq!(headwater(home.path(), &["validate", "--config", "absent.toml"]).status.code(), Some(78));
+}
+
+#[test]
+fn warnings_pass_unless_denied() {
+    let home = tempfile::tempdir().unwrap();
+    write(home.path(), "[mqtt]\nlisten = \"0.0.0.0:1883\"\nallow_anonymous = true\n");
+    let passed = headwater(home.path(), &["validate", "--config", "h.toml"]);
+    assert_eq!(passed.status.code(), Some(0));
+    assert!(
+        stderr(&passed).starts_with("warning: h.toml:2: mqtt.allow_anonymous is true"),
+        "{}",
+        stderr(&passed)
+    );
+    assert!(stdout(&passed).ends_with("1 warnings\n"), "{}", stdout(&passed));
+    let denied = headwater(home.path(), &["validate", "--config", "h.toml", "--deny-warnings"]);
+    assert_eq!(denied.status.code(), Some(78));
+}
+
+#[test]
+fn the_environment_names_the_configuration_and_the_option_wins() {
+    let home = tempfile::tempdir().unwrap();
+    let wrong = write(home.path(), "x = 1");
+    let run = |arguments: &[&str]| {
+        Command::new(env!("CARGO_BIN_EXE_headwater"))
+            .args(arguments)
+            .env("HEADWATER_CONFIG", &wrong)
+            .output()
+            .unwrap()
+            .status
+            .code()
+    };
+    assert_eq!(run(&["validate"]), Some(78));
+    let right = home.path().join("right.toml");
+    std::fs::write(&right, "").unwrap();
+    assert_eq!(run(&["validate", "--config", right.to_str().unwrap()]), Some(0));
+}
+
+#[test]
+fn the_sample_is_written_once_and_is_valid() {
+    let home = tempfile::tempdir().unwrap();
+    let printed = headwater(home.path(), &["config", "init"]);
+    assert_eq!(printed.status.code(), Some(0));
+    let written = headwater(home.path(), &["config", "init", "new.toml"]);
+    assert_eq!(written.status.code(), Some(0));
+    assert_eq!(std::fs::read(home.path().join("new.toml")).unwrap(), printed.stdout);
+    assert_eq!(
+        headwater(home.path(), &["validate", "--config", "new.toml", "--deny-warnings"]).status.code(),
+        Some(0)
+    );
+    assert_eq!(
+        headwater(home.path(), &["config", "init", "new.toml"]).status.code(),
+        Some(74),
+        "never overwritten"
+    );
+}
+
+#[test]
+fn explain_tells_place_and_records() {
+    let home = tempfile::tempdir().unwrap();
+    write(home.path(), ROUTES);
+    let explain = |arguments: &[&str]| {
+        let arguments = [&["explain", "--config", "h.toml"], arguments].concat();
+        let output = headwater(home.path(), &arguments);
+        (output.status.code(), stdout(&output))
+    };
+    let topic = "site/south/dev/42/telemetry/flow";
+    // md5("south-42") = 53d73ed3d8058110789b15b769da5166, in quarter 2 of 4 (computed with Python).
+    let place = "topic: site/south/dev/42/telemetry/flow\n\
+                 route: 1 of 1, \"site/{site}/dev/{device}/telemetry/{kind}\"\n\
+                 codec: json\n\
+                 to subscribers: no\n\
+                 stream: telemetry-flow\n\
+                 partition key: south-42\n\
+                 hash key: 111443541768126138544114926818856423782\n\
+                 shard: shardId-000000000001 (of 4, until a reshard)\n";
+    assert_eq!(explain(&[topic]), (Some(0), place.to_owned()));
+    assert_eq!(explain(&[topic, "{\"t\":1}"]), (Some(0), format!("{place}records: 1\n  {{\"t\":1}}\n")));
+
+    let (code, text) = explain(&[topic, "ON", "--client", "press"]);
+    assert_eq!(code, Some(0));
+    assert!(text.contains("stream: dead-letter\npartition key: press\n"), "{text}");
+    assert!(text.contains("\"reason\":\"the payload is not JSON\""), "{text}");
+
+    let (code, text) = explain(&["elsewhere"]);
+    assert_eq!(code, Some(1));
+    assert!(text.contains("route: none takes this topic"), "{text}");
+    assert_eq!(explain(&["a/+/b"]).0, Some(65));
+    assert_eq!(explain(&[topic, "@absent"]).0, Some(74));
+}
+
+#[test]
+fn a_taken_port_is_69_and_says_what_to_change() {
+    let home = tempfile::tempdir().unwrap();
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let addr = taken.local_addr().unwrap();
+    write(
+        home.path(),
+        &format!(
+            "[mqtt]\nlisten = \"{addr}\"\n[kinesis]\nlisten = \"127.0.0.1:0\"\n[http]\nlisten = \"127.0.0.1:0\"\n"
+        ),
+    );
+    let output = headwater(home.path(), &["run", "--config", "h.toml"]);
+    assert_eq!(output.status.code(), Some(69));
+    let text = stderr(&output);
+    assert!(text.contains(&format!("cannot listen on {addr} (mqtt.listen)")), "{text}");
+    assert!(text.contains("set mqtt.listen to another one"), "{text}");
+}

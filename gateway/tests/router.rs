@@ -1,0 +1,351 @@
+//! The routes over a real engine in a temporary directory: what was accepted is found, once, also after restarts.
+
+use headwater::config;
+use headwater::ingest::{Inbound, Ingest, IngestError, Verdict};
+use headwater::route::{Router, RouterSettings};
+use headwater_engine::{Engine, EngineConfig, StreamName};
+use headwater_journal as journal;
+use headwater_telemetry::{
+    BatchBuilder, BootId, Channel, ChannelId, DeviceId, Hello, ResetReason, Schema, Seq, Up, Uptime, Value,
+    ValueKind, encode_body,
+};
+use serde_json::{Value as Json, json};
+use std::collections::BTreeSet;
+use std::path::Path;
+use std::time::Duration;
+
+const ROUTES: &str = r#"
+[[routes]]
+match = "headwater/{device}/birth"
+codec = "headwater"
+to = ["downlink"]
+[[routes]]
+match = "headwater/{device}/+"
+codec = "headwater"
+stream = "telemetry"
+[[routes]]
+match = "plant/{line}/{machine}/#"
+codec = "json"
+stream = "plant-{line}"
+partition_key = "${payload.id}"
+to = ["stream", "downlink"]
+[[routes]]
+match = "raw/#"
+codec = "raw"
+stream = "raw"
+"#;
+
+async fn open(dir: &Path, more: &str) -> Router {
+    let journal = journal::Config { reserve_bytes: 0, ..journal::Config::small() };
+    let settings = EngineConfig { journal, ..EngineConfig::new(dir) };
+    let (engine, recovery) = Engine::open(settings).unwrap();
+    assert!(recovery.is_clean());
+    let loaded = config::parse("test", &format!("{more}{ROUTES}")).unwrap();
+    Router::open(engine, RouterSettings::of(&loaded.config)).await.unwrap()
+}
+
+fn publish<'a>(topic: &'a str, payload: &'a [u8]) -> Inbound<'a> {
+    Inbound {
+        client_id: "c1",
+        topic,
+        payload,
+        qos: 1,
+        retain: false,
+        content_type: None,
+        user_properties: &[],
+    }
+}
+
+/// Offers until it is taken, and waits for the commit.
+async fn offer(router: &Router, publishes: &[Inbound<'_>]) -> (Vec<Verdict>, Vec<bool>) {
+    for _ in 0..500 {
+        match router.ingest(publishes) {
+            Ok(ingested) => {
+                ingested.commit.await.unwrap();
+                return (ingested.verdicts, ingested.downlink);
+            }
+            Err(IngestError::Busy) => tokio::time::sleep(Duration::from_millis(2)).await,
+            Err(error) => panic!("{error}"),
+        }
+    }
+    panic!("never taken");
+}
+
+/// Every record of a stream as (partition key, data), over the Kinesis API as a reader gets it.
+async fn records(engine: &Engine, stream: &str) -> Vec<(String, Vec<u8>)> {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let addr = listener.local_addr().unwrap();
+    let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
+    let serving = {
+        let engine = engine.clone();
+        tokio::spawn(async move {
+            engine
+                .http(listener, async {
+                    let _ = stopped.await;
+                })
+                .await;
+        })
+    };
+    let shards = call(addr, "ListShards", json!({ "StreamName": stream })).await;
+    let mut found = Vec::new();
+    for shard in shards["Shards"].as_array().unwrap() {
+        let start =
+            json!({ "StreamName": stream, "ShardId": shard["ShardId"], "ShardIteratorType": "TRIM_HORIZON" });
+        let mut iterator = call(addr, "GetShardIterator", start).await["ShardIterator"].clone();
+        loop {
+            let page = call(addr, "GetRecords", json!({ "ShardIterator": iterator })).await;
+            for record in page["Records"].as_array().unwrap() {
+                let data = base64_simd::STANDARD.decode_to_vec(record["Data"].as_str().unwrap()).unwrap();
+                found.push((record["PartitionKey"].as_str().unwrap().to_owned(), data));
+            }
+            if page["MillisBehindLatest"] == 0 {
+                break;
+            }
+            iterator = page["NextShardIterator"].clone();
+        }
+    }
+    drop(stop);
+    serving.await.unwrap();
+    found
+}
+
+async fn call(addr: std::net::SocketAddr, operation: &str, body: Json) -> Json {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    let body = body.to_string();
+    let head = format!(
+        "POST / HTTP/1.1\r\nHost: x\r\nContent-Type: application/x-amz-json-1.1\r\nX-Amz-Target: \
+         Kinesis_20131202.{operation}\r\nAuthorization: AWS4-HMAC-SHA256 \
+         Credential=x/20261120/us-east-1/kinesis/aws4_request, SignedHeaders=host, Signature=0\r\nX-Amz-Date: \
+         20261120T000000Z\r\nContent-Length: {}\r\nConnection: close\r\n\r\n{body}",
+        body.len()
+    );
+    let mut socket = tokio::net::TcpStream::connect(addr).await.unwrap();
+    socket.write_all(head.as_bytes()).await.unwrap();
+    let mut answer = String::new();
+    socket.read_to_string(&mut answer).await.unwrap();
+    let (head, body) = answer.split_once("\r\n\r\n").unwrap();
+    assert!(head.starts_with("HTTP/1.1 200"), "{operation}: {answer}");
+    serde_json::from_str(body).unwrap()
+}
+
+async fn json_records(engine: &Engine, stream: &str) -> Vec<Json> {
+    records(engine, stream).await.iter().map(|(_, data)| serde_json::from_slice(data).unwrap()).collect()
+}
+
+fn hello(device: &str) -> Hello {
+    let channels = [Channel::new("flow", "l/min", ValueKind::Fixed, -2).unwrap()].into_iter().collect();
+    Hello::new(DeviceId::parse(device).unwrap(), BootId(1), "1", ResetReason::Power, channels)
+}
+
+fn body(up: &Up) -> Vec<u8> {
+    let mut buffer = [0; 512];
+    encode_body(up, &mut buffer).unwrap().to_vec()
+}
+
+fn batch(boot: u32, first: u32, readings: u32, schema: Schema) -> Vec<u8> {
+    let mut builder = BatchBuilder::new(BootId(boot), Seq(first), schema, Uptime(1_000));
+    for n in 0..readings {
+        let value = Value::Fixed(i32::try_from(first + n).unwrap());
+        builder.reading(Uptime(1_000 + u64::from(n)), ChannelId(0), value).unwrap();
+    }
+    body(&Up::Batch(builder.finish(None)))
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn publishes_reach_the_streams_and_keys_of_their_routes() {
+    let dir = tempfile::tempdir().unwrap();
+    let router = open(dir.path(), "").await;
+    let payload = br#"{"id":"m7","t":21.5}"#;
+    let publishes = [
+        publish("plant/a/m7/state", payload),
+        publish("plant/a/m7/state", b"ON"),
+        publish("raw/x", b"\x00\xff"),
+        publish("nowhere/x", b"1"),
+        publish("plant/b c/m7/state", payload),
+    ];
+    let (verdicts, downlink) = offer(&router, &publishes).await;
+    let accepted = Verdict::Accepted;
+    assert_eq!(verdicts, [accepted, accepted, accepted, Verdict::NoRoute, accepted]);
+    assert_eq!(downlink, [true, false, false, false, false]);
+
+    let engine = router.engine();
+    assert_eq!(records(engine, "plant-a").await, [("m7".to_owned(), payload.to_vec())]);
+    assert_eq!(records(engine, "raw").await, [("c1".to_owned(), b"\x00\xff".to_vec())]);
+    let letters = json_records(engine, "dead-letter").await;
+    let reasons: Vec<&str> = letters.iter().map(|letter| letter["reason"].as_str().unwrap()).collect();
+    assert_eq!(reasons[0], "the payload is not JSON");
+    assert!(reasons[1].contains("plant-b c"), "{}", reasons[1]);
+    assert_eq!(letters[0]["payload"], "T04=");
+
+    let counters = router.counters();
+    assert_eq!(
+        (counters.received, counters.stored, counters.dead_lettered, counters.unmatched),
+        (5, 2, 2, 1)
+    );
+    assert_eq!(router.unmatched(), (vec![("nowhere/x".to_owned(), 1)], 0));
+    engine.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn repeats_are_stored_once_also_after_a_restart() {
+    let dir = tempfile::tempdir().unwrap();
+    let schema = hello("d1").schema;
+    let router = open(dir.path(), "").await;
+    let topic = "headwater/d1/batch";
+    let birth = body(&Up::Hello(hello("d1")));
+    let (_, downlink) = offer(&router, &[publish("headwater/d1/birth", &birth)]).await;
+    assert_eq!(downlink, [true]);
+    let first = batch(1, 0, 10, schema);
+    offer(&router, &[publish(topic, &first), publish(topic, &first)]).await;
+    offer(&router, &[publish(topic, &first)]).await;
+    assert_eq!((router.counters().stored, router.counters().repeated), (2, 2));
+    router.engine().close().await;
+    drop(router);
+
+    let router = open(dir.path(), "").await;
+    // Cut differently, as after a restart of the device's sender: 5 to 14, of which 10 to 14 are new.
+    offer(&router, &[publish(topic, &first), publish(topic, &batch(1, 5, 10, schema))]).await;
+    let (_, downlink) = offer(&router, &[publish("headwater/d1/birth", &birth)]).await;
+    assert_eq!(downlink, [true], "a device that is back is told to subscribers");
+    let found = json_records(router.engine(), "telemetry").await;
+    let seqs: Vec<u64> = found.iter().map(|record| record["seq"].as_u64().unwrap()).collect();
+    assert_eq!(seqs, (0..15).collect::<Vec<_>>());
+    // The channel table came back from the metadata.
+    assert_eq!(found[14]["channel"], "flow");
+    assert_eq!(found[14]["unit"], "l/min");
+    assert!(router.counters().readings_without_channels == 0);
+    router.engine().close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_gap_is_a_record_and_its_numbers_are_not_missing() {
+    let dir = tempfile::tempdir().unwrap();
+    let router = open(dir.path(), "").await;
+    let mut builder = BatchBuilder::new(BootId(3), Seq(0), Schema(9), Uptime(0));
+    builder.gap(Uptime(5), 100).unwrap();
+    builder.reading(Uptime(6), ChannelId(0), Value::Fixed(1)).unwrap();
+    let gap = body(&Up::Batch(builder.finish(None)));
+    offer(&router, &[publish("headwater/d2/batch", &gap)]).await;
+    // The ring lost more before the first report was acknowledged: only what is new in the larger gap counts.
+    let mut builder = BatchBuilder::new(BootId(3), Seq(0), Schema(9), Uptime(0));
+    builder.gap(Uptime(5), 120).unwrap();
+    offer(&router, &[publish("headwater/d2/batch", &body(&Up::Batch(builder.finish(None))))]).await;
+
+    let found = json_records(router.engine(), "telemetry").await;
+    let lines: Vec<(&str, u64, Option<u64>)> = found
+        .iter()
+        .map(|r| {
+            let place = if r["kind"] == "gap" { "first" } else { "seq" };
+            (r["kind"].as_str().unwrap(), r[place].as_u64().unwrap(), r["count"].as_u64())
+        })
+        .collect();
+    assert_eq!(lines, [("gap", 0, Some(100)), ("reading", 100, None), ("gap", 101, Some(19))]);
+    assert_eq!(found[1]["raw"], 1);
+    assert_eq!(router.counters().lost_at_devices, 119);
+    router.engine().close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn messages_under_a_wrong_name_are_dead_letters() {
+    let dir = tempfile::tempdir().unwrap();
+    let router = open(dir.path(), "").await;
+    let mut lying = hello("d1");
+    lying.schema = Schema(lying.schema.0 ^ 1);
+    let (honest, lying) = (body(&Up::Hello(hello("d1"))), body(&Up::Hello(lying)));
+    let readings = batch(1, 0, 3, Schema(1));
+    let publishes = [
+        publish("headwater/other/birth", &honest),
+        publish("headwater/d1/birth", &lying),
+        publish("headwater/d 1/batch", &readings),
+        publish("headwater/d1/batch", &readings[1..]),
+    ];
+    offer(&router, &publishes).await;
+    let letters = json_records(router.engine(), "dead-letter").await;
+    let reasons: Vec<&str> = letters.iter().map(|letter| letter["reason"].as_str().unwrap()).collect();
+    assert_eq!(reasons[0], "the hello is of device d1, the topic of other");
+    assert!(reasons[1].starts_with("the hello says schema "), "{}", reasons[1]);
+    assert!(reasons[2].starts_with("the topic's device id has ' '"), "{}", reasons[2]);
+    assert_eq!(reasons[3], "frame has a checksum that does not match");
+    router.engine().close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn streams_are_created_only_where_that_is_allowed() {
+    let dir = tempfile::tempdir().unwrap();
+    let more = "[stream_defaults]\ncreate = false\n[streams.plant-a]\nshards = 3\nretention = \"48h\"\n";
+    let router = open(dir.path(), more).await;
+    let payload = br#"{"id":"m7"}"#;
+    offer(&router, &[publish("plant/a/m/x", payload), publish("plant/b/m/x", payload)]).await;
+    let names: Vec<String> =
+        router.engine().streams().iter().map(|stream| stream.name().to_string()).collect();
+    assert_eq!(names, ["dead-letter", "plant-a"]);
+    let stream = router.engine().stream(&StreamName::parse("plant-a").unwrap()).unwrap();
+    assert_eq!(stream.state().definition.retention_hours, 48);
+    let letters = json_records(router.engine(), "dead-letter").await;
+    assert_eq!(letters[0]["reason"], "stream plant-b does not exist and may not be created");
+    router.engine().close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_deleted_stream_is_made_again_on_first_use() {
+    let dir = tempfile::tempdir().unwrap();
+    let router = open(dir.path(), "").await;
+    offer(&router, &[publish("raw/x", b"1")]).await;
+    router.engine().delete_stream(&StreamName::parse("raw").unwrap()).await.unwrap();
+    assert_eq!(router.ingest(&[publish("raw/x", b"2")]).err(), Some(IngestError::Busy));
+    offer(&router, &[publish("raw/x", b"2")]).await;
+    assert_eq!(records(router.engine(), "raw").await, [("c1".to_owned(), b"2".to_vec())]);
+    router.engine().close().await;
+}
+
+/// Random batches of some devices, repeats and restarts included, against the set of everything ever sent: after all
+/// of it every entry is stored exactly once, in order.
+#[tokio::test(flavor = "multi_thread")]
+async fn random_histories_are_stored_exactly_once() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut state = 42_u64;
+    let mut below = |limit: u32| {
+        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        u32::try_from(state >> 33).unwrap() % limit
+    };
+    // Few in memory, so that devices leave and come back from the metadata.
+    let mut router = open(dir.path(), "[repeats]\ndevices_in_memory = 16\n").await;
+    let mut sent = BTreeSet::new();
+    let mut next = [[0_u32; 3]; 30];
+    for _ in 0..400 {
+        let (device, boot) = (below(30), below(3));
+        let at = &mut next[device as usize][boot as usize];
+        let first = at.saturating_sub(below(20));
+        let count = 1 + below(24);
+        *at = (*at).max(first + count);
+        let name = format!("dev-{device}");
+        sent.extend((first..first + count).map(|seq| (name.clone(), boot, seq)));
+        let topic = format!("headwater/{name}/batch");
+        offer(&router, &[publish(&topic, &batch(boot, first, count, Schema(1)))]).await;
+        if below(40) == 0 {
+            router.engine().close().await;
+            drop(router);
+            router = open(dir.path(), "[repeats]\ndevices_in_memory = 16\n").await;
+        }
+        assert!(router.devices_in_memory() <= 17);
+    }
+    let found: Vec<(String, u32, u32)> = json_records(router.engine(), "telemetry")
+        .await
+        .iter()
+        .map(|record| {
+            let number = |key: &str| u32::try_from(record[key].as_u64().unwrap()).unwrap();
+            (record["device"].as_str().unwrap().to_owned(), number("boot"), number("seq"))
+        })
+        .collect();
+    assert_eq!(found.len(), sent.len(), "each entry once");
+    assert_eq!(found.iter().cloned().collect::<BTreeSet<_>>(), sent, "each entry");
+    for device in 0..30 {
+        for boot in 0..3 {
+            let name = format!("dev-{device}");
+            let seqs: Vec<u32> =
+                found.iter().filter(|(d, b, _)| *d == name && *b == boot).map(|(_, _, seq)| *seq).collect();
+            assert!(seqs.is_sorted(), "{name} boot {boot}: {seqs:?}");
+        }
+    }
+    router.engine().close().await;
+}
