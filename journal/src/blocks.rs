@@ -91,6 +91,12 @@ impl Blocks {
         self.len = len;
     }
 
+    /// Makes the length `len` and leaves bytes gained as they are, for a read that fills them all.
+    pub(crate) fn set_len(&mut self, len: usize) {
+        self.hold(len);
+        self.len = len;
+    }
+
     /// Appends zeros up to the next block boundary.
     pub fn pad(&mut self) {
         self.resize(self.len.next_multiple_of(BLOCK_BYTES));

@@ -36,6 +36,7 @@ mod bytes;
 mod config;
 mod core;
 mod error;
+mod format;
 mod journal;
 pub mod limits;
 mod page;

@@ -63,11 +63,6 @@ impl<T: Stage> Queue<T> {
         look(&mut self.lock().stage)
     }
 
-    /// Takes the oldest group to flush, or `None` when a flush is running, nothing waits or the queue failed.
-    pub(crate) fn lead(&self) -> Option<Lead<T::Group>> {
-        Self::lead_locked(&mut self.lock())
-    }
-
     /// Ends the flush of `number` and wakes those who wait.
     pub(crate) fn finish(&self, number: u64, outcome: Result<(), Failed>) {
         let mut state = self.lock();

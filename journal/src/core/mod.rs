@@ -1,34 +1,279 @@
-//! skeleton
-#![allow(missing_docs, unused_variables)]
-use std::time::Duration;
-use crate::*;
+//! The journal without threads: it is told the time, its seed and when to commit and keep house.
+//!
+//! In: append sets, floors, holds, ages. Out: tickets, pages, metadata.
+//! Run loop of a caller without threads: `append` any number of times, `commit`, then `maintain` until it returns false.
+//! Invariants: as in the crate's doc; lock order is upkeep, making, writer, files, queue, index, and tail or tables last and alone.
+//! Not here: threads and clocks (`journal`).
 
-pub struct Core<S: Storage> { storage: S }
+mod files;
+mod index;
+mod meta;
+mod read;
+mod reclaim;
+mod recover;
+mod scan;
+mod snapshot;
+mod stage;
+mod tables;
+mod tail;
+mod totals;
+mod upkeep;
+mod writer;
+
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use std::time::Duration;
+
+use self::files::Files;
+use self::index::Index;
+use self::meta::own;
+use self::read::Buffers;
+use self::stage::{Building, Refusal, Staged};
+use self::tables::TableCache;
+use self::tail::Tail;
+use self::totals::Totals;
+use self::upkeep::Upkeep;
+use self::writer::Writer;
+use crate::ShardKey;
+use crate::config::Config;
+use crate::error::{AppendError, Failed};
+use crate::queue::{Lead, Queue};
+use crate::set::AppendSet;
+use crate::storage::Storage;
+use crate::types::{Appended, Bounds, Counters, Lost, MetaValue, State, Ticket};
+
+/// One lane of the journal on any storage, without threads. All methods take `&self` and may be called from any thread.
+pub struct Core<S: Storage> {
+    storage: S,
+    config: Config,
+    lane_id: u16,
+    lane: u128,
+    seed: u64,
+    queue: Queue<Staged>,
+    writer: Mutex<Writer<S::File>>,
+    files: Mutex<Files<S::File>>,
+    index: RwLock<Index<S::File>>,
+    tail: Mutex<Tail>,
+    tables: Mutex<TableCache>,
+    upkeep: Mutex<Upkeep<S::File>>,
+    listeners: Mutex<Listeners>,
+    buffers: Buffers,
+    // Losses that readers found, to be written into metadata.
+    found: Mutex<Vec<Lost>>,
+    // Held while a segment file is made, so that two appends do not make two.
+    making: Mutex<()>,
+    totals: Totals,
+    // Number of the segment that will be opened next; what upkeep prepares.
+    next_number: AtomicU64,
+    // Something happened that upkeep should look at before its next tick.
+    upkeep_due: AtomicBool,
+    // Newest time told; used where no time is passed.
+    newest_ms: AtomicU64,
+}
+
+/// Called after every commit.
+type Listener = Box<dyn Fn(Result<Ticket, Failed>) + Send + Sync>;
+
+#[derive(Default)]
+struct Listeners {
+    list: Vec<Listener>,
+    told: u64,
+    told_failed: bool,
+}
 
 impl<S: Storage> Core<S> {
-    pub fn open_on(storage: S, config: Config, now_ms: u64, seed: u64) -> Result<(Self, Recovery), OpenError> { config.check()?; unimplemented!() }
-    pub fn append(&self, set: &AppendSet, now_ms: u64) -> Result<Appended, AppendError> { unimplemented!() }
-    pub fn commit(&self) -> Result<Ticket, Failed> { unimplemented!() }
-    pub fn durable(&self) -> Ticket { unimplemented!() }
-    pub fn barrier(&self) -> Ticket { unimplemented!() }
-    pub fn on_commit(&self, listener: Box<dyn Fn(Result<Ticket, Failed>) + Send + Sync>) { unimplemented!() }
-    pub fn wait(&self, ticket: Ticket) -> Result<(), Failed> { unimplemented!() }
-    pub(crate) fn wait_for_others(&self, ticket: Ticket) -> Result<(), Failed> { unimplemented!() }
-    pub(crate) fn linger(&self) -> Duration { unimplemented!() }
-    pub(crate) fn group_waits(&self) -> bool { unimplemented!() }
-    pub(crate) fn wants_upkeep(&self) -> bool { unimplemented!() }
-    pub fn read(&self, shard: ShardKey, from: u64, limits: ReadLimits) -> Result<Page, ReadError> { unimplemented!() }
-    pub fn seek_time(&self, shard: ShardKey, time_ms: u64) -> Result<u64, ReadError> { unimplemented!() }
-    pub fn bounds(&self, shard: ShardKey) -> Option<Bounds> { unimplemented!() }
-    pub fn meta_get(&self, key: &[u8]) -> Option<MetaValue> { unimplemented!() }
-    pub fn meta_list(&self, prefix: &[u8]) -> Vec<(Vec<u8>, MetaValue)> { unimplemented!() }
-    pub fn retain(&self, stream: u32, max_age_ms: Option<u64>) { unimplemented!() }
-    pub fn trim(&self, shard: ShardKey, before: u64) { unimplemented!() }
-    pub fn hold(&self, shard: ShardKey, from: u64) { unimplemented!() }
-    pub fn release(&self, shard: ShardKey) { unimplemented!() }
-    pub fn drop_stream(&self, stream: u32) { unimplemented!() }
-    pub fn counters(&self) -> Counters { unimplemented!() }
-    pub fn state(&self) -> State { unimplemented!() }
-    pub fn maintain(&self, now_ms: u64) -> bool { unimplemented!() }
-    pub fn close(&self, now_ms: u64) { unimplemented!() }
+    /// Stages everything in `set` into one group, in order; nothing of it is durable before its ticket is. Costs a copy under a
+    /// short lock; makes a segment file first when upkeep is late with it.
+    ///
+    /// # Errors
+    /// [`AppendError`]; nothing is staged then.
+    pub fn append(&self, set: &AppendSet, now_ms: u64) -> Result<Appended, AppendError> {
+        self.newest_ms.fetch_max(now_ms, Ordering::Relaxed);
+        loop {
+            let refusal = match self.queue.stage(|staged| staged.append(set, now_ms))? {
+                Ok(appended) => return Ok(appended),
+                Err(refusal) => refusal,
+            };
+            match refusal {
+                Refusal::NeedSegment => self.make_room(set.records() == 0)?,
+                Refusal::Error(error) => {
+                    if matches!(error, AppendError::Busy { .. }) {
+                        self.totals.refused_busy.add(1);
+                    }
+                    return Err(error);
+                }
+            }
+        }
+    }
+
+    /// Makes everything that was staged before this call durable, and returns the newest durable ticket.
+    ///
+    /// # Errors
+    /// [`Failed`] when a write or sync failed, now or before.
+    pub fn commit(&self) -> Result<Ticket, Failed> {
+        self.wait(Ticket(self.queue.newest()))?;
+        match self.queue.failed() {
+            Some(failed) => Err(failed),
+            None => Ok(self.durable()),
+        }
+    }
+
+    /// Blocks until `ticket` is durable; flushes itself when nobody else does.
+    ///
+    /// # Errors
+    /// [`Failed`] when the ticket will never be durable.
+    pub fn wait(&self, ticket: Ticket) -> Result<(), Failed> {
+        while let Some(lead) = self.queue.wait(ticket.0, true)? {
+            self.flush(lead);
+        }
+        Ok(())
+    }
+
+    /// Blocks until somebody else has made `ticket` durable.
+    pub(crate) fn wait_for_others(&self, ticket: Ticket) -> Result<(), Failed> {
+        self.queue.wait(ticket.0, false).map(|_| ())
+    }
+
+    fn flush(&self, lead: Lead<Building>) {
+        let Lead { number, mut group } = lead;
+        let outcome = self.write_group(&mut group);
+        if let Err(failed) = &outcome {
+            tracing::error!(group = number, reason = %failed.reason, "journal stopped");
+        }
+        self.queue.look(|staged| staged.release(group));
+        self.queue.finish(number, outcome.clone());
+        self.tell(outcome.map(|()| Ticket(number)));
+    }
+
+    fn tell(&self, outcome: Result<Ticket, Failed>) {
+        let mut listeners = lock(&self.listeners);
+        let told = listeners.told;
+        let news = match &outcome {
+            Ok(ticket) => {
+                listeners.told = told.max(ticket.0);
+                ticket.0 > told
+            }
+            Err(_) => !std::mem::replace(&mut listeners.told_failed, true),
+        };
+        // Another leader may have been quicker with a newer group: its ticket said all that this one would.
+        if news {
+            for listener in &listeners.list {
+                listener(outcome.clone());
+            }
+        }
+    }
+
+    /// Calls `listener` after every commit with the newest durable ticket, in rising order, from the thread that committed, and
+    /// once with the error when the journal stops. It must return quickly and must not call the journal.
+    pub fn on_commit(&self, listener: Box<dyn Fn(Result<Ticket, Failed>) + Send + Sync>) {
+        lock(&self.listeners).list.push(listener);
+    }
+
+    /// The newest durable group; every ticket up to it is durable.
+    pub fn durable(&self) -> Ticket {
+        Ticket(self.queue.durable())
+    }
+
+    /// The newest group that anything was staged into. When it is durable, so is everything appended before this call: what an
+    /// acknowledgement of a repeat has to wait for.
+    pub fn barrier(&self) -> Ticket {
+        Ticket(self.queue.newest())
+    }
+
+    /// Metadata `key`, as staged: whoever must not act on a value before it is durable waits for [`barrier`](Self::barrier).
+    pub fn meta_get(&self, key: &[u8]) -> Option<MetaValue> {
+        self.queue.look(|staged| staged.meta.get(key).cloned()).filter(|_| key.first() != Some(&own::PREFIX))
+    }
+
+    /// All metadata whose key begins with `prefix`, by key, as staged.
+    pub fn meta_list(&self, prefix: &[u8]) -> Vec<(Vec<u8>, MetaValue)> {
+        let mut list = self.queue.look(|staged| {
+            staged.meta.list(prefix).map(|(key, meta)| (key.clone(), meta.clone())).collect::<Vec<_>>()
+        });
+        list.retain(|(key, _)| key.first() != Some(&own::PREFIX));
+        list
+    }
+
+    /// What of `shard` can be read; `None` when nothing of it ever became durable.
+    pub fn bounds(&self, shard: ShardKey) -> Option<Bounds> {
+        self.index().shard(shard).map(index::ShardIndex::bounds)
+    }
+
+    /// All shards that have or had durable records, in order; without the journal's own.
+    pub fn shards(&self) -> Vec<ShardKey> {
+        self.index().keys().into_iter().map(|(key, _)| key).filter(|key| *key != ShardKey::META).collect()
+    }
+
+    /// Totals and levels.
+    pub fn counters(&self) -> Counters {
+        let totals = &self.totals;
+        let mut counters = Counters {
+            bytes_received: totals.bytes_received.get(),
+            bytes_written: totals.bytes_written.get(),
+            bytes_zeroed: totals.bytes_zeroed.get(),
+            bytes_copied: totals.bytes_copied.get(),
+            flushes: totals.flushes.get(),
+            device_writes: totals.device_writes.get(),
+            groups: totals.groups.get(),
+            records: totals.records.get(),
+            refused_full: totals.refused_full.get(),
+            refused_busy: totals.refused_busy.get(),
+            late_segments: totals.late_segments.get(),
+            segments_pooled: lock(&self.files).ready(),
+            ..Counters::default()
+        };
+        let index = self.index();
+        for segment in index.segments.values() {
+            counters.segments_live += 1;
+            counters.bytes_live += segment.live_bytes;
+        }
+        counters.lost_ranges = index.keys().iter().map(|(_, slot)| index.at(*slot).lost.len() as u64).sum();
+        counters
+    }
+
+    /// What the journal does at the moment.
+    pub fn state(&self) -> State {
+        match self.queue.failed() {
+            Some(failed) => State::Failed { reason: failed.reason.to_string() },
+            None if self.queue.look(|staged| staged.full) => State::Full,
+            None => State::Open,
+        }
+    }
+
+    /// The storage, for tests that look at it from outside.
+    pub fn storage(&self) -> &S {
+        &self.storage
+    }
+
+    pub(crate) fn linger(&self) -> Duration {
+        self.config.linger
+    }
+
+    /// Whether a group is large enough to be flushed without lingering.
+    pub(crate) fn group_waits(&self) -> bool {
+        self.queue.look(|staged| staged.group_is_full())
+    }
+
+    pub(crate) fn wants_upkeep(&self) -> bool {
+        self.upkeep_due.load(Ordering::Relaxed)
+    }
+
+    fn index(&self) -> RwLockReadGuard<'_, Index<S::File>> {
+        self.index.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn index_mut(&self) -> RwLockWriteGuard<'_, Index<S::File>> {
+        self.index.write().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl<S: Storage> std::fmt::Debug for Core<S> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Core").field("durable", &self.durable()).finish_non_exhaustive()
+    }
+}
+
+/// Locks in spite of a panic elsewhere: no critical section leaves its data half changed at a point that can panic.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
