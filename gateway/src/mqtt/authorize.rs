@@ -134,7 +134,8 @@ impl Authorize for Users {
     }
 
     fn subscribe(&self, client: &Client, filter: &str) -> bool {
-        self.find(client).is_some_and(|user| user.subscribe.iter().any(|allowed| covers(allowed.filter(), filter)))
+        self.find(client)
+            .is_some_and(|user| user.subscribe.iter().any(|allowed| covers(allowed.filter(), filter)))
     }
 }
 
@@ -190,20 +191,37 @@ mod tests {
     fn only_the_right_password_lets_in() {
         let users = users();
         assert_eq!(users.connect(&login("pump", b"secret")), Ok(()));
-        for (name, password) in [("pump", &b"secre"[..]), ("pump", b"secrett"), ("pump", b"secretsecret"), ("pump", b""), ("", b""), ("fan", b"secret")] {
-            assert_eq!(users.connect(&login(name, password)), Err(Denied::Credentials), "{name} {password:?}");
+        for (name, password) in [
+            ("pump", &b"secre"[..]),
+            ("pump", b"secrett"),
+            ("pump", b"secretsecret"),
+            ("pump", b""),
+            ("", b""),
+            ("fan", b"secret"),
+        ] {
+            assert_eq!(
+                users.connect(&login(name, password)),
+                Err(Denied::Credentials),
+                "{name} {password:?}"
+            );
         }
     }
 
     #[test]
     fn filters_limit_topics_and_subscriptions() {
         let users = users();
-        let client = Client { id: "c".into(), username: Some("pump".into()), peer: "192.0.2.1:9".parse().unwrap() };
+        let client =
+            Client { id: "c".into(), username: Some("pump".into()), peer: "192.0.2.1:9".parse().unwrap() };
         assert!(users.publish(&client, "site/b/pump/rpm"));
         assert!(!users.publish(&client, "site/b/fan/rpm"));
-        for (filter, expected) in
-            [("site/a/#", true), ("site/a/x/+", true), ("site/+/x", false), ("#", false), ("site/#", false), ("site/a", true)]
-        {
+        for (filter, expected) in [
+            ("site/a/#", true),
+            ("site/a/x/+", true),
+            ("site/+/x", false),
+            ("#", false),
+            ("site/#", false),
+            ("site/a", true),
+        ] {
             assert_eq!(users.subscribe(&client, filter), expected, "{filter}");
         }
     }

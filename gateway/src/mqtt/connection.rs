@@ -44,14 +44,20 @@ thread_local! {
 }
 
 /// Serves one connection from accept to close.
-pub(super) async fn run<I: Ingest>(inner: Arc<Inner<I>>, mut stream: TcpStream, peer: SocketAddr, _pass: Pass<I>) {
+pub(super) async fn run<I: Ingest>(
+    inner: Arc<Inner<I>>,
+    mut stream: TcpStream,
+    peer: SocketAddr,
+    _pass: Pass<I>,
+) {
     // Boxed, so that the memory of the handshake is not held while the connection lives.
     let opened = Box::pin(open(&inner, &mut stream, peer)).await;
     let Some((session, control, attachment, buffer)) = opened else { return };
     inner.shared.counters.clients_connected.add(1);
     tracing::debug!(client = %session.client.id, %peer, "client connected");
     let held = Held::new(inner.budget.clone());
-    let mut connection = Connection { inner, stream, session, control, attachment, buffer, held, packet_began: None };
+    let mut connection =
+        Connection { inner, stream, session, control, attachment, buffer, held, packet_began: None };
     let end = connection.drive().await;
     Box::pin(connection.finish(end)).await;
 }
@@ -62,7 +68,8 @@ type Opened = (Session, Arc<Control>, Option<Box<Attachment>>, Vec<u8>);
 async fn open<I: Ingest>(inner: &Arc<Inner<I>>, stream: &mut TcpStream, peer: SocketAddr) -> Option<Opened> {
     let limits = &inner.shared.limits;
     let mut buffer = Vec::new();
-    let connect = match tokio::time::timeout(limits.connect_timeout, read_connect(stream, &mut buffer)).await {
+    let connect = match tokio::time::timeout(limits.connect_timeout, read_connect(stream, &mut buffer)).await
+    {
         Ok(Ok(connect)) => connect,
         Ok(Err(Some((version, error)))) => {
             refuse(inner, stream, version, error.reason, error.what, peer).await;
@@ -90,12 +97,15 @@ async fn read_connect(
         match codec::frame(buffer, CONNECT_BYTES_MAX).map_err(|error| Some((Version::V4, error)))? {
             Some(frame) if frame.first >> 4 != codec::kind::CONNECT => return Err(None),
             Some(frame) if buffer.len() >= frame.total => {
-                let connect = codec::decode_connect(frame.first, &buffer[frame.body..frame.total]).map_err(Some)?;
+                let connect =
+                    codec::decode_connect(frame.first, &buffer[frame.body..frame.total]).map_err(Some)?;
                 buffer.drain(..frame.total);
                 return Ok(connect);
             }
             // Anything but CONNECT first is not MQTT: no answer (3.1.1, 3.1).
-            None if buffer.first().is_some_and(|first| first >> 4 != codec::kind::CONNECT) => return Err(None),
+            None if buffer.first().is_some_and(|first| first >> 4 != codec::kind::CONNECT) => {
+                return Err(None);
+            }
             _ => {}
         }
         if read(stream, buffer, READ_BYTES_PRESSED).await.unwrap_or(0) == 0 {
@@ -122,8 +132,11 @@ async fn accept<I: Ingest>(
         Denied::Credentials => (Reason::BadUserNameOrPassword, "unknown user or wrong password"),
         Denied::NotAllowed => (Reason::NotAuthorized, "not allowed to connect"),
     })?;
-    let client =
-        Client { id: terms.client_id.as_str().into(), username: connect.username.as_deref().map(Arc::from), peer };
+    let client = Client {
+        id: terms.client_id.as_str().into(),
+        username: connect.username.as_deref().map(Arc::from),
+        peer,
+    };
     if let Some(will) = &connect.will
         && !inner.shared.authorize.publish(&client, &will.topic)
     {
@@ -240,7 +253,8 @@ impl<I: Ingest> Connection<I> {
         let mut result = Ok(());
         while at < buffer.len() && result.is_ok() {
             let mut batch = Batch::default();
-            let (taken, more) = parse(&mut self.session, &buffer[at..], &mut batch, packet_bytes, &mut result);
+            let (taken, more) =
+                parse(&mut self.session, &buffer[at..], &mut batch, packet_bytes, &mut result);
             at += taken;
             self.inner.shared.counters.tally(&batch.tally);
             self.take_events().await;
@@ -282,7 +296,8 @@ impl<I: Ingest> Connection<I> {
             return Ok(());
         }
         let client_id = self.session.client.id.clone();
-        let inbound: Vec<Inbound<'_>> = batch.publishes.iter().map(|pending| pending.inbound(&client_id)).collect();
+        let inbound: Vec<Inbound<'_>> =
+            batch.publishes.iter().map(|pending| pending.inbound(&client_id)).collect();
         let Some(ingested) = self.stage(&inbound, &batch).await? else {
             drop(inbound);
             self.inner.shared.counters.dropped_full.add(batch.tally.qos0());
@@ -403,7 +418,8 @@ impl<I: Ingest> Connection<I> {
         let Some(attachment) = &mut self.attachment else { return Ok(()) };
         let now = Instant::now();
         while let Some(replay) = self.session.poll_replay() {
-            let (page, more) = self.inner.downlink.retained_page(&replay.filter, replay.after.as_deref(), now);
+            let (page, more) =
+                self.inner.downlink.retained_page(&replay.filter, replay.after.as_deref(), now);
             self.session.handle_replay(replay, page, more, now);
         }
         for _ in 0..DELIVERIES_QUEUED {
@@ -486,15 +502,23 @@ impl<I: Ingest> Connection<I> {
         let parts = session.into_parts(end);
         let now = Instant::now();
         let (client, id) = (parts.client.clone(), parts.client.id.clone());
-        let delay = parts.will.as_ref().map_or(Duration::ZERO, |will| Duration::from_secs(u64::from(will.delay_s)));
-        let delayed = parts.kept.is_some() && !delay.is_zero() && end != End::Close(Reason::ServerShuttingDown, STOPS);
+        let delay =
+            parts.will.as_ref().map_or(Duration::ZERO, |will| Duration::from_secs(u64::from(will.delay_s)));
+        let delayed =
+            parts.kept.is_some() && !delay.is_zero() && end != End::Close(Reason::ServerShuttingDown, STOPS);
         let (mut at_once, mut later) = (parts.will, None);
         if delayed {
             later = at_once.take().map(|will| (will, now + delay));
         }
         let away = parts.kept.map(|kept| {
             let attachment = attachment.filter(|_| parts.has_links);
-            Box::new(Away { client: client.clone(), kept: Some(kept), attachment, expires: now + parts.keep_for, will: later })
+            Box::new(Away {
+                client: client.clone(),
+                kept: Some(kept),
+                attachment,
+                expires: now + parts.keep_for,
+                will: later,
+            })
         });
         let keeps = away.is_some();
         let refused = inner.registry.leave(&id, &control, away);

@@ -138,7 +138,9 @@ impl Counters {
 
     /// Adds what one read brought.
     pub(crate) fn tally(&self, tally: &Tally) {
-        for (counter, count) in [&self.publishes_qos0, &self.publishes_qos1, &self.publishes_qos2].into_iter().zip(tally.by_qos) {
+        for (counter, count) in
+            [&self.publishes_qos0, &self.publishes_qos1, &self.publishes_qos2].into_iter().zip(tally.by_qos)
+        {
             if count > 0 {
                 counter.add(count);
             }

@@ -94,7 +94,12 @@ mod tests {
     const B: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(192, 0, 2, 2));
 
     fn gate(connections: usize, connections_per_ip: usize, connects_per_second_per_ip: u32) -> Gate {
-        Gate::new(&Limits { connections, connections_per_ip, connects_per_second_per_ip, ..Limits::default() })
+        Gate::new(&Limits {
+            connections,
+            connections_per_ip,
+            connects_per_second_per_ip,
+            ..Limits::default()
+        })
     }
 
     #[test]

@@ -112,7 +112,12 @@ impl Registry {
     ///
     /// # Errors
     /// When the older one did not leave in time, or the server stops.
-    pub(crate) async fn enter(&self, id: &Arc<str>, control: &Arc<Control>, patience: Duration) -> Result<Found, Occupied> {
+    pub(crate) async fn enter(
+        &self,
+        id: &Arc<str>,
+        control: &Arc<Control>,
+        patience: Duration,
+    ) -> Result<Found, Occupied> {
         let deadline = Instant::now() + patience;
         loop {
             let old = {
@@ -145,7 +150,12 @@ impl Registry {
     }
 
     /// The connection of `control` ends; `away` is what it leaves. Gives `away` back when it cannot be kept.
-    pub(crate) fn leave(&self, id: &Arc<str>, control: &Control, away: Option<Box<Away>>) -> Option<Box<Away>> {
+    pub(crate) fn leave(
+        &self,
+        id: &Arc<str>,
+        control: &Control,
+        away: Option<Box<Away>>,
+    ) -> Option<Box<Away>> {
         let mut slots = self.lock();
         let mut refused = None;
         if matches!(slots.by_id.get(id), Some(Slot::Live(live)) if live.connection == control.connection) {

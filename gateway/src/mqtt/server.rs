@@ -127,7 +127,8 @@ impl<I: Ingest> Server<I> {
         drop(self.listener);
         self.inner.stopping.store(true, Relaxed);
         self.inner.registry.close();
-        let drained = tokio::time::timeout(self.inner.shared.limits.drain_timeout, self.inner.drained()).await;
+        let drained =
+            tokio::time::timeout(self.inner.shared.limits.drain_timeout, self.inner.drained()).await;
         if drained.is_err() {
             tracing::warn!(open = self.inner.open(), "connections left open at shutdown");
         }

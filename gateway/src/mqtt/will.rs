@@ -23,7 +23,8 @@ pub(super) async fn publish<I: Ingest>(ingest: Arc<I>, downlink: Downlink, clien
             let properties = will.properties.map(|properties| *properties).unwrap_or_default();
             let Will { topic, payload, qos, retain, .. } = will;
             // A full queue is counted there.
-            let _ = downlink.forward(Message { topic, payload, qos, retain, properties, publisher: 0, expires });
+            let _ =
+                downlink.forward(Message { topic, payload, qos, retain, properties, publisher: 0, expires });
         }
         false
     }) {

@@ -1,8 +1,8 @@
 //! CONNECT: who a client is and what it wants.
 
+use super::Version;
 use super::properties::{Properties, Property, PublishProperties};
 use super::reader::{CodecError, Reader};
-use super::Version;
 use crate::mqtt::limits::CLIENT_ID_BYTES_MAX;
 use crate::mqtt::reason::Reason;
 use crate::mqtt::topic::valid_topic;

@@ -58,7 +58,14 @@ pub(crate) fn connack(
 }
 
 /// PUBACK, PUBREC, PUBREL or PUBCOMP, by `kind`. The reason and its text reach only MQTT 5 clients.
-pub(crate) fn ack(out: &mut Vec<u8>, kind: u8, version: Version, id: u16, reason: Reason, text: Option<&str>) {
+pub(crate) fn ack(
+    out: &mut Vec<u8>,
+    kind: u8,
+    version: Version,
+    id: u16,
+    reason: Reason,
+    text: Option<&str>,
+) {
     let first = kind << 4 | if kind == kind::PUBREL { 0b0010 } else { 0 };
     let [high, low] = id.to_be_bytes();
     if version == Version::V4 || reason == Reason::Success {
@@ -131,8 +138,7 @@ pub(crate) struct Outgoing<'a> {
 
 /// PUBLISH. Properties are dropped for 3.1.1 readers, who have no place for them.
 pub(crate) fn publish(out: &mut Vec<u8>, version: Version, publish: &Outgoing<'_>) {
-    let first =
-        kind::PUBLISH << 4 | u8::from(publish.dup) << 3 | publish.qos << 1 | u8::from(publish.retain);
+    let first = kind::PUBLISH << 4 | u8::from(publish.dup) << 3 | publish.qos << 1 | u8::from(publish.retain);
     let mut block = Vec::new();
     if version == Version::V5 {
         let mut properties = Vec::new();

@@ -23,7 +23,8 @@ mod subscribe;
 
 pub(crate) use connect::{Connect, Will, decode_connect};
 pub(crate) use encode::{
-    ConnackProperties, Outgoing, ack, connack, disconnect, pingresp, publish as encode_publish, suback, unsuback,
+    ConnackProperties, Outgoing, ack, connack, disconnect, pingresp, publish as encode_publish, suback,
+    unsuback,
 };
 pub(crate) use properties::PublishProperties;
 pub(crate) use publish::Publish;
@@ -144,8 +145,14 @@ pub(crate) fn decode(first: u8, body: &[u8], version: Version) -> Result<Packet<
     }
     let mut reader = Reader::new(body);
     match kind {
-        kind::PUBACK => decode_ack(&mut reader, version, &[0x00, 0x10, 0x80, 0x83, 0x87, 0x90, 0x91, 0x97, 0x99]).map(Packet::PubAck),
-        kind::PUBREC => decode_ack(&mut reader, version, &[0x00, 0x10, 0x80, 0x83, 0x87, 0x90, 0x91, 0x97, 0x99]).map(Packet::PubRec),
+        kind::PUBACK => {
+            decode_ack(&mut reader, version, &[0x00, 0x10, 0x80, 0x83, 0x87, 0x90, 0x91, 0x97, 0x99])
+                .map(Packet::PubAck)
+        }
+        kind::PUBREC => {
+            decode_ack(&mut reader, version, &[0x00, 0x10, 0x80, 0x83, 0x87, 0x90, 0x91, 0x97, 0x99])
+                .map(Packet::PubRec)
+        }
         kind::PUBREL => decode_ack(&mut reader, version, &[0x00, 0x92]).map(Packet::PubRel),
         kind::PUBCOMP => decode_ack(&mut reader, version, &[0x00, 0x92]).map(Packet::PubComp),
         kind::SUBSCRIBE => subscribe::decode_subscribe(&mut reader, version).map(Packet::Subscribe),
@@ -153,7 +160,9 @@ pub(crate) fn decode(first: u8, body: &[u8], version: Version) -> Result<Packet<
         kind::PINGREQ => reader.end("PINGREQ has a body").map(|()| Packet::PingReq),
         kind::DISCONNECT => decode_disconnect(&mut reader, version).map(Packet::Disconnect),
         kind::CONNECT => Err(CodecError::protocol("second CONNECT on a connection")),
-        kind::AUTH if version == Version::V5 => Err(CodecError::protocol("AUTH without an authentication method")),
+        kind::AUTH if version == Version::V5 => {
+            Err(CodecError::protocol("AUTH without an authentication method"))
+        }
         _ => Err(CodecError::protocol("packet type that only a server sends")),
     }
 }

@@ -1,8 +1,8 @@
 //! PUBLISH, the hot path: topic and payload stay in the read buffer.
 
+use super::Version;
 use super::properties::{Properties, Property, PublishProperties};
 use super::reader::{CodecError, Reader};
-use super::Version;
 use crate::mqtt::reason::Reason;
 use crate::mqtt::topic::valid_topic;
 

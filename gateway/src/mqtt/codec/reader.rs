@@ -104,7 +104,8 @@ impl<'a> Reader<'a> {
 
     /// A string: UTF-8 without NUL (MQTT 5, 1.5.4).
     pub(crate) fn string(&mut self) -> Result<&'a str, CodecError> {
-        let text = std::str::from_utf8(self.binary()?).map_err(|_| CodecError::malformed("string is not UTF-8"))?;
+        let text =
+            std::str::from_utf8(self.binary()?).map_err(|_| CodecError::malformed("string is not UTF-8"))?;
         if text.as_bytes().contains(&0) {
             return Err(CodecError::malformed("string contains NUL"));
         }

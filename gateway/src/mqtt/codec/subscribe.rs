@@ -1,8 +1,8 @@
 //! SUBSCRIBE and UNSUBSCRIBE. Whether a filter is well-formed is answered per filter, so it is not checked here.
 
+use super::Version;
 use super::properties::{Properties, Property};
 use super::reader::{CodecError, Reader};
-use super::Version;
 use crate::mqtt::limits::FILTERS_PER_PACKET_MAX;
 use crate::mqtt::reason::Reason;
 
@@ -62,7 +62,13 @@ pub(super) fn decode_subscribe(reader: &mut Reader<'_>, version: Version) -> Res
             return Err(CodecError::protocol("no local on a shared subscription"));
         }
         full(subscribe.filters.len())?;
-        subscribe.filters.push(SubscribeFilter { filter, qos, no_local, retain_as_published, retain_handling });
+        subscribe.filters.push(SubscribeFilter {
+            filter,
+            qos,
+            no_local,
+            retain_as_published,
+            retain_handling,
+        });
     }
     if subscribe.filters.is_empty() {
         return Err(CodecError::protocol("SUBSCRIBE without a filter"));
@@ -70,7 +76,10 @@ pub(super) fn decode_subscribe(reader: &mut Reader<'_>, version: Version) -> Res
     Ok(subscribe)
 }
 
-pub(super) fn decode_unsubscribe(reader: &mut Reader<'_>, version: Version) -> Result<Unsubscribe, CodecError> {
+pub(super) fn decode_unsubscribe(
+    reader: &mut Reader<'_>,
+    version: Version,
+) -> Result<Unsubscribe, CodecError> {
     let mut unsubscribe = Unsubscribe { id: reader.packet_id()?, filters: Vec::new() };
     if version == Version::V5 {
         let mut properties = Properties::read(reader)?;

@@ -32,8 +32,14 @@ pub(super) enum Published {
 #[derive(Debug)]
 pub(super) enum Command {
     /// Answered when every message published from then on will be delivered.
-    Subscribe { filter: TopicFilter, tag: u32, done: oneshot::Sender<()> },
-    Unsubscribe { filter: TopicFilter },
+    Subscribe {
+        filter: TopicFilter,
+        tag: u32,
+        done: oneshot::Sender<()>,
+    },
+    Unsubscribe {
+        filter: TopicFilter,
+    },
 }
 
 /// Fans messages out to links.
@@ -42,7 +48,11 @@ pub(super) trait Bus: Send + Sync {
     fn publish(&self, message: Arc<Message>) -> Published;
 
     /// Makes a link that delivers to `sink`. May block for a moment.
-    fn link(&self, sink: mpsc::Sender<Delivery>, commands: mpsc::UnboundedReceiver<Command>) -> Result<(), Gone>;
+    fn link(
+        &self,
+        sink: mpsc::Sender<Delivery>,
+        commands: mpsc::UnboundedReceiver<Command>,
+    ) -> Result<(), Gone>;
 
     /// Dies, for tests.
     #[cfg(test)]
@@ -103,7 +113,11 @@ impl Attachment {
         self.deliveries.try_recv().ok()
     }
 
-    async fn link(&mut self, filter: &TopicFilter, tag: u32) -> Result<mpsc::UnboundedSender<Command>, Reason> {
+    async fn link(
+        &mut self,
+        filter: &TopicFilter,
+        tag: u32,
+    ) -> Result<mpsc::UnboundedSender<Command>, Reason> {
         let (commands, receiver) = mpsc::unbounded_channel();
         let (bus, sink) = (self.bus.clone(), self.sink.clone());
         let linked = tokio::task::spawn_blocking(move || bus.link(sink, receiver)).await;

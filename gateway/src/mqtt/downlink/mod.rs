@@ -106,7 +106,13 @@ impl Downlink {
     ///
     /// # Errors
     /// When it is not a message one can publish, or subscribers are too far behind.
-    pub fn publish(&self, topic: &str, payload: impl Into<Bytes>, retain: bool, qos: u8) -> Result<(), PublishError> {
+    pub fn publish(
+        &self,
+        topic: &str,
+        payload: impl Into<Bytes>,
+        retain: bool,
+        qos: u8,
+    ) -> Result<(), PublishError> {
         if !valid_topic(topic) {
             return Err(PublishError::Topic);
         }
@@ -184,7 +190,9 @@ impl Downlink {
 
 /// When a message received at `now` with this expiry is of no use any more.
 pub(crate) fn expires(properties: Option<&PublishProperties>, now: Instant) -> Option<Instant> {
-    properties.and_then(|properties| properties.message_expiry_s).map(|s| now + Duration::from_secs(u64::from(s)))
+    properties
+        .and_then(|properties| properties.message_expiry_s)
+        .map(|s| now + Duration::from_secs(u64::from(s)))
 }
 
 #[cfg(test)]

@@ -64,7 +64,8 @@ impl Retained {
         let prefix = prefix.strip_suffix('/').unwrap_or(prefix);
         let from = after.map_or(Bound::Included(prefix), |after| Bound::Excluded(after));
         let (mut page, mut bytes) = (Vec::new(), 0);
-        for (looked, (topic, message)) in self.by_topic.range::<str, _>((from, Bound::Unbounded)).enumerate() {
+        for (looked, (topic, message)) in self.by_topic.range::<str, _>((from, Bound::Unbounded)).enumerate()
+        {
             if !topic.starts_with(prefix) {
                 return (page, None);
             }
@@ -102,7 +103,8 @@ mod tests {
     }
 
     fn all(retained: &Retained, filter: &str) -> Vec<String> {
-        let (filter, mut after, mut topics) = (TopicFilter::parse(filter).unwrap(), None::<String>, Vec::new());
+        let (filter, mut after, mut topics) =
+            (TopicFilter::parse(filter).unwrap(), None::<String>, Vec::new());
         loop {
             let (page, more) = retained.page(&filter, after.as_deref(), Instant::now());
             topics.extend(page.iter().map(|message| message.topic.clone()));

@@ -135,7 +135,9 @@ impl RouterBus {
     /// Ends a life that has seen too much.
     fn renew(&self, state: &mut State) {
         if let Some(life) = state.life.take() {
-            tracing::info!("the bus to subscribers is renewed to free its memory; a panic of thread router-0 follows");
+            tracing::info!(
+                "the bus to subscribers is renewed to free its memory; a panic of thread router-0 follows"
+            );
             let _ = life.queue.try_send(Arc::new(poison()));
         }
     }
@@ -164,7 +166,11 @@ impl Bus for RouterBus {
         }
     }
 
-    fn link(&self, sink: mpsc::Sender<Delivery>, commands: mpsc::UnboundedReceiver<Command>) -> Result<(), Gone> {
+    fn link(
+        &self,
+        sink: mpsc::Sender<Delivery>,
+        commands: mpsc::UnboundedReceiver<Command>,
+    ) -> Result<(), Gone> {
         let (connect, names, filters) = {
             let mut state = self.lock();
             let seen = state.life.as_ref().map_or(0, |life| lock(&life.filters).len());
@@ -328,7 +334,8 @@ fn encode(message: &Message) -> Packet {
     let is_poison = message.publisher == u64::MAX && message.topic == POISON;
     let topic = if is_poison { message.topic.clone() } else { prefixed(&message.topic) };
     let publish = protocol::Publish::new(bytes::Bytes::from(topic), message.payload.clone(), false);
-    let PublishProperties { utf8, content_type, response_topic, correlation_data, user, .. } = &message.properties;
+    let PublishProperties { utf8, content_type, response_topic, correlation_data, user, .. } =
+        &message.properties;
     let mut user_properties = user.clone();
     let rest = format!("{} {} {}", message.qos, u8::from(message.retain), message.publisher);
     user_properties.push((String::new(), rest));

@@ -105,23 +105,32 @@ impl Session {
     /// unread at the limit; an MQTT 5 client that passes its window is in error instead (`handle_publish`).
     pub(crate) fn has_room(&self, batch: &Batch<'_>) -> bool {
         let window = usize::from(self.shared.limits.inflight);
-        batch.publishes.len() < BATCH_PUBLISHES_MAX && (self.version == Version::V5 || batch.owed.len() < window)
+        batch.publishes.len() < BATCH_PUBLISHES_MAX
+            && (self.version == Version::V5 || batch.owed.len() < window)
     }
 
-    pub(super) fn handle_publish<'a>(&mut self, publish: Publish<'a>, batch: &mut Batch<'a>) -> Result<(), End> {
+    pub(super) fn handle_publish<'a>(
+        &mut self,
+        publish: Publish<'a>,
+        batch: &mut Batch<'a>,
+    ) -> Result<(), End> {
         batch.tally.add(publish.qos, publish.payload.len());
         let topic = self.resolve(&publish)?;
         if publish.qos > 0 {
             // Those with an identifier and no PUBCOMP yet count too (MQTT 5, 4.9).
             let open = self.kept.received.len() + batch.owed.len();
-            let again = publish.qos == 2 && (self.kept.received.contains(&publish.id) || batch.holds_qos2(publish.id));
+            let again = publish.qos == 2
+                && (self.kept.received.contains(&publish.id) || batch.holds_qos2(publish.id));
             if again {
                 self.shared.counters.repeats_qos2.add(1);
                 batch.owed.push(Owed { id: publish.id, qos: 2, outcome: Outcome::Known(Reason::Success) });
                 return Ok(());
             }
             if open >= usize::from(self.shared.limits.inflight) && self.version == Version::V5 {
-                return Err(End::Close(Reason::ReceiveMaximumExceeded, "more publishes in flight than announced"));
+                return Err(End::Close(
+                    Reason::ReceiveMaximumExceeded,
+                    "more publishes in flight than announced",
+                ));
             }
         }
         let topic_text = match &topic {
@@ -164,7 +173,9 @@ impl Session {
         let at = usize::from(publish.alias) - 1;
         if publish.topic.is_empty() {
             let known = self.aliases.get(at).cloned().flatten();
-            return known.map(Topic::Alias).ok_or(End::Close(Reason::ProtocolError, "topic alias was never set"));
+            return known
+                .map(Topic::Alias)
+                .ok_or(End::Close(Reason::ProtocolError, "topic alias was never set"));
         }
         if self.aliases.len() <= at {
             self.aliases.resize(at + 1, None);

@@ -158,7 +158,10 @@ impl Session {
         if let Some(seconds) = disconnect.session_expiry {
             // MQTT 5, 3.14.2.2.2.
             if self.ends_with_connection && seconds != 0 {
-                return End::Close(Reason::ProtocolError, "session expiry in DISCONNECT of a session without one");
+                return End::Close(
+                    Reason::ProtocolError,
+                    "session expiry in DISCONNECT of a session without one",
+                );
             }
             let longest = u32::try_from(self.shared.limits.session_expiry.as_secs()).unwrap_or(u32::MAX);
             self.session_expiry_s = seconds.min(longest);
@@ -178,9 +181,10 @@ impl Session {
     /// When it has: the connection is over.
     pub(crate) fn handle_timeout(&mut self, now: Instant) -> Result<(), End> {
         match self.poll_timeout() {
-            Some(deadline) if now >= deadline => {
-                Err(End::Close(Reason::KeepAliveTimeout, "nothing heard for one and a half times the keep alive"))
-            }
+            Some(deadline) if now >= deadline => Err(End::Close(
+                Reason::KeepAliveTimeout,
+                "nothing heard for one and a half times the keep alive",
+            )),
             _ => Ok(()),
         }
     }
@@ -217,7 +221,13 @@ impl Session {
         let keep_for = Duration::from_secs(u64::from(self.session_expiry_s));
         let will = if end == End::Client { None } else { self.will };
         let has_links = !self.kept.subscriptions.is_empty();
-        Parts { client: self.client, will, kept: (self.session_expiry_s > 0).then_some(self.kept), keep_for, has_links }
+        Parts {
+            client: self.client,
+            will,
+            kept: (self.session_expiry_s > 0).then_some(self.kept),
+            keep_for,
+            has_links,
+        }
     }
 
     pub(crate) fn version(&self) -> Version {

@@ -1,6 +1,6 @@
 //! What a CONNECT is granted, before anything is remembered about the client.
 
-use crate::mqtt::codec::{Connect, ConnackProperties, Version};
+use crate::mqtt::codec::{ConnackProperties, Connect, Version};
 use crate::mqtt::limits::Limits;
 use crate::mqtt::reason::Reason;
 use std::time::Duration;

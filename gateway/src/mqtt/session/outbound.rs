@@ -79,7 +79,8 @@ impl Outbound {
     }
 
     pub(super) fn handle_puback(&mut self, ack: Ack, out: &mut Vec<u8>, now: Instant) {
-        self.inflight.retain(|sent| !(sent.id == ack.id && sent.publish.as_ref().is_some_and(|p| p.qos == 1)));
+        self.inflight
+            .retain(|sent| !(sent.id == ack.id && sent.publish.as_ref().is_some_and(|p| p.qos == 1)));
         self.drain(out, now);
     }
 

@@ -199,7 +199,13 @@ impl Session {
     }
 
     /// Retained messages, and where to go on when there are more.
-    pub(crate) fn handle_replay(&mut self, replay: Replay, page: Vec<Arc<Message>>, more: Option<String>, now: Instant) {
+    pub(crate) fn handle_replay(
+        &mut self,
+        replay: Replay,
+        page: Vec<Arc<Message>>,
+        more: Option<String>,
+        now: Instant,
+    ) {
         let Some(subscription) = self.kept.subscriptions.by_tag(replay.tag).cloned() else { return };
         for message in page {
             // MQTT 5, 3.3.1.3: the flag is set on what is sent because of a new subscription.
