@@ -1,7 +1,7 @@
 //! PutRecord: one record, answered when it is durable.
 
-use super::put_records::{Refusal, check_sizes, fill};
-use super::{Outcome, dry_run, stage, usable};
+use super::put_records::{Prepared, prepare};
+use super::{Outcome, stage};
 use crate::api::scan::PutRequest;
 use crate::api::{ApiError, Fields, Json, Reply, model};
 use crate::counters::Tally;
@@ -13,34 +13,23 @@ use crate::stream::StreamHandle;
 use bytes::Bytes;
 
 pub(super) async fn run(engine: &Engine, body: Bytes) -> Outcome {
-    if let Some(request) = PutRequest::scan_one(&body) {
-        match put(engine, &request).await {
-            Err(Refusal::Base64) => {}
-            Err(Refusal::Answer(error)) => return Err(error),
-            Ok(reply) => return Ok(reply),
-        }
+    if let Some(request) = PutRequest::scan_one(&body)
+        && let Ok(prepared) = prepare(engine, &request)
+    {
+        return put(engine, &request, prepared).await;
     }
     let fields = Fields::read(&body, model::PUT_RECORD)?;
-    match put(engine, &PutRequest::one(&fields)).await {
-        Ok(reply) => Ok(reply),
-        Err(Refusal::Answer(error)) => Err(error),
-        Err(Refusal::Base64) => Err(ApiError::serialization("")),
-    }
+    let request = PutRequest::one(&fields);
+    let prepared = prepare(engine, &request)?;
+    put(engine, &request, prepared).await
 }
 
-async fn put(engine: &Engine, request: &PutRequest<'_>) -> Result<Reply, Refusal> {
-    let stream = request.stream.find(engine)?;
-    usable(engine, &stream)?;
-    let state = stream.state();
-    check_sizes(&request.records, &state)?;
+async fn put(engine: &Engine, request: &PutRequest<'_>, prepared: Prepared) -> Outcome {
     if let Some(after) = request.after {
-        check_after(engine, &stream, after).await?;
+        check_after(engine, &prepared.stream, after).await?;
     }
-    let batch = fill(&request.records, &state)?;
-    if request.dry_run {
-        return Err(dry_run().into());
-    }
-    let mut commit = stage(engine, &batch).await.inspect_err(|_| Tally::add(&engine.0.tally.records_refused, 1))?;
+    let staged = stage(engine, &prepared.batch).await;
+    let mut commit = staged.inspect_err(|_| Tally::add(&engine.0.tally.records_refused, 1))?;
     (&mut commit).await?;
     let mut json = Json::with_capacity(160);
     json.open_object();

@@ -15,61 +15,63 @@ use crate::storage::AppendError;
 use crate::stream::StreamHandle;
 use bytes::Bytes;
 use std::ops::Range;
+use std::sync::Arc;
 
 /// Bytes one record takes in the answer: a sequence number, a shard id and what is around them.
 const RESULT_BYTES: usize = 128;
 
 pub(super) async fn run(engine: &Engine, body: Bytes) -> Outcome {
-    if let Some(request) = PutRequest::scan_many(&body) {
-        match put(engine, &request).await {
-            // The scanner leaves it to the decoder to find what is no base64; the general way has the words for it.
-            Err(Refusal::Base64) => {}
-            Err(Refusal::Answer(error)) => return Err(error),
-            Ok(reply) => return Ok(reply),
-        }
+    // What the scanner or the checks refuse goes the general way, which has the words, in AWS's order.
+    if let Some(request) = PutRequest::scan_many(&body)
+        && let Ok(prepared) = prepare(engine, &request)
+    {
+        return put(engine, &request, prepared).await;
     }
     let fields = Fields::read(&body, model::PUT_RECORDS)?;
-    match put(engine, &PutRequest::many(&fields)).await {
-        Ok(reply) => Ok(reply),
-        Err(Refusal::Answer(error)) => Err(error),
-        Err(Refusal::Base64) => Err(ApiError::serialization("")),
-    }
+    let request = PutRequest::many(&fields);
+    let prepared = prepare(engine, &request)?;
+    put(engine, &request, prepared).await
 }
 
-/// Why records are not put.
-pub(super) enum Refusal {
-    /// Data of a record is not base64.
-    Base64,
-    /// This is the answer.
-    Answer(ApiError),
+/// A request that can be staged.
+pub(super) struct Prepared {
+    pub(super) stream: StreamHandle,
+    pub(super) state: Arc<StreamState>,
+    pub(super) batch: EngineBatch,
 }
 
-impl<T: Into<ApiError>> From<T> for Refusal {
-    fn from(error: T) -> Self {
-        Refusal::Answer(error.into())
-    }
-}
-
-async fn put(engine: &Engine, request: &PutRequest<'_>) -> Result<Reply, Refusal> {
+/// Finds the stream, checks sizes, decodes and routes. Nothing is staged yet.
+pub(super) fn prepare(engine: &Engine, request: &PutRequest<'_>) -> Result<Prepared, ApiError> {
     let stream = request.stream.find(engine)?;
     usable(engine, &stream)?;
     let state = stream.state();
     check_sizes(&request.records, &state)?;
+    let batch = fill(&request.records, &state)?;
     if request.dry_run {
-        return Err(dry_run().into());
+        return Err(dry_run());
     }
+    Ok(Prepared { stream, state, batch })
+}
+
+async fn put(engine: &Engine, request: &PutRequest<'_>, prepared: Prepared) -> Outcome {
+    let Prepared { stream, state, batch } = prepared;
     let mut parts = Vec::with_capacity(1);
-    let mut waiting = vec![0..request.records.len()];
-    // One append, unless the log is set up for smaller ones: then halves of halves.
-    while let Some(range) = waiting.pop() {
-        let batch = fill(&request.records[range.clone()], &state)?;
+    let mut waiting = vec![(0..request.records.len(), batch)];
+    // One append, unless the log is set up for smaller ones: then halves of halves, in order.
+    while let Some((range, batch)) = waiting.pop() {
         match stage(engine, &batch).await {
             Ok(commit) => parts.push((range, Ok(commit))),
             Err(AppendError::TooLarge { .. }) if range.len() > 1 => {
                 let middle = range.start + range.len() / 2;
-                waiting.extend([middle..range.end, range.start..middle]);
+                for half in [middle..range.end, range.start..middle] {
+                    let batch = fill(&request.records[half.clone()], &state)?;
+                    waiting.push((half, batch));
+                }
             }
-            Err(error) => parts.push((range.clone(), Err(record_error(engine, error, range.len())?))),
+            Err(error) => {
+                let error = record_error(engine, error, range.len())?;
+                parts.push((range, Err(error)));
+            }
         }
     }
     let mut results = Results::new(request.records.len());
@@ -86,7 +88,7 @@ async fn put(engine: &Engine, request: &PutRequest<'_>) -> Result<Reply, Refusal
 }
 
 /// The stream's limit is on key and data together, the request's on all of them.
-pub(super) fn check_sizes(records: &[RawRecord<'_>], state: &StreamState) -> Result<(), ApiError> {
+fn check_sizes(records: &[RawRecord<'_>], state: &StreamState) -> Result<(), ApiError> {
     let limit = state.definition.record_bytes_max();
     let mut sum = 0;
     for (i, record) in (1_usize..).zip(records) {
@@ -109,7 +111,7 @@ pub(super) fn check_sizes(records: &[RawRecord<'_>], state: &StreamState) -> Res
 }
 
 /// Decodes and routes records.
-pub(super) fn fill(records: &[RawRecord<'_>], state: &StreamState) -> Result<EngineBatch, Refusal> {
+fn fill(records: &[RawRecord<'_>], state: &StreamState) -> Result<EngineBatch, ApiError> {
     let mut batch = EngineBatch::default();
     let bytes = records.iter().map(|record| record.data.len() / 4 * 3 + record.key.as_str().len()).sum();
     batch.reserve(records.len(), bytes);
@@ -118,7 +120,7 @@ pub(super) fn fill(records: &[RawRecord<'_>], state: &StreamState) -> Result<Eng
         let decoded = batch.put_in(state, record.key, hash, |out| {
             base64_simd::STANDARD.decode_append(record.data, out).ok()
         });
-        decoded.ok_or(Refusal::Base64)?;
+        decoded.ok_or_else(|| ApiError::serialization(""))?;
     }
     Ok(batch)
 }
