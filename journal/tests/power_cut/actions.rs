@@ -44,8 +44,8 @@ impl<O: Over> World<O> {
                 let age_ms = 1000 + self.chance.below(60_000);
                 self.log.push(format!("retain stream {} for {age_ms} ms", shard.stream));
                 self.model.retire(self.now_ms);
-                self.model.ages_ms.insert(shard.stream, age_ms);
                 core.retain(shard.stream, Some(age_ms));
+                self.model.ages_ms.entry(shard.stream).or_default().push((age_ms, core.barrier().0));
             }
             5 => self.hold(core, shard),
             6 => self.now_ms += self.chance.below(10_000),

@@ -49,9 +49,9 @@ fn run_world<O: Over>(seed: u64, record: bool) -> Result<World<O>, String> {
     let steps = world.disk.steps();
     let last: Vec<String> = steps.iter().rev().take(60).rev().map(|step| format!("{step:?}")).collect();
     Err(format!(
-        "world {seed} after {} cuts: {reason}\n  this life:\n    {}\n{}  again: HEADWATER_SEED={seed} cargo test -p headwater-journal --test power_cut power_cuts",
+        "world {seed} after {} cuts: {reason}\n  so far:\n    {}\n{}  again: HEADWATER_SEED={seed} cargo test -p headwater-journal --test power_cut acknowledged",
         world.cuts,
-        world.log.join("\n    "),
+        world.log[world.log.len().saturating_sub(if record { 1000 } else { 15 })..].join("\n    "),
         if last.is_empty() { String::new() } else { format!("  disk:\n    {}\n", last.join("\n    ")) },
     ))
 }

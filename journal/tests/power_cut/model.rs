@@ -52,7 +52,8 @@ pub(crate) struct Model {
     /// Every value a key ever had, for telling an old value from an invented one.
     pub(crate) meta_ever: BTreeSet<(Vec<u8>, Vec<u8>)>,
     pub(crate) staged: VecDeque<Staged>,
-    pub(crate) ages_ms: BTreeMap<u32, u64>,
+    /// Ages that may be in force per stream, each with the ticket that makes it the only one.
+    pub(crate) ages_ms: BTreeMap<u32, Vec<(u64, u64)>>,
     pub(crate) dropped: BTreeSet<u32>,
     pub(crate) durable: u64,
 }
@@ -95,6 +96,10 @@ impl Model {
                 };
             }
         }
+        for ages in self.ages_ms.values_mut() {
+            let newest = ages.iter().rposition(|(_, sure)| *sure <= ticket).unwrap_or(0);
+            ages.drain(..newest);
+        }
         self.durable = self.durable.max(ticket);
     }
 
@@ -107,8 +112,9 @@ impl Model {
     /// Lets go of what is older than its stream's age, but for what is held.
     pub(crate) fn retire(&mut self, now_ms: u64) {
         for (key, shard) in &mut self.shards {
-            let Some(age_ms) = self.ages_ms.get(&key.stream) else { continue };
-            let young = |record: &Record| record.time_ms.saturating_add(*age_ms) >= now_ms;
+            let ages = self.ages_ms.get(&key.stream).into_iter().flatten();
+            let Some(age_ms) = ages.map(|(age_ms, _)| *age_ms).min() else { continue };
+            let young = |record: &Record| record.time_ms.saturating_add(age_ms) >= now_ms;
             let first = shard.records.iter().position(young).unwrap_or(shard.records.len());
             let first = FIRST_SEQUENCE + first as u64;
             shard.retired = shard.retired.max(shard.held.map_or(first, |held| first.min(held)));
@@ -122,10 +128,12 @@ impl Model {
         loop {
             let mut candidate = self.clone();
             candidate.staged.truncate(survivors);
-            candidate.acknowledge(u64::MAX);
+            candidate.acknowledge(candidate.staged.back().map_or(0, |staged| staged.ticket));
             match candidate.agrees(core) {
                 Ok(()) => {
-                    candidate.durable = 0;
+                    candidate.durable = core.durable().0;
+                    // Group numbers that were lost are given again: which age is in force is not known until the next one is.
+                    candidate.ages_ms.values_mut().flatten().for_each(|(_, sure)| *sure = u64::MAX);
                     *self = candidate;
                     return Ok(());
                 }
@@ -144,6 +152,10 @@ impl Model {
             if end != shard.end() && !self.dropped.contains(&key.stream) {
                 return Err(format!("{key:?} ends at {end}, expected {}", shard.end()));
             }
+        }
+        let unknown = |key: &ShardKey| !self.shards.contains_key(key) && !self.dropped.contains(&key.stream);
+        if let Some(key) = core.shards().into_iter().find(unknown) {
+            return Err(format!("{key:?} has records, {:?}", core.bounds(key)));
         }
         let found = core.meta_list(b"");
         let same =

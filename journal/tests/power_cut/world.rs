@@ -98,7 +98,7 @@ impl<O: Over> World<O> {
 
     /// One life: open, check, act, end.
     fn live(&mut self, actions_max: u64) -> Result<(), String> {
-        self.log.clear();
+        self.log.push(format!("-- life after {} cuts", self.cuts));
         if self.chance.percent(25) {
             self.plan_fault(12);
         }
@@ -150,7 +150,7 @@ impl<O: Over> World<O> {
 
     /// One more life without faults, after which everything is acknowledged; says whether it was closed.
     pub(crate) fn settle(&mut self) -> Result<bool, String> {
-        self.log.clear();
+        self.log.push(format!("-- life after {} cuts", self.cuts));
         self.disk = self.disk.kill();
         let core = self.open()?.ok_or("does not open without faults")?;
         self.model.adopt(&core)?;
