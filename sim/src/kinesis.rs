@@ -18,6 +18,10 @@ use std::time::Duration;
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
+/// The API refuses requests without a signature, as AWS does; the engine does not check whose it is.
+const AUTHORIZATION: &str = "AWS4-HMAC-SHA256 Credential=sim/20260101/us-east-1/kinesis/aws4_request, \
+                             SignedHeaders=host;x-amz-date, Signature=0";
+
 /// Reads every shard of every stream on and on: each call continues where the last one ended.
 #[derive(Debug)]
 pub(crate) struct Shards {
@@ -185,6 +189,8 @@ impl Shards {
             .header("Host", self.addr.to_string())
             .header("Content-Type", "application/x-amz-json-1.1")
             .header("X-Amz-Target", format!("Kinesis_20131202.{action}"))
+            .header("X-Amz-Date", "20260101T000000Z")
+            .header("Authorization", AUTHORIZATION)
             .body(Full::new(Bytes::from(asked.to_string())))
             .map_err(|error| io(&error))?;
         connection.ready().await.map_err(|error| io(&error))?;
