@@ -102,16 +102,15 @@ async fn the_window_and_the_receive_maximum_of_the_gateway_hold() {
 #[tokio::test]
 async fn a_full_gateway_is_tried_again_and_nothing_overtakes() {
     let (dir, broker) = (tempfile::tempdir().unwrap(), Broker::start().await);
-    let mut refusals = 3;
     // Like a gateway whose disk is full for a while: from the first refusal on everything on the connection is refused.
+    let (mut refusals, mut is_refusing) = (3, false);
     broker.judge(move |topic, payload| {
-        if topic.ends_with("/batch") && first_of(payload) >= 25 && refusals > 0 {
-            if first_of(payload) == 25 {
-                refusals -= 1;
-            }
-            return PubAckReason::QuotaExceeded;
+        if topic.ends_with("/batch") && first_of(payload) == 25 {
+            is_refusing = refusals > 0;
+            refusals -= i32::from(is_refusing);
         }
-        PubAckReason::Success
+        let is_birth = topic.ends_with("/birth");
+        if is_refusing && !is_birth { PubAckReason::QuotaExceeded } else { PubAckReason::Success }
     });
     let agent = Agent::start(config(dir.path(), broker.addr)).await.unwrap();
     send_batches(&agent, "d", 0..20).await;

@@ -1,7 +1,7 @@
 //! The few calls that read shards back: ListStreams, ListShards, GetShardIterator, GetRecords.
 //!
 //! In: the address of the Kinesis API. Out: the data of every record, each shard in order, parents before children.
-//! Not here: signatures (the engine of a gateway does not ask for them), writing, what the data means.
+//! Not here: real signatures (the engine of a gateway does not check them), writing, what the data means.
 
 use crate::config::SimError;
 use crate::limits::{ANSWER_BYTES_MAX, CALL_TIMEOUT_MS, GET_RECORDS_LIMIT};

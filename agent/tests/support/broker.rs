@@ -83,7 +83,7 @@ impl Broker {
         self.inner.state.lock().expect("no test panics while it holds this")
     }
 
-    /// Takes publishes but does not answer them until released.
+    /// Takes batches but does not answer them, nor what follows them, until released.
     pub(crate) fn hold(&self) {
         self.lock().is_holding = true;
     }
@@ -150,9 +150,11 @@ impl Broker {
                 if state.cut_through >= connection {
                     return;
                 }
-                while !state.is_holding
-                    && let Some((packet_id, index)) = waiting.pop_front()
-                {
+                while let Some(&(packet_id, index)) = waiting.front() {
+                    if state.is_holding && state.seen[index].topic.ends_with("/batch") {
+                        break;
+                    }
+                    waiting.pop_front();
                     let (topic, payload) =
                         (state.seen[index].topic.clone(), state.seen[index].payload.clone());
                     let reason = (state.judge)(&topic, &payload);
