@@ -45,12 +45,11 @@ struct Place {
 }
 
 /// What `headwater explain` says about a publish.
-fn foretold(gateway: &Gateway, directory: &Path, topic: &str, payload: &str) -> Place {
-    let mut explain =
-        Process::new(&format!("explain-{}", topic.replace('/', "-")), binaries::headwater(), directory)
-            .args(["explain", "--config"])
-            .args([&gateway.config])
-            .args([topic, payload]);
+fn foretold(gateway: &Gateway, directory: &Path, client: &str, topic: &str, payload: &str) -> Place {
+    let mut explain = Process::new(&format!("explain-{client}"), binaries::headwater(), directory)
+        .args(["explain", "--config"])
+        .args([&gateway.config])
+        .args(["--client", client, topic, payload]);
     explain.start();
     let status = explain.wait(PATIENCE);
     assert!(status.success(), "{status}\n{}", explain.tail());
@@ -92,7 +91,7 @@ fn mosquitto_pub_lands_where_explain_foretold() {
     let mut gateway = Gateway::start(directory.path(), ROUTES);
     let (topic, client) = ("plant/line-7/press/status", "press");
     let payload = |number: u64| format!(r#"{{"client":"{client}","number":{number},"ok":true}}"#);
-    let place = foretold(&gateway, directory.path(), topic, &payload(0));
+    let place = foretold(&gateway, directory.path(), client, topic, &payload(0));
     assert_eq!((place.stream.as_str(), place.key.as_str()), ("plant", "line-7/press"));
     let (host, port) = (gateway.mqtt.ip().to_string(), gateway.mqtt.port().to_string());
     for number in 0..5 {
@@ -119,7 +118,8 @@ fn paho_in_both_versions_lands_where_explain_foretold() {
         ("5", elsewhere, "else-5"),
     ];
     for (protocol, topic, client) in clients {
-        let place = foretold(&gateway, directory.path(), topic, &format!(r#"{{"client":"{client}"}}"#));
+        let place =
+            foretold(&gateway, directory.path(), client, topic, &format!(r#"{{"client":"{client}"}}"#));
         let port = gateway.mqtt.port().to_string();
         let args = [
             "--port",

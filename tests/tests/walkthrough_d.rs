@@ -26,13 +26,9 @@ const CONFIG: &str = "[streams.flood]\nshards = 4\n\n[[routes]]\nmatch = \"flood
                       partition_key = \"{client}\"\nto = [\"stream\"]\n";
 
 /// Kills the gateway under each flood, restarts it, and returns what was acknowledged and what is there.
-fn kill_under_load(
-    start: impl Fn(&Gateway, &str) -> Flood,
-    prepare: impl Fn(&Gateway),
-) -> (Vec<String>, Vec<String>) {
+fn kill_under_load(start: impl Fn(&Gateway, &str) -> Flood) -> (Vec<String>, Vec<String>) {
     let directory = tempfile::tempdir().unwrap();
     let mut gateway = Gateway::start(directory.path(), CONFIG);
-    prepare(&gateway);
     let mut chance = Chance::new(number_from_env("HEADWATER_SEED", 20));
     let mut acked = Vec::new();
     for round in 0..ROUNDS {
@@ -64,18 +60,13 @@ fn assert_nothing_lost(acked: &[String], found: &[String]) {
 
 #[test]
 fn every_puback_is_kept_when_the_gateway_is_killed_under_twenty_publishers() {
-    let (acked, found) = kill_under_load(|gateway, name| Flood::publish(gateway.mqtt, 20, name), |_| {});
+    let (acked, found) = kill_under_load(|gateway, name| Flood::publish(gateway.mqtt, 20, name));
     assert_nothing_lost(&acked, &found);
 }
 
 #[test]
 fn every_put_records_answer_is_kept_when_the_gateway_is_killed_under_four_producers() {
-    let create = |gateway: &Gateway| {
-        gateway
-            .kinesis()
-            .must("CreateStream", &serde_json::json!({ "StreamName": "flood", "ShardCount": 4 }));
-    };
     let (acked, found) =
-        kill_under_load(|gateway, name| Flood::put_records(gateway.kinesis, 4, name, "flood"), create);
+        kill_under_load(|gateway, name| Flood::put_records(gateway.kinesis, 4, name, "flood"));
     assert_nothing_lost(&acked, &found);
 }
