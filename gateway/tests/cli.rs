@@ -166,3 +166,46 @@ fn a_taken_port_is_69_and_says_what_to_change() {
     assert!(text.contains(&format!("cannot listen on {addr} (mqtt.listen)")), "{text}");
     assert!(text.contains("set mqtt.listen to another one"), "{text}");
 }
+
+#[test]
+fn run_serves_until_told_to_stop_and_ends_with_its_ledger() {
+    let home = tempfile::tempdir().unwrap();
+    let port = || std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let (mqtt, kinesis, http) = (port(), port(), port());
+    let state = home.path().join("state");
+    write(
+        home.path(),
+        &format!(
+            "[gateway]\nstate = {state:?}\n[mqtt]\nlisten = \"{mqtt}\"\n[kinesis]\nlisten = \"{kinesis}\"\n\
+             [http]\nlisten = \"{http}\"\n[journal]\nsegment = \"4MiB\"\nreserve = \"0B\"\n"
+        ),
+    );
+    let child = Command::new(env!("CARGO_BIN_EXE_headwater"))
+        .args(["run", "--config", "h.toml"])
+        .current_dir(home.path())
+        .stdout(std::process::Stdio::piped())
+        .stderr(std::process::Stdio::piped())
+        .spawn()
+        .unwrap();
+    let ready = (0..600).any(|_| {
+        std::thread::sleep(std::time::Duration::from_millis(50));
+        std::net::TcpStream::connect(mqtt).is_ok()
+    });
+    assert!(ready);
+    // A second gateway on the same directory may succeed when the first has stopped: 75.
+    let other = format!(
+        "[gateway]\nstate = {state:?}\n[mqtt]\nlisten = \"127.0.0.1:0\"\n[kinesis]\nlisten = \"127.0.0.1:0\"\n[http]\nlisten = \"127.0.0.1:0\"\n"
+    );
+    std::fs::write(home.path().join("other.toml"), other).unwrap();
+    let second = headwater(home.path(), &["run", "--config", "other.toml"]);
+    assert_eq!(second.status.code(), Some(75), "{}", stderr(&second));
+
+    let id = child.id().to_string();
+    assert!(Command::new("kill").args(["-TERM", &id]).status().unwrap().success());
+    let output = child.wait_with_output().unwrap();
+    assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
+    assert!(stdout(&output).starts_with("received 0 = stored 0 + "), "{}", stdout(&output));
+    let log = stderr(&output);
+    let first: serde_json::Value = serde_json::from_str(log.lines().next().unwrap()).unwrap();
+    assert_eq!(first["level"], "INFO", "not on a terminal the log is JSON");
+}

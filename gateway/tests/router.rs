@@ -36,7 +36,12 @@ stream = "raw"
 "#;
 
 async fn open(dir: &Path, more: &str) -> Router {
-    let journal = journal::Config { reserve_bytes: 0, ..journal::Config::small() };
+    open_with(dir, more, |_| ()).await
+}
+
+async fn open_with(dir: &Path, more: &str, change: impl FnOnce(&mut journal::Config)) -> Router {
+    let mut journal = journal::Config { reserve_bytes: 0, ..journal::Config::small() };
+    change(&mut journal);
     let settings = EngineConfig { journal, ..EngineConfig::new(dir) };
     let (engine, recovery) = Engine::open(settings).unwrap();
     assert!(recovery.is_clean());
@@ -295,6 +300,58 @@ async fn a_deleted_stream_is_made_again_on_first_use() {
     assert_eq!(router.ingest(&[publish("raw/x", b"2")]).err(), Some(IngestError::Busy));
     offer(&router, &[publish("raw/x", b"2")]).await;
     assert_eq!(records(router.engine(), "raw").await, [("c1".to_owned(), b"2".to_vec())]);
+    router.engine().close().await;
+}
+
+/// Fills the disk's allowance, has a device's batch refused, makes room, and offers it again.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_refused_batch_leaves_no_marks() {
+    let dir = tempfile::tempdir().unwrap();
+    let router = open_with(dir.path(), "", |journal| {
+        journal.segment_bytes = 4 << 20;
+        journal.size_bytes_max = 16 << 20;
+    });
+    let router = router.await;
+    let big = vec![7; 900_000];
+    let full = loop {
+        match router.ingest(&[publish("raw/x", &big)]) {
+            Ok(ingested) => ingested.commit.await.unwrap(),
+            Err(IngestError::Busy) => tokio::time::sleep(Duration::from_millis(2)).await,
+            Err(error) => break error,
+        }
+    };
+    assert_eq!(full, IngestError::Full);
+    let readings = batch(1, 0, 24, Schema(1));
+    let mut refused = 0;
+    // Small sets may still fit into what is left of the last segment.
+    for device in 0..20_000 {
+        let topic = format!("headwater/dev-{device}/batch");
+        match router.ingest(&[publish(&topic, &readings)]) {
+            Ok(ingested) => ingested.commit.await.unwrap(),
+            Err(IngestError::Full) => {
+                refused += 1;
+                router.engine().delete_stream(&StreamName::parse("raw").unwrap()).await.ok();
+                let before = router.counters();
+                for _ in 0..1_000 {
+                    match router.ingest(&[publish(&topic, &readings)]) {
+                        Ok(ingested) => {
+                            ingested.commit.await.unwrap();
+                            break;
+                        }
+                        Err(_) => tokio::time::sleep(Duration::from_millis(20)).await,
+                    }
+                }
+                assert_eq!(
+                    router.counters().stored,
+                    before.stored + 1,
+                    "what was refused is new when it comes again"
+                );
+                break;
+            }
+            Err(error) => panic!("{error}"),
+        }
+    }
+    assert_eq!(refused, 1);
     router.engine().close().await;
 }
 

@@ -1,7 +1,7 @@
 //! `headwater demo`, and what plain `headwater` does: gateway, agent and twenty simulated devices in one process, with
 //! the lines a person pastes elsewhere to read what they send.
 
-use super::fleet::{self, Options as FleetOptions};
+use super::fleet::{self, FleetOptions};
 use super::run::not_started;
 use super::signals::{Stop, with_signals};
 use super::{Exit, say};
@@ -15,23 +15,13 @@ use std::io;
 use std::net::{SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
 
-#[derive(Debug, Args)]
+#[derive(Debug, Default, Args)]
 pub(super) struct Options {
     #[command(flatten)]
     fleet: FleetOptions,
     /// Go on with the data of the demo before instead of starting fresh.
     #[arg(long)]
     keep: bool,
-}
-
-impl Options {
-    /// For plain `headwater`.
-    pub(super) fn plain() -> Self {
-        use clap::FromArgMatches;
-        let command = Options::augment_args(clap::Command::new("demo"));
-        let matches = command.get_matches_from(["demo"]);
-        Options::from_arg_matches(&matches).expect("every option may be left out")
-    }
 }
 
 /// Demos beside each other on one machine.

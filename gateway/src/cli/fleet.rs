@@ -14,8 +14,8 @@ use std::time::{Duration, Instant};
 use tokio::sync::watch;
 
 /// What the command line says of a fleet; each overrides its key in `[sim]`.
-#[derive(Debug, Args)]
-pub(super) struct Options {
+#[derive(Debug, Default, Args)]
+pub(super) struct FleetOptions {
     /// Simulated devices.
     #[arg(long, value_name = "N")]
     devices: Option<u32>,
@@ -60,7 +60,7 @@ fn percent(text: &str) -> Result<u8, &'static str> {
     parse_percent(text).filter(|percent| *percent <= 90).ok_or("expected a share such as 5%, at most 90%")
 }
 
-impl Options {
+impl FleetOptions {
     /// The fleet of `[sim]` with these options over it.
     pub(super) fn over(&self, sim: &Sim) -> Sim {
         Sim {
@@ -140,7 +140,7 @@ const RATE_LOOKS: usize = 10;
 async fn show(mut progress: watch::Receiver<Progress>) {
     let terminal = std::io::stdout().is_terminal();
     let every = if terminal { TERMINAL_EVERY } else { PLAIN_EVERY };
-    let mut looks: VecDeque<(Instant, u64)> = VecDeque::new();
+    let mut looks = VecDeque::from([(Instant::now(), 0)]);
     loop {
         let over = tokio::time::timeout(every, closed(&mut progress)).await.is_ok();
         let now = progress.borrow().clone();
@@ -224,17 +224,12 @@ mod tests {
     #[test]
     fn options_win_over_the_file() {
         let file = crate::config::Config::default().sim;
-        let options = Options {
+        let options = FleetOptions {
             devices: Some(5),
-            rate: None,
-            count: None,
-            duration: None,
-            seed: None,
             mqtt: true,
-            foreign: None,
             offline: Some(5),
             reboot: Rate::parse("2/h"),
-            clock_skew: None,
+            ..FleetOptions::default()
         };
         let addr = "127.0.0.1:1".parse().unwrap();
         let config = settings(&options.over(&file), PathBuf::from("/x"), addr, addr);

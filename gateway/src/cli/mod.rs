@@ -128,7 +128,7 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> Exit {
     let named = || std::env::var_os(CONFIG_VARIABLE).filter(|file| !file.is_empty()).map(PathBuf::from);
     common.config = common.config.or_else(named);
     match line.command {
-        None => demonstrate(common, demo::Options::plain()),
+        None => demonstrate(common, demo::Options::default()),
         Some(Command::Demo(options)) => demonstrate(common, options),
         Some(Command::Run) => with_config(&common, |loaded| run::run(loaded.config)),
         Some(Command::Sim(options)) => with_config(&common, |loaded| sim::sim(loaded.config, options)),
@@ -179,4 +179,15 @@ fn not_loaded(error: &LoadError) -> Exit {
 fn say(line: impl std::fmt::Display) {
     use std::io::Write;
     let _ = writeln!(std::io::stdout().lock(), "{line}");
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Line::command().debug_assert();
+    }
 }

@@ -1,6 +1,6 @@
 //! `headwater sim`: a fleet against a gateway that runs, or one started for it.
 
-use super::fleet::{self, Options as FleetOptions};
+use super::fleet::{self, FleetOptions};
 use super::run::not_started;
 use super::signals::{Stop, with_signals};
 use super::{Exit, say};

@@ -97,7 +97,10 @@ fn mqtt(mut table: Section<'_, '_>) -> Mqtt {
                         for anyone who reaches this address could publish";
         table.wrong(listen.line, "listen", format_args!("\"{}\"", listen.value), expected);
     }
-    if open && allow_anonymous {
+    if allow_anonymous && !users.is_empty() {
+        let expected = "false beside [[mqtt.users]], who are the only ones let in";
+        table.wrong(table.line(), "allow_anonymous", "true", expected);
+    } else if open && allow_anonymous {
         table.warn(
             listen.line,
             "allow_anonymous",
@@ -107,7 +110,7 @@ fn mqtt(mut table: Section<'_, '_>) -> Mqtt {
     }
     let mqtt = Mqtt {
         listen: listen.value,
-        anonymous: users.is_empty() || allow_anonymous,
+        anonymous: allow_anonymous,
         users,
         connections: size(table.count("connections", 10_000, 1..=1_000_000)),
         connections_per_ip: size(table.count("connections_per_ip", 4_096, 0..=1_000_000)),

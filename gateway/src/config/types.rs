@@ -66,9 +66,9 @@ pub enum LogFormat {
 pub struct Mqtt {
     /// Where it listens.
     pub listen: SocketAddr,
-    /// Whether clients may come without a password.
+    /// Whether clients from other machines may come without a password.
     pub anonymous: bool,
-    /// Who may come. Empty: everyone, when `anonymous` is set.
+    /// Who may come. Empty: everyone from this machine, and from others when `anonymous` is set.
     pub users: Vec<User>,
     /// Connections at once.
     pub connections: usize,

@@ -1,5 +1,6 @@
 //! A server on a free port whose storage the test holds in its hands, and a client that speaks bytes.
 #![allow(dead_code, reason = "each test file uses its part")]
+#![allow(clippy::unwrap_used, reason = "a panic in a test is the report")]
 #![allow(unreachable_pub, reason = "a module of test binaries")]
 
 use headwater::ingest::{Inbound, Ingest, IngestError, Ingested, Verdict};
