@@ -29,22 +29,25 @@ impl Drop for Cable {
     fn drop(&mut self) {
         self.is_pulled.store(true, Ordering::Relaxed);
         // The thread holds the other handle; the plug is pulled when both are gone.
-        self.reader.take().unwrap().join().unwrap();
+        if let Some(reader) = self.reader.take() {
+            let _ = reader.join();
+        }
     }
 }
 
 impl Cable {
     /// Plugs in: `port` becomes a link to the new terminal.
     fn plug_in(port: &Path) -> Self {
-        let controller = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY).unwrap();
-        grantpt(&controller).unwrap();
-        unlockpt(&controller).unwrap();
-        fcntl_setfl(&controller, OFlags::NONBLOCK).unwrap();
-        let name = ptsname(&controller, Vec::new()).unwrap();
+        let controller = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY).expect("terminals work here");
+        grantpt(&controller).expect("terminals work here");
+        unlockpt(&controller).expect("terminals work here");
+        fcntl_setfl(&controller, OFlags::NONBLOCK).expect("terminals work here");
+        let name = ptsname(&controller, Vec::new()).expect("terminals work here");
         let _ = std::fs::remove_file(port);
-        std::os::unix::fs::symlink(name.to_str().unwrap(), port).unwrap();
+        std::os::unix::fs::symlink(name.to_str().expect("terminals work here"), port)
+            .expect("terminals work here");
         let writer = File::from(controller);
-        let mut reader = writer.try_clone().unwrap();
+        let mut reader = writer.try_clone().expect("terminals work here");
         let (sender, downs) = mpsc::channel();
         let is_pulled = Arc::new(AtomicBool::new(false));
         let pulled = Arc::clone(&is_pulled);
@@ -70,7 +73,7 @@ impl Cable {
     }
 
     fn send(&mut self, up: &Up) {
-        self.writer.write_all(&frame(up)).unwrap();
+        self.writer.write_all(&frame(up)).expect("terminals work here");
     }
 
     async fn next(&self) -> Down {
