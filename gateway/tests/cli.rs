@@ -1,5 +1,7 @@
 //! The program itself: exit codes, what it prints, what it refuses.
 
+#![expect(clippy::unwrap_used, reason = "a panic in a test is its report")]
+
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 

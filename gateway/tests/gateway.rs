@@ -1,5 +1,7 @@
 //! A whole gateway in this process: clients publish over MQTT, readers read over the Kinesis API, the status page tells.
 
+#![expect(clippy::unwrap_used, reason = "a panic in a test is its report")]
+
 use headwater::{Gateway, StartError, config};
 use rumqttc::{AsyncClient, Event, EventLoop, MqttOptions, Packet, QoS};
 use std::net::SocketAddr;

@@ -1,5 +1,7 @@
 //! The routes over a real engine in a temporary directory: what was accepted is found, once, also after restarts.
 
+#![expect(clippy::unwrap_used, reason = "a panic in a test is its report")]
+
 use headwater::config;
 use headwater::ingest::{Inbound, Ingest, IngestError, Verdict};
 use headwater::route::{Router, RouterSettings};

@@ -141,7 +141,7 @@ impl std::fmt::Display for Welcome<'_> {
             f,
             "Next: headwater config init headwater.toml, then headwater run --config headwater.toml"
         )?;
-        write!(f, "Ctrl-C ends the demo and checks that every acknowledged reading is in its shard.\n")
+        writeln!(f, "Ctrl-C ends the demo and checks that every acknowledged reading is in its shard.")
     }
 }
 

@@ -39,7 +39,7 @@ pub(super) fn config(mut root: Section<'_, '_>) -> Config {
     let repeats = repeats(root.table("repeats"));
     let sim = sim(root.table("sim"));
     root.end();
-    let config = Config {
+    Config {
         gateway,
         mqtt,
         kinesis,
@@ -52,8 +52,7 @@ pub(super) fn config(mut root: Section<'_, '_>) -> Config {
         dead_letter,
         repeats,
         sim,
-    };
-    config
+    }
 }
 
 fn gateway(mut table: Section<'_, '_>) -> Gateway {
@@ -283,7 +282,7 @@ fn stream(table: &mut Section<'_, '_>, defaults: Stream) -> Stream {
     let shards = narrow(table.count("shards", defaults.shards.into(), 1..=10_000));
     let default = HOUR * defaults.retention_hours;
     let retention = table.duration("retention", default, DAY..=365 * DAY);
-    if retention.as_secs() % HOUR.as_secs() != 0 {
+    if !retention.as_secs().is_multiple_of(HOUR.as_secs()) {
         table.wrong(table.line(), "retention", format_args!("{} s", retention.as_secs()), "whole hours");
     }
     Stream { shards, retention_hours: narrow(retention.as_secs() / HOUR.as_secs()) }
