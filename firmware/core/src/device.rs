@@ -268,7 +268,10 @@ impl<F: NorFlash, O: Observer> Device<F, O> {
         tx: &mut impl Write,
     ) -> Result<core::convert::Infallible, LinkDown> {
         self.links.set(self.links.get().wrapping_add(1));
-        let mut link = Link::new(clock.now(), self.links.get() << 16);
+        // Different in every boot too: on a serial line a late answer can reach the next boot, and would give it the
+        // time of the last one.
+        let nonce = self.hello.boot.0.wrapping_mul(0x9e37_79b9).wrapping_add(self.links.get() << 8);
+        let mut link = Link::new(clock.now(), nonce);
         let mut inbox = Inbox::new();
         let (mut body, mut len) = ([0u8; BODY_BYTES_MAX], 0);
         // Ends a frame that was broken off on this very wire.

@@ -100,7 +100,7 @@ pub struct Link {
 }
 
 impl Link {
-    /// A connection that begins at `now`. `nonce` is any number; connections of one boot should differ.
+    /// A connection that begins at `now`. `nonce` is any number that connections and boots do not share.
     pub fn new(now: Uptime, nonce: u32) -> Self {
         Self {
             state: State::Greeting { since: now },

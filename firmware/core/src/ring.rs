@@ -362,7 +362,8 @@ impl Ring {
             if meta.end() <= at.line {
                 continue;
             }
-            // A hole in front of a record that is there: its neighbour became unreadable.
+            // A hole in front of a record that is there: what was before it became unreadable. Damage hides the rest
+            // of its page, and shows when a page after it is read.
             if let Some((first, count)) = at.line.missing(meta.boot, meta.first) {
                 let line = Line { boot: meta.boot, next: meta.first };
                 let after = Cursor { line, position: here };
