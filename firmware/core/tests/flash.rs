@@ -108,7 +108,7 @@ fn a_page_that_decays_becomes_a_gap_in_place() {
     let whole = all(&mut spool);
     assert_eq!(whole.len(), 20);
     // One bit, in the second page of the ring.
-    chip.borrow_mut().bytes_mut()[3 * PAGE + 200] ^= 4;
+    chip.borrow_mut().bytes_mut()[3 * PAGE + 100] ^= 4;
     let found = all(&mut spool);
     let gap = found.iter().find(|item| item.3).expect("what cannot be read is a gap");
     assert!(gap.2 > gap.1);

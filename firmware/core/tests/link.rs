@@ -1,7 +1,5 @@
 //! The link's state machine with invented time.
 
-#![expect(clippy::unwrap_used, reason = "a panic is the report")]
-
 use headwater_device::limits::{ACK_TIMEOUT_MS, GREETING_TIMEOUT_MS, SENDS_MAX, TIME_REQUEST_MS};
 use headwater_device::link::{Event, Link, Transmit};
 use headwater_device::{Cursor, Item, LinkDown};
