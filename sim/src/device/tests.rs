@@ -3,7 +3,7 @@
 use super::*;
 use headwater_telemetry::limits::FRAME_BYTES_MAX;
 use headwater_telemetry::{
-    BootId, Deframer, Down, Entry, Seq, TimeQuality, Timestamp, Up, UtcTime, decode_body, encode_frame,
+    Batch, BootId, Deframer, Down, Entry, Seq, TimeQuality, Timestamp, Up, UtcTime, decode_body, encode_frame,
 };
 use std::collections::BTreeMap;
 use std::sync::Mutex;
@@ -30,17 +30,7 @@ async fn serve(mut stream: TcpStream, shard: Shard) {
                     Down::Time { nonce, utc }
                 }
                 Up::Batch(batch) => {
-                    let mut shard = shard.lock().unwrap();
-                    for (seq, entry) in batch.sequenced() {
-                        let known = shard.insert((name.clone(), batch.boot.0, seq.0), entry.clone());
-                        if let (Some(Entry::Reading(old)), Entry::Reading(new)) = (&known, entry) {
-                            assert_eq!(
-                                (old.channel, &old.value),
-                                (new.channel, &new.value),
-                                "a repeat differs"
-                            );
-                        }
-                    }
+                    store(&mut shard.lock().unwrap(), &name, &batch);
                     Down::Ack { boot: batch.boot, through: batch.through().unwrap() }
                 }
                 _ => continue,
@@ -49,6 +39,60 @@ async fn serve(mut stream: TcpStream, shard: Shard) {
             if stream.write_all(&frame).await.is_err() {
                 return;
             }
+        }
+    }
+}
+
+/// Stores, then sends PUBACK, on one connection: as much of MQTT 5 as the devices use.
+async fn serve_mqtt(mut stream: TcpStream, shard: Shard) -> std::io::Result<()> {
+    loop {
+        let kind = stream.read_u8().await?;
+        let (mut len, mut shift) = (0usize, 0);
+        loop {
+            let byte = stream.read_u8().await?;
+            len |= usize::from(byte & 0x7f) << shift;
+            shift += 7;
+            if byte & 0x80 == 0 {
+                break;
+            }
+        }
+        let mut packet = vec![0; len];
+        stream.read_exact(&mut packet).await?;
+        let reply: Vec<u8> = match kind >> 4 {
+            1 => vec![0x20, 3, 0, 0, 0],
+            3 => {
+                assert_eq!(kind >> 1 & 3, 1, "devices publish with QoS 1");
+                let topic_len = usize::from(u16::from_be_bytes([packet[0], packet[1]]));
+                let (topic, rest) = packet[2..].split_at(topic_len);
+                let topic = String::from_utf8(topic.to_vec()).unwrap();
+                assert_eq!(rest[2], 0, "no properties");
+                let (head, kind_of) = topic.rsplit_once('/').unwrap();
+                let name = head.strip_prefix("headwater/").unwrap();
+                match (decode_body::<Up>(&rest[3..]).unwrap(), kind_of) {
+                    (Up::Batch(batch), "batch") => {
+                        store(&mut shard.lock().unwrap(), name, &batch);
+                    }
+                    (Up::Hello(hello), "birth") => {
+                        assert_eq!((hello.device.as_str(), kind & 1), (name, 1), "a birth is retained");
+                    }
+                    (Up::Log(_), "log") => {}
+                    (message, _) => panic!("{message:?} on {topic}"),
+                }
+                vec![0x40, 2, rest[0], rest[1]]
+            }
+            8 => vec![0x90, 4, packet[0], packet[1], 0, 1],
+            12 => vec![0xd0, 0],
+            _ => return Ok(()),
+        };
+        stream.write_all(&reply).await?;
+    }
+}
+
+fn store(shard: &mut BTreeMap<(String, u32, u32), Entry>, name: &str, batch: &Batch) {
+    for (seq, entry) in batch.sequenced() {
+        let known = shard.insert((name.to_owned(), batch.boot.0, seq.0), entry.clone());
+        if let (Some(Entry::Reading(old)), Entry::Reading(new)) = (&known, entry) {
+            assert_eq!((old.channel, &old.value), (new.channel, &new.value), "a repeat differs");
         }
     }
 }
@@ -72,14 +116,23 @@ fn check(handle: &DeviceHandle, shard: &Shard) {
     }
 }
 
-async fn fleet(devices: u64, faults: Faults, run_for: Duration) -> Vec<(DeviceHandle, Totals)> {
+async fn fleet(
+    devices: u64,
+    link: fn(SocketAddr) -> Link,
+    faults: Faults,
+    run_for: Duration,
+) -> Vec<(DeviceHandle, Totals)> {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     let shard = Shard::default();
     let stored = shard.clone();
     tokio::spawn(async move {
         while let Ok((stream, _)) = listener.accept().await {
-            tokio::spawn(serve(stream, stored.clone()));
+            if matches!(link(address), Link::Tcp(_)) {
+                tokio::spawn(serve(stream, stored.clone()));
+            } else {
+                tokio::spawn(serve_mqtt(stream, stored.clone()));
+            }
         }
     });
     let host = DeviceHost::start().unwrap();
@@ -87,7 +140,7 @@ async fn fleet(devices: u64, faults: Faults, run_for: Duration) -> Vec<(DeviceHa
     let mut handles: Vec<DeviceHandle> = (0..devices)
         .map(|n| {
             let id = DeviceId::parse(&format!("dev-{n}")).unwrap();
-            let mut config = DeviceConfig::new(id, n, 200.0, Link::Tcp(address));
+            let mut config = DeviceConfig::new(id, n, 200.0, link(address));
             (config.faults, config.batch_age_ms) = (faults, 200);
             host.spawn(config, phases.clone())
         })
@@ -101,16 +154,14 @@ async fn fleet(devices: u64, faults: Faults, run_for: Duration) -> Vec<(DeviceHa
     handles.into_iter().map(|handle| (handle.clone(), handle.ledger.totals())).collect()
 }
 
-#[tokio::test]
-async fn a_calm_fleet_delivers_everything() {
-    for (handle, totals) in fleet(20, Faults::none(), Duration::from_millis(1_500)).await {
+async fn calm(link: fn(SocketAddr) -> Link) {
+    for (handle, totals) in fleet(20, link, Faults::none(), Duration::from_millis(1_500)).await {
         assert!(totals.sampled > 50, "{}: {totals:?}", handle.id);
         assert_eq!((totals.acked, totals.gap_entries, totals.boots), (totals.sampled, 0, 1), "{}", handle.id);
     }
 }
 
-#[tokio::test]
-async fn a_rough_fleet_delivers_what_it_stored() {
+async fn rough(link: fn(SocketAddr) -> Link) {
     let faults = Faults {
         offline_every: Some(Duration::from_millis(700)),
         offline_for: Duration::from_millis(300),
@@ -120,10 +171,30 @@ async fn a_rough_fleet_delivers_what_it_stored() {
         clock_ppm: 50,
     };
     let (mut boots, mut cuts) = (0, 0);
-    for (handle, totals) in fleet(20, faults, Duration::from_secs(4)).await {
+    for (handle, totals) in fleet(20, link, faults, Duration::from_secs(4)).await {
         assert_eq!(totals.waiting(), 0, "{}: {totals:?}", handle.id);
         boots += totals.boots;
         cuts += totals.cuts_in_write;
     }
     assert!(boots > 40 && cuts > 5, "the faults no longer happen: {boots} boots, {cuts} cuts in a write");
+}
+
+#[tokio::test]
+async fn a_calm_fleet_delivers_everything_to_an_agent() {
+    calm(Link::Tcp).await;
+}
+
+#[tokio::test]
+async fn a_calm_fleet_delivers_everything_over_mqtt() {
+    calm(Link::Mqtt).await;
+}
+
+#[tokio::test]
+async fn a_rough_fleet_delivers_what_it_stored_to_an_agent() {
+    rough(Link::Tcp).await;
+}
+
+#[tokio::test]
+async fn a_rough_fleet_delivers_what_it_stored_over_mqtt() {
+    rough(Link::Mqtt).await;
 }
