@@ -95,6 +95,8 @@ pub const DRAIN_TIMEOUT: Duration = Duration::from_secs(10);
 pub const BUSY_WAIT: Duration = Duration::from_millis(200);
 /// How long a read waits while slow clients hold all of [`REPLY_BYTES_IN_FLIGHT_MAX`], before it is told to slow down.
 pub const REPLY_WAIT: Duration = Duration::from_secs(10);
+/// Pause between two attempts within [`BUSY_WAIT`]: several commits of a fast disk, one of a slow one.
+pub const BUSY_PAUSE: Duration = Duration::from_millis(2);
 /// Reads that reach back further than this behind the end go to a blocking thread: they may touch the disk.
 pub const INLINE_READ_RECORDS: u64 = 256;
 

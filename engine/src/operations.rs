@@ -136,7 +136,8 @@ async fn stage(engine: &Engine, batch: &EngineBatch) -> Result<Commit, AppendErr
                 return Err(AppendError::Failed(error.reason));
             }
             match engine.append(batch) {
-                Err(AppendError::Busy) => {}
+                // The next barrier may be there at once; without a pause this would spin, and never see its own timeout.
+                Err(AppendError::Busy) => tokio::time::sleep(limits::BUSY_PAUSE).await,
                 outcome => return outcome,
             }
         }
