@@ -160,8 +160,9 @@ impl<O: Over> World<O> {
         Record { time_ms, key: self.made.to_string().into_bytes(), data: self.chance.bytes(len), ticket: 0 }
     }
 
-    /// The journal is full: let go of the older half of every shard.
+    /// The journal is full: let go of most of every shard.
     fn make_room(&mut self, core: &Core<O::Storage>) {
+        self.model.retire(self.now_ms);
         for key in self.shards.clone() {
             core.release(key);
             if let Some(shard) = self.model.shards.get_mut(&key) {
@@ -189,7 +190,7 @@ impl<O: Over> World<O> {
         if found == expected {
             Ok(())
         } else {
-            Err(format!("{key:?} at {time_ms}: {found}, expected {expected}"))
+            Err(format!("{key:?} at {time_ms}: found {found}, expected {expected} in {bounds:?}"))
         }
     }
 }

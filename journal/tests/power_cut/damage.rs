@@ -1,12 +1,14 @@
 //! Flipped bits: what is lost by them must be named, what is read must be right.
 //!
-//! Not an alarm: bits flipped in the newest group before a crash. It looks like the write that the crash interrupted, and only
-//! a clean close could tell them apart.
+//! Not an alarm: bits flipped in the newest groups, each of them, before a crash. They look like the write that the crash
+//! interrupted, and only a clean close could tell them apart.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use headwater_journal::storage::SimDisk;
-use headwater_journal::{AppendError, AppendSet, Core, FIRST_SEQUENCE, ReadLimits, Recovery, ShardKey, Storage};
+use headwater_journal::{
+    AppendError, AppendSet, Core, FIRST_SEQUENCE, ReadLimits, Recovery, ShardKey, Storage,
+};
 
 use crate::chance::Chance;
 use crate::model::{Model, Shard};
@@ -47,6 +49,7 @@ fn damage(world: &mut World<Honest>, outcome: &mut Outcome) -> Result<(), String
     world.log.push(format!("closed {closed}, flipped {flips:?}"));
     outcome.worlds += 1;
     let mut named = BTreeMap::new();
+    let mut excuse = Excuse::default();
     for round in 0..2 {
         let opened = Core::open_on(world.disk.clone(), config(), world.now_ms, round);
         let (core, recovery) = opened.map_err(|error| format!("does not open: {error:?}"))?;
@@ -56,7 +59,7 @@ fn damage(world: &mut World<Honest>, outcome: &mut Outcome) -> Result<(), String
             outcome.named += lost.range.last - lost.range.first + 1;
             named.entry(lost.shard).or_insert_with(BTreeSet::new).extend(lost.range.first..=lost.range.last);
         }
-        let excuse = Excuse::of(&world.model, &recovery, closed);
+        excuse.see(&world.model, &recovery, flips.len() as u64, closed);
         if round == 0 {
             outcome.unnamed += account(&core, &world.model, &mut named, &excuse)?;
             check_meta(&core, &world.model, &recovery, &excuse)?;
@@ -68,18 +71,21 @@ fn damage(world: &mut World<Honest>, outcome: &mut Outcome) -> Result<(), String
 }
 
 /// Why records may be missing without being named.
+#[derive(Default)]
 struct Excuse {
-    /// The newest group looked like a torn tail.
+    /// Groups after this one were hit each and look like a torn tail.
     torn: Option<u64>,
     /// Losses are counted that could not be put into ranges.
     counted: bool,
 }
 
 impl Excuse {
-    fn of(model: &Model, recovery: &Recovery, closed: bool) -> Self {
-        let newest = model.durable;
-        let torn = (recovery.torn_bytes > 0 && !closed).then_some(newest);
-        Self { torn, counted: recovery.groups_lost > 0 || !recovery.unreadable.is_empty() }
+    /// What one start gave the right to stays for the next.
+    fn see(&mut self, model: &Model, recovery: &Recovery, flips: u64, closed: bool) {
+        let dropped = model.durable.saturating_sub(recovery.last_group);
+        let torn = recovery.torn_bytes > 0 && !closed && dropped <= flips;
+        self.torn = self.torn.or(torn.then_some(recovery.last_group));
+        self.counted |= recovery.groups_lost > 0 || !recovery.unreadable.is_empty();
     }
 }
 
@@ -117,7 +123,7 @@ fn account<S: Storage>(
             let ticket = shard.get(sequence).map(|record| record.ticket);
             if excuse.counted {
                 unnamed += 1;
-            } else if excuse.torn.is_none() || ticket != excuse.torn {
+            } else if excuse.torn.is_none() || ticket <= excuse.torn {
                 return Err(format!("{key:?} record {sequence} of group {ticket:?} is lost silently"));
             }
         }
