@@ -85,12 +85,11 @@ pub(super) struct Written {
     pub(super) slot: u32,
     pub(super) shard: ShardKey,
     pub(super) run: RunRef,
-    pub(super) newest_ms: u64,
 }
 
 impl RunRef {
     /// A run header of a group that begins at `group_at`.
-    pub(super) fn of(header: &RunHeader, group_at: u32) -> Self {
+    pub(super) fn of(header: &RunHeader, group_at: u32, newest_ms: u64) -> Self {
         Self {
             first: header.first,
             base_ms: header.base_ms,
@@ -100,6 +99,7 @@ impl RunRef {
             crc: header.crc,
             flags: header.flags,
             key_id: header.key_id,
+            span_ms: u32::try_from(newest_ms.saturating_sub(header.base_ms)).unwrap_or(u32::MAX),
         }
     }
 }
@@ -153,7 +153,7 @@ impl<F> Index<F> {
             }
             let run = written.run;
             shard.end = shard.end.max(run.last() + 1);
-            shard.newest_ms = shard.newest_ms.max(written.newest_ms);
+            shard.newest_ms = shard.newest_ms.max(run.newest_ms());
             let segment = self.segments.get_mut(&number).expect("the open segment is in the index");
             if let Tables::Memory(tables) = &mut segment.tables {
                 let table = tables.entry(written.slot).or_default();
@@ -168,7 +168,7 @@ impl<F> Index<F> {
                 last: run.last(),
                 segment: number,
                 oldest_ms: run.base_ms,
-                newest_ms: written.newest_ms,
+                newest_ms: run.newest_ms(),
                 bytes: u64::from(run.stored),
                 table: None,
             };
@@ -316,13 +316,13 @@ impl ShardIndex {
 
 impl<F> Segment<F> {
     /// The pieces of a table in memory, split where sequences are not consecutive, with `table` filled in.
-    pub(super) fn pieces_of(slot_key: ShardKey, runs: &[RunRef], start: u32, newest: impl Fn(&RunRef) -> u64) -> Vec<PieceEntry> {
+    pub(super) fn pieces_of(slot_key: ShardKey, runs: &[RunRef], start: u32) -> Vec<PieceEntry> {
         let mut pieces: Vec<PieceEntry> = Vec::new();
         for (at, run) in (start..).zip(runs) {
             match pieces.last_mut() {
                 Some(piece) if piece.last + 1 == run.first => {
                     piece.last = run.last();
-                    piece.newest_ms = piece.newest_ms.max(newest(run));
+                    piece.newest_ms = piece.newest_ms.max(run.newest_ms());
                     piece.table.runs += 1;
                     piece.bytes = piece.bytes.saturating_add(run.stored);
                 }
@@ -331,7 +331,7 @@ impl<F> Segment<F> {
                     first: run.first,
                     last: run.last(),
                     oldest_ms: run.base_ms,
-                    newest_ms: newest(run),
+                    newest_ms: run.newest_ms(),
                     table: TableRef { start: at, runs: 1, crc: 0 },
                     bytes: run.stored,
                 }),

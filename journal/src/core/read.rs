@@ -207,9 +207,9 @@ impl<S: Storage> Core<S> {
         let mut index = self.index_mut();
         let mut tables = std::collections::BTreeMap::<u32, Vec<RunRef>>::new();
         for group in &groups {
-            for (header, _) in &group.runs {
+            for (header, newest_ms) in &group.runs {
                 if let Some(slot) = index.slot_of(header.shard) {
-                    tables.entry(slot).or_default().push(RunRef::of(header, group.at));
+                    tables.entry(slot).or_default().push(RunRef::of(header, group.at, *newest_ms));
                 }
             }
         }

@@ -13,6 +13,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64};
 use std::sync::{Arc, Mutex, RwLock};
 
 use crate::ShardKey;
+use crate::blocks::Blocks;
 use crate::bytes::splitmix;
 use crate::config::Config;
 use crate::core::files::Files;
@@ -21,7 +22,7 @@ use crate::core::meta::own;
 use crate::core::read::Buffers;
 use crate::core::scan::{Damage, Found, Start, scan};
 use crate::core::snapshot::Slots;
-use crate::core::stage::Staged;
+use crate::core::stage::{META_SLOT, Staged};
 use crate::core::tables::TableCache;
 use crate::core::tail::Tail;
 use crate::core::totals::Totals;
@@ -70,6 +71,9 @@ struct Survey<F> {
     /// Segment that the last group is in.
     last_number: u64,
     newest_number: u64,
+    next_number: u64,
+    /// Place of the last group, unless a footer says that it is durable.
+    tail: Option<(Arc<F>, u64, u32, u32)>,
     /// Files without wanted content, by their present name.
     blank: Vec<(FileName, Arc<F>, u64)>,
 }
@@ -93,7 +97,14 @@ impl<S: Storage> Core<S> {
         survey.newest_number = unreadable_numbers(&survey.recovery).max().unwrap_or(0);
         survey.files.total = survey.recovery.unreadable.len() as u64;
         survey.segments(&candidates)?;
-        let blind = opened.newest.is_none() && survey.index.segments.keys().next().is_some_and(|&number| number > 1);
+        // Without a snapshot only a log from its very first group on tells everything.
+        let oldest = survey.index.segments.values().next();
+        let blind = opened.newest.is_none() && oldest.is_some_and(|segment| segment.first_group > 1);
+        if let Some(newest) = &opened.newest {
+            let doing = "writing the snapshot again".into();
+            opened.slots.renew(newest).map_err(|source| OpenError::Io { doing, source })?;
+        }
+        survey.renew_tail()?;
         let snapshot = opened.newest.unwrap_or_default();
         survey.snapshot(&snapshot, blind);
         survey.blank_files(&storage, &config, &names)?;
@@ -179,10 +190,13 @@ impl<S: Storage> Core<S> {
 
 impl<F: StorageFile> Survey<F> {
     fn new(config: &Config, lane: u128, recovery: Recovery) -> Self {
+        let mut index = Index::new();
+        // Metadata can be lost before a single change of it was read.
+        index.shard_mut(META_SLOT, ShardKey::META);
         Self {
             lane,
             staged: Staged::new(config),
-            index: Index::new(),
+            index,
             files: Files::new(),
             recovery,
             seen: BTreeMap::new(),
@@ -190,6 +204,8 @@ impl<F: StorageFile> Survey<F> {
             last: (0, None),
             last_number: 0,
             newest_number: 0,
+            next_number: 1,
+            tail: None,
             blank: Vec::new(),
         }
     }
@@ -224,6 +240,8 @@ impl<F: StorageFile> Survey<F> {
         if adjacent && header.first_group > self.last.0 + 1 {
             self.recovery.groups_lost += header.first_group - self.last.0 - 1;
         }
+        // The header vouches for every group before its first.
+        self.last.0 = self.last.0.max(header.first_group.saturating_sub(1));
         if let Some((trailer, pieces)) = sealed(candidate, Some(header.salt)) {
             return self.sealed(candidate, &trailer, &pieces, false);
         }
@@ -246,7 +264,13 @@ impl<F: StorageFile> Survey<F> {
         let next = self.last.0 + 1;
         let start = Start { salt: None, next, chain: None, followed_by };
         match scan(&*candidate.file, candidate.file_bytes, start) {
-            Ok(found) if found.groups.is_empty() && followed_by.is_none_or(|first| first <= next) => self.blank(candidate),
+            Ok(found) if found.groups.is_empty() && followed_by.is_none_or(|first| first <= next) => {
+                if claims_its_name(candidate) {
+                    let error = io::Error::new(io::ErrorKind::InvalidData, "header and first group are damaged");
+                    return self.unreadable(candidate, &error, followed_by);
+                }
+                self.blank(candidate);
+            }
             Ok(found) => {
                 if found.groups.is_empty() {
                     self.recovery.unreadable.push(FileName::Segment(candidate.number).to_string());
@@ -285,6 +309,7 @@ impl<F: StorageFile> Survey<F> {
             self.seen.insert(slot, trailer.last_group);
         }
         self.last = (trailer.last_group, Some(trailer.last_crc));
+        self.tail = None;
     }
 
     fn scanned(&mut self, candidate: &Candidate<F>, found: Found, first_group: u64) {
@@ -296,7 +321,7 @@ impl<F: StorageFile> Survey<F> {
                 let header: &crate::format::group::RunHeader = header;
                 let slot = self.staged.slot(header.shard);
                 self.seen.insert(slot, group.number);
-                Written { slot, shard: header.shard, run: RunRef::of(header, group.at), newest_ms: *newest_ms }
+                Written { slot, shard: header.shard, run: RunRef::of(header, group.at, *newest_ms) }
             };
             let runs: Vec<Written> = group.runs.iter().map(written).collect();
             self.index.install(candidate.number, &runs);
@@ -305,13 +330,30 @@ impl<F: StorageFile> Survey<F> {
         if let (Some(segment), Some((number, crc))) = (self.index.segments.get_mut(&candidate.number), last) {
             (segment.last_group, segment.last_crc, segment.data_end) = (number, crc, found.data_end);
         }
-        if let Some((number, crc)) = last {
+        if let (Some((number, crc)), Some(group)) = (last, found.groups.last()) {
             self.last = (number, Some(crc));
+            // Header and first group go out together, so they are renewed together.
+            let at = if found.groups.len() == 1 { 0 } else { group.at };
+            self.tail = Some((Arc::clone(&candidate.file), candidate.number, at, found.data_end));
         }
         self.recovery.torn_bytes += found.torn_bytes;
         for damage in found.damage {
             self.damage(damage);
         }
+    }
+
+    /// Writes the last group again as it was read. It may be the one that was in flight when the process was killed: seen, and yet not
+    /// durable. A sync alone would not do: after a failed one, bytes that only memory holds count as clean.
+    fn renew_tail(&mut self) -> Result<(), OpenError> {
+        let Some((file, number, at, end)) = self.tail.take() else { return Ok(()) };
+        let mut blocks = Blocks::zeroed(index(end - at));
+        let mut renew = || {
+            file.read_at(blocks.as_mut_slice(), u64::from(at))?;
+            file.write_at(&blocks, u64::from(at))?;
+            file.sync()
+        };
+        let doing = format!("writing the last group of {} again", FileName::Segment(number));
+        renew().map_err(|source| OpenError::Io { doing, source })
     }
 
     fn damage(&mut self, damage: Damage) {
@@ -392,6 +434,7 @@ impl<F: StorageFile> Survey<F> {
             let shard = self.index.at(slot);
             self.staged.restore(key, shard.end, shard.newest_ms);
         }
+        self.next_number = snapshot.next_segment;
         self.staged.meta.load(snapshot.keys.clone());
         self.recovery.last_group = self.last.0.max(snapshot.group);
         self.staged.resume(self.recovery.last_group);
@@ -454,7 +497,7 @@ impl<F: StorageFile> Survey<F> {
             tracing::warn!(%error, "cannot make the snapshot files");
         }
         let last = self.recovery.last_group;
-        let next_number = self.newest_number + 1;
+        let next_number = self.next_number.max(self.newest_number + 1);
         self.staged.spare_added(self.files.ready(), 0);
         Core {
             lane_id: 0,
@@ -502,7 +545,7 @@ fn candidates<S: Storage>(storage: &S, names: &[String], recovery: &mut Recovery
                 // A header that cannot be read is like a damaged one: trailer or groups may still speak for the segment.
                 let read = file.read_at(&mut block, 0);
                 let blank = read.is_ok() && block.iter().all(|&byte| byte == 0);
-                let header = read.map_err(|_| HeaderError::Damaged).and_then(|()| SegmentHeader::decode(&block));
+                let header = read.map_err(|_| HeaderError::Damaged(None)).and_then(|()| SegmentHeader::decode(&block));
                 candidates.push(Candidate { number, file: Arc::new(file), file_bytes, header, blank });
             }
             Err(error) => {
@@ -547,6 +590,15 @@ fn sealed<F: StorageFile>(candidate: &Candidate<F>, salt: Option<u64>) -> Option
     candidate.file.read_at(&mut table, u64::from(trailer.footer_at)).ok()?;
     let pieces = PieceEntry::decode_all(&table, trailer.pieces, trailer.pieces_crc)?;
     Some((trailer, pieces))
+}
+
+/// Whether a damaged header still says that this is the segment of its name. A header is less than a sector, so it is never torn:
+/// this is damage, and groups may have been acknowledged behind it. One flipped bit in the number itself is allowed for.
+fn claims_its_name<F>(candidate: &Candidate<F>) -> bool {
+    match candidate.header {
+        Err(HeaderError::Damaged(Some(claimed))) => (claimed ^ candidate.number).count_ones() <= 1,
+        _ => false,
+    }
 }
 
 fn begins_with_group<F: StorageFile>(file: &F) -> bool {

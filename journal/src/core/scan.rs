@@ -105,7 +105,8 @@ impl<F: StorageFile> Scanner<'_, F> {
             let (whole, broken) = self.bodies(at, &runs)?;
             if !broken.is_empty() {
                 let proven = self.start.followed_by.is_some_and(|first| first > head.number)
-                    || self.search(at + BLOCK_BYTES, head.number + 1)?.is_some();
+                    || self.search(at + BLOCK_BYTES, head.number + 1)?.is_some()
+                    || self.has_traces(at + BLOCK_BYTES)?;
                 if !proven {
                     self.found.torn_bytes = head.padded() as u64;
                     return Ok(());
@@ -126,10 +127,12 @@ impl<F: StorageFile> Scanner<'_, F> {
         {
             let unknown_bytes = self.file_bytes.saturating_sub(at) as u64;
             self.damage(next, first - 1, unknown_bytes, Vec::new());
+        } else if self.has_traces(at + BLOCK_BYTES)? {
+            let unknown_bytes = self.file_bytes.saturating_sub(at) as u64;
+            self.damage(next, next, unknown_bytes, Vec::new());
         } else if at + BLOCK_BYTES <= self.file_bytes {
             let salt = self.found.salt;
-            let torn = GroupHead::peek(self.bytes(at, BLOCK_BYTES)?)
-                .filter(|head| Some(head.salt) == salt && head.number >= next);
+            let torn = GroupHead::peek(self.bytes(at, HEAD_BYTES)?).filter(|head| is_near(head.salt, salt));
             self.found.torn_bytes = torn.map_or(0, |head| head.padded() as u64);
         }
         Ok(())
@@ -160,6 +163,20 @@ impl<F: StorageFile> Scanner<'_, F> {
             at += BLOCK_BYTES;
         }
         Ok(None)
+    }
+
+    /// Whether from `at` on there is the head of a group of this life, itself damaged: a later group was written, so what is before it
+    /// was acknowledged. No other life's salt is within two bits of this one's.
+    fn has_traces(&mut self, mut at: usize) -> io::Result<bool> {
+        let salt = self.found.salt;
+        while at + BLOCK_BYTES <= self.file_bytes {
+            let head = GroupHead::peek(self.bytes(at, HEAD_BYTES)?);
+            if head.is_some_and(|head| is_near(head.salt, salt)) {
+                return Ok(true);
+            }
+            at += BLOCK_BYTES;
+        }
+        Ok(false)
     }
 
     fn lose(&mut self, at: usize, after: usize, next: u64) -> usize {
@@ -211,6 +228,11 @@ impl<F: StorageFile> Scanner<'_, F> {
         }
         Ok(())
     }
+}
+
+/// Whether a salt is ours but for the bits a damage may have flipped.
+fn is_near(salt: u64, ours: Option<u64>) -> bool {
+    ours.is_some_and(|ours| (ours ^ salt).count_ones() <= 2)
 }
 
 /// Time of a run's last record; of its base when the body does not parse.

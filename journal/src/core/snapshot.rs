@@ -81,6 +81,18 @@ impl<F: StorageFile> Slots<F> {
         opened
     }
 
+    /// Writes the newer slot again as it was read: a process that was killed before its sync leaves bytes that are seen and yet not
+    /// durable, and the next write goes over the other slot.
+    pub(super) fn renew(&self, newest: &Snapshot) -> io::Result<()> {
+        for slot in &self.slots {
+            if let Some(file) = slot.file.as_ref().filter(|_| slot.generation == newest.generation) {
+                file.write_at(&newest.encode(), 0)?;
+                file.sync()?;
+            }
+        }
+        Ok(())
+    }
+
     /// Makes both files, so that a full disk later does not keep the snapshot from being written that would free it.
     pub(super) fn ensure<S: Storage<File = F>>(&mut self, storage: &S) -> io::Result<()> {
         for number in 0..2u8 {

@@ -286,12 +286,8 @@ impl<S: Storage> Core<S> {
         slots.sort_by_key(|&slot| index.at(slot).key);
         for slot in slots {
             let shard = index.at(slot);
-            let newest = |run: &RunRef| {
-                let piece = shard.piece_at(run.first).filter(|(_, piece)| piece.segment == number);
-                piece.map_or(run.base_ms, |(_, piece)| piece.newest_ms)
-            };
             let start = u32_of(all.len());
-            pieces.extend(Segment::<S::File>::pieces_of(shard.key, &tables[&slot], start, newest));
+            pieces.extend(Segment::<S::File>::pieces_of(shard.key, &tables[&slot], start));
             all.extend_from_slice(&tables[&slot]);
         }
         let trailer = Trailer {
@@ -351,6 +347,7 @@ impl<S: Storage> Core<S> {
         let durable = self.queue.durable();
         let Some(mut snapshot) = self.queue.look(|staged| staged.take_cut(durable)) else { return Ok(false) };
         snapshot.lane = self.lane;
+        snapshot.next_segment = self.next_number.load(Ordering::Acquire);
         let index = self.index();
         let epoch = index.epoch;
         for state in &mut snapshot.shards {

@@ -99,8 +99,7 @@ impl<S: Storage> Core<S> {
         let written = writer.headers.iter().map(|(header, slot, newest_ms)| Written {
             slot: *slot,
             shard: header.shard,
-            run: RunRef::of(header, group_at),
-            newest_ms: *newest_ms,
+            run: RunRef::of(header, group_at, *newest_ms),
         });
         writer.written.clear();
         writer.written.extend(written);

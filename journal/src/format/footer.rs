@@ -41,6 +41,8 @@ pub(crate) struct RunRef {
     pub(crate) crc: u32,
     pub(crate) flags: u16,
     pub(crate) key_id: u16,
+    /// From the base to the time of the last record.
+    pub(crate) span_ms: u32,
 }
 
 impl PieceEntry {
@@ -84,17 +86,17 @@ impl RunRef {
         }
         out.extend_from_slice(&self.flags.to_le_bytes());
         out.extend_from_slice(&self.key_id.to_le_bytes());
-        out.extend_from_slice(&[0; 4]);
+        out.extend_from_slice(&self.span_ms.to_le_bytes());
     }
 
     fn decode(fields: &mut Fields<'_>) -> Option<Self> {
         let (first, base_ms) = (fields.u64()?, fields.u64()?);
         let (offset, stored, count, crc) = (fields.u32()?, fields.u32()?, fields.u32()?, fields.u32()?);
         let (flags, key_id) = (fields.u16()?, fields.u16()?);
-        fields.u32()?;
+        let span_ms = fields.u32()?;
         first.checked_add(u64::from(count))?;
         offset.checked_add(stored)?;
-        (count > 0).then_some(Self { first, base_ms, offset, stored, count, crc, flags, key_id })
+        (count > 0).then_some(Self { first, base_ms, offset, stored, count, crc, flags, key_id, span_ms })
     }
 
     /// One piece's part of the run table, when its checksum is right.
@@ -108,6 +110,10 @@ impl RunRef {
 
     pub(crate) fn last(&self) -> u64 {
         self.first + u64::from(self.count) - 1
+    }
+
+    pub(crate) fn newest_ms(&self) -> u64 {
+        self.base_ms.saturating_add(u64::from(self.span_ms))
     }
 
     pub(crate) fn end(&self) -> u32 {

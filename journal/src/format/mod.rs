@@ -39,7 +39,7 @@
 //! piece:   0 stream u32 | 4 shard u32 | 8 first u64 | 16 last u64 | 24 oldest ms u64 | 32 newest ms u64 | 40 index of first run u32
 //!          44 runs u32 | 48 stored bytes u32 | 52 CRC of its runs in the table u32
 //! run:     0 first u64 | 8 base ms u64 | 16 offset of the body in the segment u32 | 20 stored u32 | 24 count u32 | 28 CRC u32
-//!          32 flags u16 | 34 key id u16 | 36 zero u32
+//!          32 flags u16 | 34 key id u16 | 36 ms from base to the last record, at most 2^32-1 u32
 //! trailer: 0 magic "HWTRAILR" | 8 number u64 | 16 salt u64 | 24 first group u64 | 32 last group u64 | 40 CRC of the last group u32
 //!          44 end of the groups u32 | 48 offset of the footer u32 | 52 pieces u32 | 56 runs u32 | 60 CRC of the pieces u32
 //!          64 CRC of 0..64 u32
@@ -47,7 +47,7 @@
 //! Snapshot:
 //! ```text
 //! 0 magic "HWSNAPSH" | 8 version u16 | 10 zero u16 | 12 length of the body u32 | 16 lane uuid u128 | 32 group u64 | 40 generation u64
-//! 48 shards u32 | 52 keys u32 | 56 CRC of the body u32 | 60 CRC of 0..60 u32 | 64 body
+//! 48 next segment number u64 | 56 shards u32 | 60 keys u32 | 64 CRC of the body u32 | 68 CRC of 0..68 u32 | 72 body
 //! body:    shards: stream u32 | shard u32 | floor u64 | next u64 | newest ms u64
 //!          keys:   varint key length | varint value length | varint version | key | value
 //! ```

@@ -30,8 +30,8 @@ pub(crate) struct SegmentHeader {
 pub(crate) enum HeaderError {
     /// Never written, or not by a journal.
     Foreign,
-    /// A journal's, but damaged.
-    Damaged,
+    /// A journal's, but damaged; the number it claims, if it can be read.
+    Damaged(Option<u64>),
     /// Of a newer program.
     Version(u16),
 }
@@ -60,7 +60,8 @@ impl SegmentHeader {
         }
         let sum = block.get(68..72).and_then(|field| Fields::new(field).u32());
         if sum != block.get(..68).map(crc32c) {
-            return Err(HeaderError::Damaged);
+            let claimed = block.get(32..40).and_then(|field| Fields::new(field).u64());
+            return Err(HeaderError::Damaged(claimed));
         }
         let mut fields = Fields::new(&block[8..68]);
         let mut parse = || {
@@ -76,7 +77,7 @@ impl SegmentHeader {
             let previous_crc = fields.u32()?;
             Some(Ok(Self { lane_id, lane, number, salt, first_group, wall_ms, previous_crc }))
         };
-        parse().unwrap_or(Err(HeaderError::Damaged))
+        parse().unwrap_or(Err(HeaderError::Damaged(None)))
     }
 }
 

@@ -10,7 +10,7 @@ use crate::format::{FORMAT_VERSION, index, u32_of};
 use crate::types::MetaValue;
 
 const MAGIC: &[u8; 8] = b"HWSNAPSH";
-const HEAD_BYTES: usize = 64;
+const HEAD_BYTES: usize = 72;
 const SHARD_BYTES: usize = 32;
 
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -20,6 +20,8 @@ pub(crate) struct Snapshot {
     pub(crate) group: u64,
     /// Rises with each snapshot: tells the newer slot when both are of one group.
     pub(crate) generation: u64,
+    /// Number of the next segment: numbers are never used twice, or a gap between two would prove nothing.
+    pub(crate) next_segment: u64,
     pub(crate) shards: Vec<ShardState>,
     pub(crate) keys: Vec<(Vec<u8>, MetaValue)>,
 }
@@ -61,6 +63,7 @@ impl Snapshot {
         out.extend_from_slice(&self.lane.to_le_bytes());
         out.extend_from_slice(&self.group.to_le_bytes());
         out.extend_from_slice(&self.generation.to_le_bytes());
+        out.extend_from_slice(&self.next_segment.to_le_bytes());
         for field in [u32_of(self.shards.len()), u32_of(self.keys.len()), crc32c(&body)] {
             out.extend_from_slice(&field.to_le_bytes());
         }
@@ -74,7 +77,7 @@ impl Snapshot {
     /// `None` when the slot holds no whole snapshot; `Some(Err(version))` when a newer program wrote it.
     pub(crate) fn decode(bytes: &[u8]) -> Option<Result<Self, u16>> {
         let head = bytes.get(..HEAD_BYTES)?;
-        if head.get(..8)? != MAGIC || Fields::new(&head[60..]).u32()? != crc32c(&head[..60]) {
+        if head.get(..8)? != MAGIC || Fields::new(&head[68..]).u32()? != crc32c(&head[..68]) {
             return None;
         }
         let mut fields = Fields::new(&head[8..]);
@@ -85,7 +88,7 @@ impl Snapshot {
         fields.u16()?;
         let length = index(fields.u32()?);
         let lane = fields.array().map(u128::from_le_bytes)?;
-        let (group, generation) = (fields.u64()?, fields.u64()?);
+        let (group, generation, next_segment) = (fields.u64()?, fields.u64()?, fields.u64()?);
         let (shards, keys, crc) = (fields.u32()?, fields.u32()?, fields.u32()?);
         let body = bytes[HEAD_BYTES..].get(..length)?;
         if crc32c(body) != crc {
@@ -94,7 +97,7 @@ impl Snapshot {
         let mut body = Fields::new(body);
         let shards = (0..shards).map(|_| ShardState::decode(&mut body)).collect::<Option<Vec<_>>>()?;
         let keys = (0..keys).map(|_| decode_key(&mut body)).collect::<Option<Vec<_>>>()?;
-        Some(Ok(Self { lane, group, generation, shards, keys }))
+        Some(Ok(Self { lane, group, generation, next_segment, shards, keys }))
     }
 }
 
@@ -122,6 +125,7 @@ mod tests {
             lane: 1,
             group: 2,
             generation: 3,
+            next_segment: 4,
             shards: vec![ShardState { shard: ShardKey { stream: 1, shard: 0 }, floor: 4, next: 5, newest_ms: 6 }],
             keys: vec![(b"key".to_vec(), MetaValue { version: 7, value: b"value".to_vec() })],
         };
