@@ -24,8 +24,8 @@ pub struct Bare {
 }
 
 impl Bare {
-    /// Prepares the file. `group_bytes` is the size that ours had on average in the same case, rounded up to a block.
-    pub fn open(directory: &Path, group_bytes: usize) -> anyhow::Result<Self> {
+    /// Prepares the file; a group is one block until [`Bare::set_group`].
+    pub fn open(directory: &Path) -> anyhow::Result<Self> {
         let path = directory.join("bare");
         std::fs::write(&path, vec![0; usize::try_from(FILE_BYTES)?])?;
         let direct = rustix::fs::OFlags::DIRECT.bits().cast_signed();
@@ -35,8 +35,14 @@ impl Bare {
             .open(&path)
             .context("O_DIRECT; choose --dir on a disk")?;
         file.sync_all()?;
-        let group = Blocks::zeroed(group_bytes.next_multiple_of(BLOCK_BYTES).max(BLOCK_BYTES));
+        let group = Blocks::zeroed(BLOCK_BYTES);
         Ok(Self { file, group: Mutex::new((group, 0)), flushes: AtomicU64::new(0) })
+    }
+
+    /// Writes groups of so many bytes from now on, rounded up to a block.
+    pub fn set_group(&self, bytes: usize) {
+        let mut state = self.group.lock().expect("no writer panics");
+        state.0 = Blocks::zeroed(bytes.next_multiple_of(BLOCK_BYTES).max(BLOCK_BYTES));
     }
 }
 

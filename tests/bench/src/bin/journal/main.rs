@@ -61,10 +61,7 @@ fn append(args: &Args, case: Case, table: &mut Table) -> anyhow::Result<()> {
     let scratch = args.scratch()?;
     let (journal, _) = Ours::open(&scratch.path().join("journal"))?;
     let events = EventLoop(&journal);
-    // A first, unmeasured run: segments are zeroed, and the group size is known for the bare contender.
-    let warm = measure(&journal, case, args.duration() / 3)?;
-    let group = warm.records_per_flush.context("the journal counts flushes")? * RECORD_BYTES as f64;
-    let bare = Bare::open(scratch.path(), group as usize)?;
+    let bare = Bare::open(scratch.path())?;
     #[cfg(feature = "rocksdb")]
     let rocks = rocks::Rocks::open(scratch.path())?;
     let mut contenders: Vec<&dyn Contender> = vec![&journal, &bare];
@@ -74,18 +71,24 @@ fn append(args: &Args, case: Case, table: &mut Table) -> anyhow::Result<()> {
     #[cfg(feature = "rocksdb")]
     contenders.push(&rocks);
 
+    // Unmeasured: segments are zeroed, files grow to their size.
+    for contender in &contenders {
+        measure(*contender, case, args.duration() / 3)?;
+    }
     let mut samples = vec![Vec::new(); contenders.len()];
     for _ in 0..args.rounds() {
+        // Ours comes first, so the bare disk gets the group size that ours just had.
+        let mut records = 1.0;
         for (contender, samples) in contenders.iter().zip(&mut samples) {
             // The bare disk has one writer: a second could only wait.
-            let (case, group) = if contender.name() == bare.name() {
-                (Case { writers: 1, batch: 1 }, group)
-            } else {
-                (case, 0.0)
-            };
+            let is_bare = contender.name() == bare.name();
+            let case = if is_bare { Case { writers: 1, batch: 1 } } else { case };
             let mut sample = measure(*contender, case, args.duration())?;
-            if group > 0.0 {
-                sample.as_records_of(group);
+            if is_bare {
+                sample.as_records(records);
+            } else if contender.name() == journal.name() {
+                records = sample.records_per_flush.context("the journal counts flushes")?;
+                bare.set_group(records as usize * RECORD_BYTES);
             }
             samples.push(sample);
         }
@@ -110,8 +113,7 @@ fn append(args: &Args, case: Case, table: &mut Table) -> anyhow::Result<()> {
 
 impl Sample {
     /// The bare contender counts one "record" per group; this says what that is in records of ours.
-    fn as_records_of(&mut self, group_bytes: f64) {
-        let records = group_bytes / RECORD_BYTES as f64;
+    fn as_records(&mut self, records: f64) {
         self.rate *= records;
         self.cpu_us /= records;
         self.written /= records;
@@ -196,20 +198,22 @@ fn drain(ours: &Ours) -> anyhow::Result<(u64, u64)> {
 
 /// Bytes per second of reading the journal's files when they are in the page cache already.
 fn page_cache_read(directory: &Path) -> anyhow::Result<f64> {
-    let read = || -> anyhow::Result<u64> {
-        let mut bytes = 0;
-        for entry in std::fs::read_dir(directory)? {
-            let path = entry?.path();
-            if path.is_file() {
-                bytes += std::io::copy(&mut std::fs::File::open(path)?, &mut Discard)?;
-            }
-        }
-        Ok(bytes)
-    };
-    read()?;
+    read_files(directory)?;
     let started = Instant::now();
-    let bytes = read()?;
+    let bytes = read_files(directory)?;
     Ok(bytes as f64 / started.elapsed().as_secs_f64())
+}
+
+fn read_files(directory: &Path) -> anyhow::Result<u64> {
+    let mut bytes = 0;
+    for entry in std::fs::read_dir(directory)? {
+        let path = entry?.path();
+        bytes += match path.is_dir() {
+            true => read_files(&path)?,
+            false => std::io::copy(&mut std::fs::File::open(path)?, &mut Discard)?,
+        };
+    }
+    Ok(bytes)
 }
 
 /// Takes bytes through memory, so that `io::copy` cannot leave them in the kernel.
