@@ -1,30 +1,25 @@
 //! One connection: a task that pumps bytes between a socket and its session.
 //!
-//! Not here: any decision about the protocol (`session`, `codec`).
+//! Not here: any decision about the protocol (`session`, `codec`), and how it began (`handshake`).
 
-use super::authorize::{Client, Denied, Login};
 use super::budget::Held;
-use super::codec::{self, Connect, Version};
+use super::codec::{self, Version};
 use super::downlink::{Attachment, Delivery, Message, expires};
-use super::limits::{CONNECT_BYTES_MAX, DELIVERIES_QUEUED, READ_BYTES, READ_BYTES_PRESSED};
+use super::handshake;
+use super::limits::{DELIVERIES_QUEUED, READ_BYTES, READ_BYTES_PRESSED};
 use super::reason::Reason;
-use super::registry::{Away, Control, Found, Told};
+use super::registry::{Away, Control, Told};
 use super::server::{Inner, Pass};
 use super::session::{self, Batch, End, Event, Session};
+use super::socket::{LINGER, linger, read};
 use crate::ingest::{Inbound, Ingest, IngestError};
-use std::cell::RefCell;
 use std::io;
 use std::net::SocketAddr;
-use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::Ordering::Relaxed;
-use std::task::ready;
 use std::time::{Duration, Instant};
-use tokio::io::{AsyncRead, AsyncWriteExt, ReadBuf};
+use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
 
-/// A new connection waits so long for an older one of the same client to leave.
-const TAKEOVER_PATIENCE: Duration = Duration::from_secs(5);
 /// First pause when too much waits to become durable; doubles up to `BUSY_PAUSE_MAX`. A commit takes about this long.
 const BUSY_PAUSE: Duration = Duration::from_micros(500);
 /// Longest pause: what a spinning disk or a worn SD card needs for one flush.
@@ -35,13 +30,6 @@ const FULL_PAUSE: Duration = Duration::from_millis(500);
 const BUDGET_PAUSE: Duration = Duration::from_millis(10);
 /// What clients are told at the end.
 const STOPS: &str = "the gateway stops";
-/// After our goodbye: time for the client to read it before the socket is gone.
-const LINGER: Duration = Duration::from_millis(250);
-
-thread_local! {
-    /// Where reads land first: idle connections need no buffer, and only what was read is copied.
-    static SCRATCH: RefCell<Vec<u8>> = RefCell::new(vec![0; READ_BYTES]);
-}
 
 /// Serves one connection from accept to close.
 pub(super) async fn run<I: Ingest>(
@@ -51,7 +39,7 @@ pub(super) async fn run<I: Ingest>(
     _pass: Pass<I>,
 ) {
     // Boxed, so that the memory of the handshake is not held while the connection lives.
-    let opened = Box::pin(open(&inner, &mut stream, peer)).await;
+    let opened = Box::pin(handshake::open(&inner, &mut stream, peer)).await;
     let Some((session, control, attachment, buffer)) = opened else { return };
     inner.shared.counters.clients_connected.add(1);
     tracing::debug!(client = %session.client.id, %peer, "client connected");
@@ -60,125 +48,6 @@ pub(super) async fn run<I: Ingest>(
         Connection { inner, stream, session, control, attachment, buffer, held, packet_began: None };
     let end = connection.drive().await;
     Box::pin(connection.finish(end)).await;
-}
-
-type Opened = (Session, Arc<Control>, Option<Box<Attachment>>, Vec<u8>);
-
-/// CONNECT to CONNACK. `None` when the client was refused, or never said anything.
-async fn open<I: Ingest>(inner: &Arc<Inner<I>>, stream: &mut TcpStream, peer: SocketAddr) -> Option<Opened> {
-    let limits = &inner.shared.limits;
-    let mut buffer = Vec::new();
-    let connect = match tokio::time::timeout(limits.connect_timeout, read_connect(stream, &mut buffer)).await
-    {
-        Ok(Ok(connect)) => connect,
-        Ok(Err(Some((version, error)))) => {
-            refuse(inner, stream, version, error.reason, error.what, peer).await;
-            return None;
-        }
-        Ok(Err(None)) | Err(_) => return None,
-    };
-    inner.shared.counters.bytes_read.add(buffer.len());
-    let version = connect.version;
-    match accept(inner, connect, peer).await {
-        Ok((session, control, attachment)) => Some((session, control, attachment, buffer)),
-        Err((reason, what)) => {
-            refuse(inner, stream, version, reason, what, peer).await;
-            None
-        }
-    }
-}
-
-/// Reads until CONNECT is complete; what follows it stays in `buffer`.
-async fn read_connect(
-    stream: &mut TcpStream,
-    buffer: &mut Vec<u8>,
-) -> Result<Connect, Option<(Version, codec::CodecError)>> {
-    loop {
-        match codec::frame(buffer, CONNECT_BYTES_MAX).map_err(|error| Some((Version::V4, error)))? {
-            Some(frame) if frame.first >> 4 != codec::kind::CONNECT => return Err(None),
-            Some(frame) if buffer.len() >= frame.total => {
-                let connect =
-                    codec::decode_connect(frame.first, &buffer[frame.body..frame.total]).map_err(Some)?;
-                buffer.drain(..frame.total);
-                return Ok(connect);
-            }
-            // Anything but CONNECT first is not MQTT: no answer (3.1.1, 3.1).
-            None if buffer.first().is_some_and(|first| first >> 4 != codec::kind::CONNECT) => {
-                return Err(None);
-            }
-            _ => {}
-        }
-        if read(stream, buffer, READ_BYTES_PRESSED).await.unwrap_or(0) == 0 {
-            return Err(None);
-        }
-    }
-}
-
-/// Decides about a CONNECT and opens its session.
-async fn accept<I: Ingest>(
-    inner: &Arc<Inner<I>>,
-    connect: Connect,
-    peer: SocketAddr,
-) -> Result<(Session, Arc<Control>, Option<Box<Attachment>>), (Reason, &'static str)> {
-    let number = inner.next_connection();
-    let terms = session::open(&connect, &inner.shared.limits, inner.fresh(number))?;
-    let login = Login {
-        client_id: &terms.client_id,
-        username: connect.username.as_deref(),
-        password: connect.password.as_deref(),
-        peer,
-    };
-    inner.shared.authorize.connect(&login).map_err(|denied| match denied {
-        Denied::Credentials => (Reason::BadUserNameOrPassword, "unknown user or wrong password"),
-        Denied::NotAllowed => (Reason::NotAuthorized, "not allowed to connect"),
-    })?;
-    let client = Client {
-        id: terms.client_id.as_str().into(),
-        username: connect.username.as_deref().map(Arc::from),
-        peer,
-    };
-    if let Some(will) = &connect.will
-        && !inner.shared.authorize.publish(&client, &will.topic)
-    {
-        return Err((Reason::NotAuthorized, "will for a topic that is not allowed"));
-    }
-    let control = Control::new(number);
-    let found = inner.registry.enter(&client.id, &control, TAKEOVER_PATIENCE).await;
-    let found = found.map_err(|_| (Reason::ServerBusy, "an older connection of this client does not end"))?;
-    let (mut kept, mut attachment) = (None, None);
-    if let Found::Session(away) = found {
-        inner.shared.counters.sessions_released.add(1);
-        let alive = Instant::now() < away.expires;
-        // A session of another user is not this client's to read.
-        let same_user = away.client.username == client.username;
-        if alive && !connect.clean_start && same_user {
-            (kept, attachment) = (away.kept, away.attachment);
-        } else if let Some((will, _)) = away.will {
-            // The session ends here, and with it the delay of its will.
-            inner.publish_will(away.client, *will);
-        }
-    }
-    let session = Session::new(inner.shared.clone(), client, number, connect, terms, kept, Instant::now());
-    if inner.stopping.load(Relaxed) {
-        control.tell(Told::Shutdown);
-    }
-    Ok((session, control, attachment))
-}
-
-async fn refuse<I: Ingest>(
-    inner: &Arc<Inner<I>>,
-    stream: &mut TcpStream,
-    version: Version,
-    reason: Reason,
-    what: &'static str,
-    peer: SocketAddr,
-) {
-    inner.shared.counters.refused(reason);
-    tracing::debug!(%peer, %reason, what, "client refused");
-    let mut out = Vec::new();
-    codec::connack(&mut out, version, false, reason, None);
-    let _ = tokio::time::timeout(LINGER, stream.write_all(&out)).await;
-    linger(stream).await;
 }
 
 struct Connection<I: Ingest> {
@@ -582,19 +451,6 @@ fn parse<'a>(
     (at, true)
 }
 
-/// Appends at most `limit` bytes to `buffer`. Cancel-safe; holds no memory while it waits.
-async fn read(stream: &mut TcpStream, buffer: &mut Vec<u8>, limit: usize) -> io::Result<usize> {
-    std::future::poll_fn(|context| {
-        SCRATCH.with_borrow_mut(|scratch| {
-            let mut read = ReadBuf::new(&mut scratch[..limit]);
-            ready!(Pin::new(&mut *stream).poll_read(context, &mut read))?;
-            buffer.extend_from_slice(read.filled());
-            std::task::Poll::Ready(Ok(read.filled().len()))
-        })
-    })
-    .await
-}
-
 async fn next_delivery(attachment: &mut Option<Box<Attachment>>) -> Delivery {
     match attachment {
         Some(attachment) => attachment.recv().await,
@@ -607,17 +463,4 @@ async fn sleep_until(deadline: Option<Instant>) {
         Some(deadline) => tokio::time::sleep_until(deadline.into()).await,
         None => std::future::pending().await,
     }
-}
-
-/// Closes our side and reads on for a moment: closing with unread input would reset the connection, and the client
-/// would lose the reason we just sent.
-async fn linger(stream: &mut TcpStream) {
-    let _ = stream.shutdown().await;
-    let drain = async {
-        let mut ignored = Vec::new();
-        while read(stream, &mut ignored, READ_BYTES_PRESSED).await.unwrap_or(0) > 0 {
-            ignored.clear();
-        }
-    };
-    let _ = tokio::time::timeout(LINGER, drain).await;
 }

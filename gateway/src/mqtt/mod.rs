@@ -22,10 +22,12 @@ mod connection;
 mod counters;
 mod downlink;
 mod gate;
+mod handshake;
 mod reason;
 mod registry;
 mod server;
 mod session;
+mod socket;
 mod topic;
 mod will;
 

@@ -99,6 +99,15 @@ struct Slots {
     closed: bool,
 }
 
+/// What a sweep found.
+#[derive(Default)]
+pub(crate) struct Due {
+    /// Wills whose delay is over.
+    pub(crate) wills: Vec<(Client, Box<Will>)>,
+    /// Sessions that are over.
+    pub(crate) over: Vec<Away>,
+}
+
 /// The old connection does not leave; its task waits for the disk.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Occupied;
@@ -176,17 +185,17 @@ impl Registry {
     }
 
     /// Takes the wills that are due and the sessions that are over at `now`.
-    pub(crate) fn take_due(&self, now: Instant) -> (Vec<(Client, Box<Will>)>, Vec<Box<Away>>) {
+    pub(crate) fn take_due(&self, now: Instant) -> Due {
         let mut slots = self.lock();
-        let (mut wills, mut over) = (Vec::new(), Vec::new());
+        let mut due = Due::default();
         if slots.away == 0 {
-            return (wills, over);
+            return due;
         }
         let mut ended = Vec::new();
         for (id, slot) in &mut slots.by_id {
             let Slot::Away(away) = slot else { continue };
             if away.will.as_ref().is_some_and(|(_, due)| now >= *due) || now >= away.expires {
-                wills.extend(away.will.take().map(|(will, _)| (away.client.clone(), will)));
+                due.wills.extend(away.will.take().map(|(will, _)| (away.client.clone(), will)));
             }
             if now >= away.expires {
                 ended.push(id.clone());
@@ -195,10 +204,10 @@ impl Registry {
         for id in ended {
             if let Some(Slot::Away(away)) = slots.by_id.remove(&id) {
                 slots.away -= 1;
-                over.push(away);
+                due.over.push(*away);
             }
         }
-        (wills, over)
+        due
     }
 
     /// Lets nobody in any more and tells everybody to leave.

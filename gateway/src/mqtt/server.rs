@@ -217,11 +217,11 @@ async fn sweep<I: Ingest>(inner: Arc<Inner<I>>, mut stopped: watch::Receiver<boo
             _ = stopped.changed() => return,
         }
         let now = Instant::now();
-        let (wills, over) = inner.registry.take_due(now);
-        for (client, will) in wills {
+        let due = inner.registry.take_due(now);
+        for (client, will) in due.wills {
             inner.publish_will(client, *will);
         }
-        inner.shared.counters.sessions_released.add(over.len());
+        inner.shared.counters.sessions_released.add(due.over.len());
         inner.gate().sweep(now);
     }
 }

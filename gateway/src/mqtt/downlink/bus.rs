@@ -8,7 +8,15 @@ use crate::mqtt::reason::Reason;
 use crate::mqtt::topic::TopicFilter;
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot};
+
+/// A bus answers within a millisecond, or it is gone.
+const LINK_PATIENCE: Duration = Duration::from_secs(2);
+/// A bus that died under the first attempt is found dead by the second, and started again.
+const LINK_ATTEMPTS: u32 = 2;
+/// Making a link, and perhaps starting the bus, needs little of it.
+const LINK_STACK_BYTES: usize = 256 * 1024;
 
 /// What arrives at a subscriber.
 #[derive(Debug)]
@@ -47,7 +55,8 @@ pub(super) trait Bus: Send + Sync {
     /// Queues a message for everyone whose filters match. Never blocks.
     fn publish(&self, message: Arc<Message>) -> Published;
 
-    /// Makes a link that delivers to `sink`. May block for a moment.
+    /// Makes a link that delivers to `sink`. Blocks for a moment, and for ever when the bus dies just then. Called within
+    /// a runtime.
     fn link(
         &self,
         sink: mpsc::Sender<Delivery>,
@@ -118,18 +127,36 @@ impl Attachment {
         filter: &TopicFilter,
         tag: u32,
     ) -> Result<mpsc::UnboundedSender<Command>, Reason> {
-        let (commands, receiver) = mpsc::unbounded_channel();
-        let (bus, sink) = (self.bus.clone(), self.sink.clone());
-        let linked = tokio::task::spawn_blocking(move || bus.link(sink, receiver)).await;
-        match linked {
-            Ok(Ok(())) => {}
-            Ok(Err(Gone)) | Err(_) => return Err(Reason::ServerBusy),
+        let mut commands = None;
+        for _ in 0..LINK_ATTEMPTS {
+            commands = self.try_link().await;
+            if commands.is_some() {
+                break;
+            }
         }
+        let commands = commands.ok_or(Reason::ServerBusy)?;
         if filter.group().is_some() {
             self.shared.insert(tag, commands.clone());
         } else {
             self.ordinary = Some(commands.clone());
         }
         Ok(commands)
+    }
+
+    async fn try_link(&self) -> Option<mpsc::UnboundedSender<Command>> {
+        let (commands, receiver) = mpsc::unbounded_channel();
+        let (bus, sink) = (self.bus.clone(), self.sink.clone());
+        let (linked, answer) = oneshot::channel();
+        let runtime = tokio::runtime::Handle::current();
+        let link = move || {
+            let _entered = runtime.enter();
+            let _: Result<(), _> = linked.send(bus.link(sink, receiver));
+        };
+        // A thread of its own: a bus that dies with our question in its queue never answers, and a thread of the
+        // runtime's pool would then hold up the end of the process.
+        let thread = std::thread::Builder::new().name("mqtt-link".into()).stack_size(LINK_STACK_BYTES);
+        thread.spawn(link).ok()?;
+        let linked = tokio::time::timeout(LINK_PATIENCE, answer).await.ok()?.ok()?;
+        linked.is_ok().then_some(commands)
     }
 }

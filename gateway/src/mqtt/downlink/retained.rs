@@ -62,7 +62,7 @@ impl Retained {
         let prefix = &text[..text.find(['+', '#']).unwrap_or(text.len())];
         // `a/#` matches `a` too, which sorts before the prefix `a/`.
         let prefix = prefix.strip_suffix('/').unwrap_or(prefix);
-        let from = after.map_or(Bound::Included(prefix), |after| Bound::Excluded(after));
+        let from = after.map_or(Bound::Included(prefix), Bound::Excluded);
         let (mut page, mut bytes) = (Vec::new(), 0);
         for (looked, (topic, message)) in self.by_topic.range::<str, _>((from, Bound::Unbounded)).enumerate()
         {

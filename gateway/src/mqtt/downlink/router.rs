@@ -22,8 +22,9 @@ use rumqttd::protocol::{self, Packet};
 use rumqttd::{Notification, Router, RouterConfig};
 use std::collections::{BTreeSet, HashSet};
 use std::hash::{BuildHasher, RandomState};
+use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 use tokio::sync::mpsc;
 
 /// Links are named with this and a number.
@@ -32,6 +33,10 @@ const LINK_NAME: &str = "link-";
 const PUBLISHER_NAME: &str = "publisher";
 /// Segments a filter's log is cut into: the oldest goes when it is full.
 const LOG_SEGMENTS: usize = 4;
+/// Between two looks whether links are still being made on a bus that is to end; each takes about a millisecond.
+const RENEW_PAUSE: Duration = Duration::from_millis(5);
+/// A router that unwinds is gone after so many looks, `RENEW_PAUSE` apart.
+const DEATH_LOOKS: u32 = 200;
 /// The smallest segment the router takes.
 const SEGMENT_BYTES_MIN: usize = 1024;
 
@@ -48,16 +53,20 @@ struct State {
     started: u64,
 }
 
-type Connect = dyn Fn(&str) -> Result<(LinkTx, LinkRx), LinkError> + Send + Sync;
+type Connect = dyn Fn(&str) -> Result<(LinkTx, LinkRx), Gone> + Send + Sync;
+
+type Alive = dyn Fn() -> bool + Send + Sync;
 
 /// One life of the router.
 struct Life {
     connect: Arc<Connect>,
-    alive: Box<dyn Fn() -> bool + Send + Sync>,
+    alive: Arc<Alive>,
     queue: mpsc::Sender<Arc<Message>>,
     topics: HashSet<u64>,
     filters: Arc<Mutex<HashSet<u64>>>,
     names: Arc<Mutex<Names>>,
+    /// Links being made: the router must not be ended under them, they would wait for ever.
+    building: Arc<AtomicUsize>,
 }
 
 /// Numbers of links that are free.
@@ -87,13 +96,13 @@ impl RouterBus {
             if state.started > 0 {
                 self.counters.bus_renewals.add(1);
             }
-            state.life = Some(self.start().map_err(|_| Gone)?);
+            state.life = Some(self.start()?);
             state.started += 1;
         }
         state.life.as_mut().ok_or(Gone)
     }
 
-    fn start(&self) -> Result<Life, LinkError> {
+    fn start(&self) -> Result<Life, Gone> {
         let config = RouterConfig {
             // Shared subscriptions have links of their own; the publisher has one.
             max_connections: self.limits.subscribers * 2 + 1,
@@ -105,7 +114,8 @@ impl RouterBus {
         let sender = Router::new(0, config).spawn();
         let watched = sender.clone();
         let connect: Arc<Connect> = Arc::new(move |name: &str| {
-            let (tx, rx, _) = LinkBuilder::new(name, sender.clone()).dynamic_filters(false).build()?;
+            let (tx, rx, _) =
+                LinkBuilder::new(name, sender.clone()).dynamic_filters(false).build().map_err(|_| Gone)?;
             Ok((tx, rx))
         });
         let (mut publisher, ignored) = connect(PUBLISHER_NAME)?;
@@ -121,24 +131,32 @@ impl RouterBus {
                     }
                 }
             })
-            .map_err(|_| LinkError::NotConnectionAck)?;
+            .map_err(|_| Gone)?;
         Ok(Life {
             connect,
-            alive: Box::new(move || !watched.is_disconnected()),
+            alive: Arc::new(move || !watched.is_disconnected()),
             queue,
             topics: HashSet::new(),
             filters: Arc::default(),
             names: Arc::default(),
+            building: Arc::default(),
         })
     }
 
-    /// Ends a life that has seen too much.
+    /// Ends a life that has seen too much, once the links being made on it are made.
     fn renew(&self, state: &mut State) {
-        if let Some(life) = state.life.take() {
-            tracing::info!(
-                "the bus to subscribers is renewed to free its memory; a panic of thread router-0 follows"
-            );
-            let _ = life.queue.try_send(Arc::new(poison()));
+        let Some(life) = state.life.take() else { return };
+        tracing::info!(
+            "the bus to subscribers is renewed to free its memory; a panic of thread router-0 follows"
+        );
+        let end = move || {
+            while life.building.load(SeqCst) > 0 {
+                std::thread::sleep(RENEW_PAUSE);
+            }
+            let _ = life.queue.blocking_send(Arc::new(poison()));
+        };
+        if std::thread::Builder::new().name("mqtt-renew".into()).spawn(end).is_err() {
+            tracing::warn!("no thread to end the old bus: its memory stays");
         }
     }
 }
@@ -171,23 +189,26 @@ impl Bus for RouterBus {
         sink: mpsc::Sender<Delivery>,
         commands: mpsc::UnboundedReceiver<Command>,
     ) -> Result<(), Gone> {
-        let (connect, names, filters) = {
+        let (connect, alive, names, filters, building) = {
             let mut state = self.lock();
             let seen = state.life.as_ref().map_or(0, |life| lock(&life.filters).len());
             if seen >= self.limits.bus_filters {
                 self.renew(&mut state);
             }
             let life = self.living(&mut state)?;
-            (life.connect.clone(), life.names.clone(), life.filters.clone())
+            life.building.fetch_add(1, SeqCst);
+            let (names, filters) = (life.names.clone(), life.filters.clone());
+            (life.connect.clone(), life.alive.clone(), names, filters, life.building.clone())
         };
         let number = lock(&names).take();
-        let Ok((tx, rx)) = connect(&format!("{LINK_NAME}{number}")) else {
+        let connected = connect(&format!("{LINK_NAME}{number}"));
+        building.fetch_sub(1, SeqCst);
+        let Ok((tx, rx)) = connected else {
             lock(&names).give(number);
             return Err(Gone);
         };
         let hasher = self.hasher.clone();
-        let link = Link { tx, rx, sink, filters, hasher };
-        // The blocking pool's threads know the runtime that the connection runs on.
+        let link = Link { tx, rx, sink, alive, filters, hasher };
         tokio::runtime::Handle::current().spawn(async move {
             link.run(commands).await;
             lock(&names).give(number);
@@ -225,6 +246,7 @@ struct Link {
     tx: LinkTx,
     rx: LinkRx,
     sink: mpsc::Sender<Delivery>,
+    alive: Arc<Alive>,
     filters: Arc<Mutex<HashSet<u64>>>,
     hasher: RandomState,
 }
@@ -243,11 +265,12 @@ impl Link {
                         return;
                     }
                 },
-                permit = sink.reserve(), if waiting.is_some() => match (permit, waiting.take()) {
-                    (Ok(permit), Some(delivery)) => permit.send(delivery),
-                    // The session is being dropped: the commands end next.
-                    _ => {}
-                },
+                permit = sink.reserve(), if waiting.is_some() => {
+                    // Without a permit the session is being dropped: the commands end next.
+                    if let (Ok(permit), Some(delivery)) = (permit, waiting.take()) {
+                        permit.send(delivery);
+                    }
+                }
                 next = self.rx.next(), if waiting.is_none() => match next {
                     Ok(Some(Notification::Forward(forward))) => waiting = decode(forward),
                     Ok(Some(Notification::Unschedule)) => if self.rx.ready().is_err() { break },
@@ -256,10 +279,17 @@ impl Link {
                 },
             }
         }
+        // The links of a dying router end before its queue does. Who heard of it now would queue up in vain.
+        for _ in 0..DEATH_LOOKS {
+            if !(self.alive)() {
+                break;
+            }
+            tokio::time::sleep(RENEW_PAUSE).await;
+        }
         let _ = sink.send(Delivery::Lost).await;
     }
 
-    fn handle_command(&mut self, command: Command) -> Result<(), LinkError> {
+    fn handle_command(&mut self, command: Command) -> Result<(), Gone> {
         match command {
             Command::Subscribe { filter, tag, done } => {
                 let path = path(&filter, &self.hasher);
@@ -278,11 +308,11 @@ impl Link {
 }
 
 /// The router's `send` is `async` without ever waiting.
-fn now<T>(send: impl Future<Output = Result<T, LinkError>>) -> Result<(), LinkError> {
+fn now<T>(send: impl Future<Output = Result<T, LinkError>>) -> Result<(), Gone> {
     let mut context = std::task::Context::from_waker(std::task::Waker::noop());
     match std::pin::pin!(send).poll(&mut context) {
-        std::task::Poll::Ready(result) => result.map(|_| ()),
-        std::task::Poll::Pending => Err(LinkError::NotConnectionAck),
+        std::task::Poll::Ready(result) => result.map(|_| ()).map_err(|_| Gone),
+        std::task::Poll::Pending => Err(Gone),
     }
 }
 
@@ -362,7 +392,7 @@ fn decode(forward: rumqttd::Forward) -> Option<Delivery> {
     let tag = u32::try_from(*properties.subscription_identifiers.last()?).ok()?;
     let topic = String::from_utf8(forward.publish.topic.get(2..)?.to_vec()).ok()?;
     let expiry_s = properties.message_expiry_interval;
-    let expires = expiry_s.map(|s| Instant::now() + std::time::Duration::from_secs(u64::from(s)));
+    let expires = expiry_s.map(|s| Instant::now() + Duration::from_secs(u64::from(s)));
     let properties = PublishProperties {
         utf8: properties.payload_format_indicator == Some(1),
         message_expiry_s: expiry_s,
