@@ -4,7 +4,7 @@ use crate::clock::Clock;
 use crate::config::{Config, LinkConfig};
 use crate::link::session::Policy;
 use crate::link::{Links, bind, run_serial, run_tcp};
-use crate::spool::{Durable, Spool};
+use crate::spool::{Durable, SetAside, Spool};
 use crate::status::{Counters, Ledger};
 use crate::stop::{Stopper, stop};
 use crate::uplink::Uplink;
@@ -128,12 +128,13 @@ impl Agent {
         self.counters.ledger()
     }
 
-    /// Records the gateway will never take, oldest first, at most one page: topic without its root, MQTT reason, body.
+    /// Records the gateway will never take, oldest first, from `from` on (0: the oldest), at most one page; and where
+    /// to read on, none at the end. They are kept for a month.
     ///
     /// # Errors
     /// The spool cannot be read.
-    pub fn set_aside(&self) -> Result<Vec<(String, u8, Vec<u8>)>, headwater_journal::ReadError> {
-        self.spool.set_aside_page()
+    pub fn set_aside(&self, from: u64) -> Result<(Vec<SetAside>, Option<u64>), headwater_journal::ReadError> {
+        self.spool.set_aside_page(from)
     }
 
     /// Returns when the journal has failed, with its reason: the agent does nothing more and should be stopped.
@@ -167,6 +168,29 @@ impl Agent {
         }
         tracing::info!("agent stopped");
     }
+}
+
+/// Gives every record that was set aside to `each`, oldest first. For an agent that does not run: two cannot have one
+/// spool. Blocks on the disk.
+///
+/// # Errors
+/// The spool does not open or cannot be read, in words.
+pub fn each_set_aside(config: &Config, mut each: impl FnMut(SetAside)) -> Result<(), String> {
+    let path = config.state.join("spool");
+    let failed = |error: &dyn std::error::Error| format!("spool in {}: {error}", path.display());
+    if !path.exists() {
+        return Ok(());
+    }
+    let spool = Spool::open(&path, &config.spool, Arc::new(Counters::default()), Clock::start().utc_ms())
+        .map_err(|error| failed(&error))?;
+    let mut from = Some(0);
+    while let Some(next) = from {
+        let (records, next) = spool.set_aside_page(next).map_err(|error| failed(&error))?;
+        records.into_iter().for_each(&mut each);
+        from = next;
+    }
+    spool.close();
+    Ok(())
 }
 
 async fn bind_links(config: &Config) -> Result<(Vec<Option<TcpListener>>, Vec<SocketAddr>), StartError> {

@@ -35,6 +35,7 @@ mod status;
 mod stop;
 mod uplink;
 
-pub use agent::{Agent, StartError};
+pub use agent::{Agent, StartError, each_set_aside};
 pub use config::{Config, ConfigError, LinkConfig, LogFormat, SAMPLE, SpoolConfig, UplinkConfig};
+pub use spool::SetAside;
 pub use status::{Counter, Counters, Ledger, Level};

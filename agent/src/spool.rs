@@ -57,6 +57,19 @@ pub(crate) struct Outgoing {
     pub(crate) body: Vec<u8>,
 }
 
+/// A record that the gateway will never take.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SetAside {
+    /// When it was set aside, UTC ms.
+    pub at_ms: u64,
+    /// Its topic without `headwater/`: `{device}/batch`, `{device}/birth` or `{device}/log`.
+    pub topic: String,
+    /// Reason code of the PUBACK (MQTT 5, 3.4.2.1).
+    pub reason: u8,
+    /// The payload.
+    pub body: Vec<u8>,
+}
+
 /// Records read ahead, and what was missing among them.
 #[derive(Debug, Default)]
 pub(crate) struct Ahead {
@@ -228,16 +241,20 @@ impl Spool {
         Ok(self.journal.append(&set, now_ms)?.ticket.0)
     }
 
-    /// Records set aside, oldest first: key, reason, body. At most one page.
-    pub(crate) fn set_aside_page(&self) -> Result<Vec<(String, u8, Vec<u8>)>, journal::ReadError> {
-        let from = self.journal.bounds(DEAD_LETTERS).map_or(FIRST_SEQUENCE, |bounds| bounds.first);
+    /// Records set aside from `from` on (0: the oldest), at most one page, and where to read on; none at the end.
+    pub(crate) fn set_aside_page(
+        &self,
+        from: u64,
+    ) -> Result<(Vec<SetAside>, Option<u64>), journal::ReadError> {
         let limits = ReadLimits { records: AHEAD_RECORDS_MAX, bytes: AHEAD_BYTES_MAX };
-        let page = self.journal.read(DEAD_LETTERS, from, limits)?;
+        let first = self.journal.bounds(DEAD_LETTERS).map_or(FIRST_SEQUENCE, |bounds| bounds.first);
+        let page = self.journal.read(DEAD_LETTERS, from.max(first), limits)?;
         let records = page.records().filter_map(|record| {
             let (reason, body) = record.data.split_first()?;
-            Some((String::from_utf8_lossy(record.key).into_owned(), *reason, body.to_vec()))
+            let topic = String::from_utf8_lossy(record.key).into_owned();
+            Some(SetAside { at_ms: record.time_ms, topic, reason: *reason, body: body.to_vec() })
         });
-        Ok(records.collect())
+        Ok((records.collect(), (page.next < page.end).then_some(page.next)))
     }
 
     /// Syncs what is staged, seals, stops the journal's threads. Blocks.

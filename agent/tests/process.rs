@@ -30,15 +30,19 @@ impl Running {
              http = {{ listen = \"127.0.0.1:0\" }}\n",
             dir.join("state").display()
         );
-        std::fs::write(&path, text).unwrap();
+        std::fs::write(&path, text).expect("a test's process, pipe or file works");
         let mut child = Command::new(PROGRAM)
             .args(["run", "--config"])
             .arg(&path)
             .stderr(Stdio::piped())
             .spawn()
-            .unwrap();
-        let mut lines = BufReader::new(child.stderr.take().unwrap()).lines();
-        let started = lines.by_ref().map(|line| line.unwrap()).find(|line| line.contains("agent started"));
+            .expect("a test's process, pipe or file works");
+        let mut lines =
+            BufReader::new(child.stderr.take().expect("a test's process, pipe or file works")).lines();
+        let started = lines
+            .by_ref()
+            .map(|line| line.expect("a test's process, pipe or file works"))
+            .find(|line| line.contains("agent started"));
         let started = started.expect("the agent starts");
         // Keep the pipe empty, or the agent would wait for us.
         std::thread::spawn(move || lines.for_each(drop));
@@ -48,10 +52,11 @@ impl Running {
     }
 
     fn get(&self, path: &str) -> String {
-        let mut stream = TcpStream::connect(self.status).unwrap();
-        write!(stream, "GET {path} HTTP/1.1\r\nHost: x\r\n\r\n").unwrap();
+        let mut stream = TcpStream::connect(self.status).expect("a test's process, pipe or file works");
+        write!(stream, "GET {path} HTTP/1.1\r\nHost: x\r\n\r\n")
+            .expect("a test's process, pipe or file works");
         let mut answer = String::new();
-        stream.read_to_string(&mut answer).unwrap();
+        stream.read_to_string(&mut answer).expect("a test's process, pipe or file works");
         answer
     }
 }
@@ -117,7 +122,12 @@ async fn the_status_port_answers_and_sigterm_stops_in_order() {
 }
 
 fn run(arguments: &[&str], dir: &Path) -> Output {
-    Command::new(PROGRAM).args(arguments).current_dir(dir).env("HOME", dir).output().unwrap()
+    Command::new(PROGRAM)
+        .args(arguments)
+        .current_dir(dir)
+        .env("HOME", dir)
+        .output()
+        .expect("the program runs")
 }
 
 #[test]

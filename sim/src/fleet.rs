@@ -79,7 +79,12 @@ impl Fleet {
             (AgentAt::InProcess(_), Some(agent)) => agent.link_addrs().first().copied(),
             (AgentAt::InProcess(_), None) => None,
         };
-        let mut fleet = Self::start(config, link)?;
+        let mut shards = Shards::new(config.kinesis);
+        // Before the first device speaks, or its first readings would be left out too.
+        if let Err(error) = shards.skip_existing().await {
+            tracing::debug!(%error, "shards are read from their oldest record on");
+        }
+        let mut fleet = Self::start(config, link, shards)?;
         fleet.sample(&progress, shutdown).await;
         let drain_until = Instant::now() + fleet.config.drain;
         fleet.drain(&progress, drain_until).await;
@@ -93,13 +98,13 @@ impl Fleet {
         Ok(summary)
     }
 
-    fn start(config: SimConfig, link: Option<SocketAddr>) -> Result<Self, SimError> {
+    fn start(config: SimConfig, link: Option<SocketAddr>, shards: Shards) -> Result<Self, SimError> {
         let run = config.run.clone().unwrap_or_else(run_name);
         let prefix = format!("sim-{run}-");
         let (publish, order) = watch::channel(Order::Run);
         let mut fleet = Self {
             census: Census::new(&prefix),
-            shards: Shards::new(config.kinesis),
+            shards,
             devices: Vec::new(),
             foreign: Vec::new(),
             publishers: JoinSet::new(),

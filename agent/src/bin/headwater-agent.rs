@@ -1,7 +1,7 @@
-//! The agent's command line: `run`, `validate`, `config init`. Exit codes are those of sysexits.
+//! The agent's command line: `run`, `validate`, `rejected`, `config init`. Exit codes are those of sysexits.
 
 use clap::{Parser, Subcommand};
-use headwater_agent::{Agent, Config, LogFormat, SAMPLE, StartError};
+use headwater_agent::{Agent, Config, LogFormat, SAMPLE, SetAside, StartError, each_set_aside};
 use std::io::{IsTerminal, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -33,6 +33,8 @@ enum Command {
     Run(ConfigArgument),
     /// Checks the configuration and prints what it means, without touching anything
     Validate(ConfigArgument),
+    /// Prints the records that the gateway will never take, one JSON object a line; the agent must not run
+    Rejected(ConfigArgument),
     /// Works with configuration files
     #[command(subcommand)]
     Config(ConfigCommand),
@@ -68,6 +70,7 @@ fn main() -> ExitCode {
     let done = match arguments.command {
         Command::Run(argument) => load(&argument).and_then(run),
         Command::Validate(argument) => load(&argument).map(|config| describe(&config)),
+        Command::Rejected(argument) => load(&argument).and_then(|config| rejected(&config)),
         Command::Config(ConfigCommand::Init { path }) => init(&path),
     };
     match done {
@@ -163,6 +166,19 @@ fn describe(config: &Config) {
     }
     println!("  gateway  {}:{} as {}", config.uplink.host, config.uplink.port, config.uplink.client_id);
     println!("  status   {}", config.http.as_deref().unwrap_or("off"));
+}
+
+#[expect(clippy::print_stdout, reason = "this is what the command is for")]
+fn rejected(config: &Config) -> Result<(), Failure> {
+    let print = |record: SetAside| {
+        // Topics are made of device ids, so nothing in them needs escaping.
+        let SetAside { at_ms, topic, reason, body } = record;
+        let body: String = body.iter().map(|byte| format!("{byte:02x}")).collect();
+        println!(
+            "{{\"at_ms\":{at_ms},\"topic\":\"headwater/{topic}\",\"reason\":{reason},\"body\":\"{body}\"}}"
+        );
+    };
+    each_set_aside(config, print).map_err(|error| (EX_IOERR, error))
 }
 
 #[expect(clippy::print_stdout, reason = "this is what the command is for")]

@@ -135,7 +135,10 @@ impl Uplink {
                 return end;
             }
             let is_draining = connection.drain_until.is_some();
-            if is_draining && (self.flight.is_empty() || !connection.is_connected) {
+            if is_draining && !connection.is_connected {
+                return End::Stopped;
+            }
+            if is_draining && self.flight.is_empty() {
                 return self.disconnect(connection.client).await;
             }
             tokio::select! {

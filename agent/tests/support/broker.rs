@@ -122,6 +122,13 @@ impl Broker {
         self.lock().connections
     }
 
+    /// Publishes of connections that are not cut, not answered yet.
+    pub(crate) fn in_flight(&self) -> usize {
+        let state = self.lock();
+        let is_open = |seen: &&Seen| seen.connection > state.cut_through && seen.reason.is_none();
+        state.seen.iter().filter(is_open).count()
+    }
+
     pub(crate) fn in_flight_peak(&self) -> usize {
         self.lock().in_flight_peak
     }
