@@ -12,9 +12,9 @@
 //!
 //! Invariant: the boot counter never goes back while one page is whole. Not here: what a setting means.
 
+use crate::item::FlashError;
 use crate::limits::AREA_PAGES_MIN;
 use crate::record::{Io, Kind};
-use crate::ring::FlashError;
 use core::ops::Range;
 use embedded_storage_async::nor_flash::NorFlash;
 use headwater_telemetry::{BootId, Config};

@@ -5,20 +5,21 @@
 //! cancelled only reads.
 
 use crate::batcher::{Batcher, Taken};
-use crate::limits::{BATCH_AGE_MS_MAX, LOGS_MAX, PERIOD_MS_MIN, WRITE_TIMEOUT_MS};
+use crate::limits::{BATCH_AGE_MS_MAX, LOGS_MAX, PERIOD_MS_MIN};
 use crate::link::{Event, Link, LinkDown, Transmit};
 use crate::schedule::Schedule;
+use crate::stream::{Inbox, send};
 use crate::time::TimeKeeper;
 use crate::{Clock, Cursor, Found, Item, Layout, Observer, OpenError, Sampler, Spool};
 use core::cell::{Cell, RefCell};
-use embassy_futures::select::{Either, Either3, select, select3};
+use embassy_futures::select::{Either3, select3};
 use embassy_sync::{blocking_mutex::raw::NoopRawMutex, mutex::Mutex, signal::Signal};
 use embedded_io_async::{Read, Write};
 use embedded_storage_async::nor_flash::NorFlash;
 use headwater_telemetry::limits::{BATCH_ENTRIES_MAX, BODY_BYTES_MAX, FRAME_BYTES_MAX};
 use headwater_telemetry::{
-    Config, ConfigOutcome, Deframer, DeviceId, Down, Hello, Log, LogLevel, ResetReason, Up, Uptime, UtcTime,
-    decode_body, encode_frame, frame_body,
+    Config, ConfigOutcome, DeviceId, Down, Hello, Log, LogLevel, ResetReason, Up, Uptime, UtcTime,
+    encode_frame, frame_body,
 };
 use heapless::Deque;
 
@@ -328,51 +329,5 @@ impl<F: NorFlash, O: Observer> Device<F, O> {
             send(clock, tx, frame.expect("every message fits a frame, see the limits")).await?;
         }
         Ok(())
-    }
-}
-
-async fn send(clock: &impl Clock, tx: &mut impl Write, bytes: &[u8]) -> Result<(), LinkDown> {
-    let write = async {
-        tx.write_all(bytes).await.map_err(|_| LinkDown::Closed)?;
-        tx.flush().await.map_err(|_| LinkDown::Closed)
-    };
-    let deadline = Uptime(clock.now().0.saturating_add(WRITE_TIMEOUT_MS));
-    match select(write, clock.sleep_until(deadline)).await {
-        Either::First(result) => result,
-        Either::Second(()) => Err(LinkDown::Stalled),
-    }
-}
-
-/// Bytes that came, up to the next message. Its state outlives a cancelled `receive`.
-struct Inbox {
-    deframer: Deframer,
-    bytes: [u8; 64],
-    at: usize,
-    len: usize,
-}
-
-impl Inbox {
-    fn new() -> Self {
-        Self { deframer: Deframer::new(), bytes: [0; 64], at: 0, len: 0 }
-    }
-
-    /// The next message. What is damaged or unknown is skipped: the peer repeats what matters.
-    async fn receive(&mut self, rx: &mut impl Read) -> Result<Down, LinkDown> {
-        loop {
-            while self.at < self.len {
-                let byte = self.bytes[self.at];
-                self.at += 1;
-                if let Some(Ok(body)) = self.deframer.push(byte)
-                    && let Ok(message) = decode_body::<Down>(body)
-                {
-                    return Ok(message);
-                }
-            }
-            (self.at, self.len) = (0, 0);
-            self.len = match rx.read(&mut self.bytes).await {
-                Ok(0) | Err(_) => return Err(LinkDown::Closed),
-                Ok(len) => len,
-            };
-        }
     }
 }

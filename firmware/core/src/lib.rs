@@ -44,6 +44,7 @@
 mod area;
 pub mod batcher;
 mod device;
+mod item;
 pub mod limits;
 mod line;
 pub mod link;
@@ -51,14 +52,15 @@ mod record;
 mod ring;
 pub mod schedule;
 mod spool;
+mod stream;
 #[cfg(feature = "testing")]
 pub mod testing;
 pub mod time;
 
 pub use device::{Device, Settings, Stopped};
+pub use item::{Cursor, FlashError, Item, Lost};
 pub use line::Line;
 pub use link::LinkDown;
-pub use ring::{Cursor, FlashError, Item, Lost};
 pub use spool::{Found, Layout, OpenError, Spool};
 
 use headwater_telemetry::limits::CHANNELS_MAX;

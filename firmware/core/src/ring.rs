@@ -15,71 +15,15 @@
 //! although it was delivered is a run just before what was not. Not here: when to send, what an ack is.
 
 use crate::Line;
+use crate::item::{Cursor, FlashError, Item, Lost, Position, gap};
 use crate::limits::{DELIVERIES_PER_MARK, RING_PAGES_MIN};
 use crate::line::Losses;
 use crate::record::{Found, Io, Kind};
 use core::ops::Range;
 use embedded_storage_async::nor_flash::NorFlash;
 use headwater_telemetry::limits::BODY_BYTES_MAX;
-use headwater_telemetry::{Batch, BatchBuilder, BootId, Schema, Seq, Uptime, encode_batch};
+use headwater_telemetry::{Batch, BootId, Schema, Seq, Uptime, encode_batch};
 use serde::{Deserialize, Serialize};
-
-/// A place in the ring. Pages are numbered without end.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-struct Position {
-    page: u32,
-    offset: u32,
-}
-
-/// How far something has come in the ring. Moves on by what [`Item::after`] gives.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Cursor {
-    line: Line,
-    position: Position,
-}
-
-impl Cursor {
-    /// The place in the line of entries.
-    pub fn line(&self) -> Line {
-        self.line
-    }
-
-    fn max(self, other: Self) -> Self {
-        Self { line: self.line.max(other.line), position: self.position.max(other.position) }
-    }
-}
-
-/// What is to be sent next, its encoded [`Up::Batch`](headwater_telemetry::Up::Batch) being in the caller's buffer.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Item {
-    /// Its boot.
-    pub boot: BootId,
-    /// Its first place.
-    pub first: Seq,
-    /// Its last place.
-    pub through: Seq,
-    /// Whether it is a gap that the ring counted, instead of a stored batch.
-    pub gap: bool,
-    /// Bytes of the body in the buffer.
-    pub len: usize,
-    /// Where to go on, once this is delivered.
-    pub after: Cursor,
-}
-
-/// Flash went wrong, or was asked for what it cannot.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum FlashError<E> {
-    /// The flash driver failed.
-    Driver(E),
-    /// A batch or configuration does not fit its limit; nothing was written.
-    TooLong,
-}
-
-impl<E> From<E> for FlashError<E> {
-    fn from(error: E) -> Self {
-        Self::Driver(error)
-    }
-}
 
 #[derive(Serialize, Deserialize)]
 struct Header {
@@ -130,16 +74,6 @@ pub(crate) struct Ring {
     boot: BootId,
     /// Since this start: entries lost because the ring was full, boots whose loss is told under an older one.
     lost: Lost,
-}
-
-/// Losses since a start.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Lost {
-    /// Entries lost because the ring was full.
-    pub entries: u32,
-    /// Boots whose losses are told under an older boot, because there were more than
-    /// [`LOSSES_MAX`](crate::limits::LOSSES_MAX).
-    pub merged: u32,
 }
 
 impl Ring {
@@ -415,18 +349,4 @@ fn data<F: NorFlash>(io: &Io<F>, found: Found) -> Option<(Meta, &[u8])> {
     }
     let (meta, body) = postcard::take_from_bytes::<Meta>(io.payload(found)).ok()?;
     (meta.count > 0 && body.len() <= BODY_BYTES_MAX).then_some((meta, body))
-}
-
-fn gap(
-    (boot, first, count): (BootId, Seq, u32),
-    at: Uptime,
-    schema: Schema,
-    after: Cursor,
-    out: &mut [u8; BODY_BYTES_MAX],
-) -> Item {
-    let mut builder = BatchBuilder::new(boot, first, schema, at);
-    builder.gap(at, count).expect("a gap of at least one, at the base, inside the line");
-    let batch = builder.finish(None);
-    let len = encode_batch(&batch, out).expect("one entry fits a body").len();
-    Item { boot, first, through: Seq(first.0 + (count - 1)), gap: true, len, after }
 }

@@ -4,9 +4,10 @@
 //! cancelled half way by this crate. Not here: sampling, links.
 
 use crate::area::Area;
+use crate::item::{Cursor, FlashError, Item, Lost};
 use crate::limits::{AREA_PAGES_MIN, RING_PAGES_MIN};
 use crate::record::Io;
-use crate::ring::{Cursor, FlashError, Item, Lost, Ring};
+use crate::ring::Ring;
 use core::fmt;
 use core::ops::Range;
 use embedded_storage_async::nor_flash::NorFlash;
