@@ -3,7 +3,7 @@
 //! In: flash ([`NorFlash`](embedded_storage_async::nor_flash::NorFlash)), a byte stream
 //! ([`embedded_io_async`]), a [`Clock`] and a [`Sampler`]. Out: frames of `headwater-telemetry`.
 //! Invariants: no allocation, no `std`, no `unsafe`; a reading that was stored is delivered or told as part of a gap;
-//! inside a boot the line of [`Seq`](headwater_telemetry::Seq)s has no holes; a power cut takes only the open batch.
+//! inside a boot the line of [`Seq`]s has no holes; a power cut takes only the open batch.
 //! Not here: drivers, networks, an executor.
 //!
 //! # How it runs
