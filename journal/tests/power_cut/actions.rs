@@ -45,7 +45,10 @@ impl<O: Over> World<O> {
                 self.log.push(format!("retain stream {} for {age_ms} ms", shard.stream));
                 self.model.retire(self.now_ms);
                 core.retain(shard.stream, Some(age_ms));
-                self.model.ages_ms.entry(shard.stream).or_default().push((age_ms, core.barrier().0));
+                // With a full disk it is not kept at all; then there is no group to wait for.
+                let group = core.barrier();
+                let sure = if group > core.durable() { group.0 } else { u64::MAX };
+                self.model.ages_ms.entry(shard.stream).or_default().push((age_ms, sure));
             }
             5 => self.hold(core, shard),
             6 => self.now_ms += self.chance.below(10_000),

@@ -199,7 +199,14 @@ impl Model {
         };
         if retired != u64::MAX && (bounds.first > retired.max(FIRST_SEQUENCE) || bounds.end != shard.end()) {
             let end = shard.end();
-            return Err(format!("{key:?}: {bounds:?}, expected from {retired} or before to {end}"));
+            let (ages, times) = (
+                self.ages_ms.get(&key.stream),
+                shard.records.iter().map(|record| record.time_ms % 1_000_000),
+            );
+            let times: Vec<u64> = times.collect();
+            return Err(format!(
+                "{key:?}: {bounds:?}, expected from {retired} or before to {end}; ages {ages:?}, times {times:?}"
+            ));
         }
         let mut next = bounds.first;
         let mut calls = 0;
