@@ -154,7 +154,12 @@ enum CommitState {
 impl Commit {
     /// A commit without records.
     pub(crate) fn barrier(pending: Pending) -> Self {
-        Commit { state: CommitState::Waiting(pending), shards: Vec::new(), records: Vec::new(), acks: Vec::new() }
+        Commit {
+            state: CommitState::Waiting(pending),
+            shards: Vec::new(),
+            records: Vec::new(),
+            acks: Vec::new(),
+        }
     }
 
     /// Where each record went, in the order they were put. Empty until the commit has resolved.

@@ -64,7 +64,9 @@ impl Engine {
             return Ok(stream);
         }
         match self.create_stream(name, shards).await {
-            Err(StreamError::Exists(_)) => self.stream(name).ok_or_else(|| StreamError::NotFound(name.clone())),
+            Err(StreamError::Exists(_)) => {
+                self.stream(name).ok_or_else(|| StreamError::NotFound(name.clone()))
+            }
             outcome => outcome,
         }
     }
@@ -128,7 +130,9 @@ async fn detached<T: Send + 'static, E: From<StreamError> + Send + 'static>(
 ) -> Result<T, E> {
     match tokio::spawn(change).await {
         Ok(outcome) => outcome,
-        Err(error) => Err(StreamError::from(MetaError::Commit(CommitError { reason: error.to_string() })).into()),
+        Err(error) => {
+            Err(StreamError::from(MetaError::Commit(CommitError { reason: error.to_string() })).into())
+        }
     }
 }
 
@@ -240,7 +244,11 @@ pub enum StreamError {
     #[error("stream {0} does not exist")]
     NotFound(StreamName),
     /// More shards than there may be.
-    #[error("{requested} shards cannot be added to {open}: a stream has 1 to {}, all together {}", limits::SHARDS_PER_STREAM_MAX, limits::SHARDS_MAX)]
+    #[error(
+        "{requested} shards cannot be added to {open}: a stream has 1 to {}, all together {}",
+        limits::SHARDS_PER_STREAM_MAX,
+        limits::SHARDS_MAX
+    )]
     Shards {
         /// Shards asked for.
         requested: u32,

@@ -78,8 +78,9 @@ impl Engine {
     pub fn open(config: EngineConfig) -> Result<(Engine, journal::Recovery), OpenError> {
         let name = StreamName::parse("x").map_err(|e| OpenError::Config(e.to_string()))?;
         let arn = StreamArn::new(&config.region, &config.account, name);
-        StreamArn::parse(&arn.to_string())
-            .map_err(|_| OpenError::Config(format!("region `{}` or account `{}`", config.region, config.account)))?;
+        StreamArn::parse(&arn.to_string()).map_err(|_| {
+            OpenError::Config(format!("region `{}` or account `{}`", config.region, config.account))
+        })?;
         let (journal, recovery) = Journal::open(&config.dir, config.journal.clone(), config.clock.now_ms())?;
         let log = EmbeddedLog::new(journal.clone());
         let meta = EmbeddedMeta::new(&log);

@@ -15,7 +15,7 @@ use hyper_util::server::graceful::GracefulShutdown;
 use request::Face;
 use std::sync::Arc;
 use tokio::net::TcpListener;
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, watch};
 
 impl Engine {
     /// Serves the Kinesis API on `listener` until `shutdown` resolves; then answers what is under way, for at most
@@ -24,6 +24,7 @@ impl Engine {
         let face = Arc::new(Face::new(self.clone()));
         let connections = Arc::new(Semaphore::new(limits::CONNECTIONS_MAX));
         let graceful = GracefulShutdown::new();
+        let closing = watch::Sender::new(());
         tokio::pin!(shutdown);
         loop {
             // The place first, then the connection: what cannot be served waits in the kernel's queue.
@@ -36,19 +37,22 @@ impl Engine {
                 () = &mut shutdown => break,
                 accepted = listener.accept() => accepted,
             };
-            let Ok((socket, _)) = accepted.inspect_err(|error| tracing::warn!(%error, "accept failed")) else {
+            let Ok((socket, _)) = accepted.inspect_err(|error| tracing::warn!(%error, "accept failed"))
+            else {
                 // Out of file descriptors, most likely: let some close.
                 tokio::time::sleep(limits::ACCEPT_PAUSE).await;
                 continue;
             };
             Tally::add(&self.0.tally.connections, 1);
-            let (face, watcher) = (Arc::clone(&face), graceful.watcher());
+            let (face, watcher, closed) = (Arc::clone(&face), graceful.watcher(), closing.subscribe());
             tokio::spawn(async move {
-                connection::serve(face, socket, watcher).await;
+                connection::serve(face, socket, watcher, closed).await;
                 drop(place);
             });
         }
         drop(listener);
+        // Those that have not said anything yet are not waited for.
+        drop(closing);
         if tokio::time::timeout(limits::DRAIN_TIMEOUT, graceful.shutdown()).await.is_err() {
             tracing::warn!("connections were still open when the time to drain was over");
         }

@@ -53,7 +53,8 @@ pub const TAG_KEY_CHARS_MAX: usize = 128;
 pub const TAG_VALUE_CHARS_MAX: usize = 256;
 
 /// Largest request body: 10 MiB of records in base64, 500 keys whose every character is escaped, and the JSON around them.
-pub const BODY_BYTES_MAX: usize = PUT_RECORDS_BYTES_MAX / 3 * 4 + PUT_RECORDS_MAX * (PARTITION_KEY_CHARS_MAX * 12 + 256) + 65_536;
+pub const BODY_BYTES_MAX: usize =
+    PUT_RECORDS_BYTES_MAX / 3 * 4 + PUT_RECORDS_MAX * (PARTITION_KEY_CHARS_MAX * 12 + 256) + 65_536;
 /// Request bodies held at once over all connections; more wait. Four of the largest (60 MB), or 400 of 500 × 200 bytes.
 pub const BODY_BYTES_IN_FLIGHT_MAX: usize = 4 * BODY_BYTES_MAX;
 /// Answers of `GetRecords` held at once over all connections until their clients took them; more wait.
@@ -62,8 +63,9 @@ pub const BODY_BYTES_IN_FLIGHT_MAX: usize = 4 * BODY_BYTES_MAX;
 pub const REPLY_BYTES_IN_FLIGHT_MAX: usize = 4 * REPLY_BYTES_MAX;
 /// Upper bound of one answer of `GetRecords`: data in base64 and, per record, what is written around it, with every
 /// character of a key escaped.
-pub const REPLY_BYTES_MAX: usize =
-    GET_RECORDS_BYTES_MAX / 3 * 4 + GET_RECORDS_MAX * (RECORD_REPLY_BYTES + 6 * PARTITION_KEY_CHARS_MAX) + 4_096;
+pub const REPLY_BYTES_MAX: usize = GET_RECORDS_BYTES_MAX / 3 * 4
+    + GET_RECORDS_MAX * (RECORD_REPLY_BYTES + 6 * PARTITION_KEY_CHARS_MAX)
+    + 4_096;
 /// Bytes around one record in an answer of `GetRecords` apart from data and key.
 pub const RECORD_REPLY_BYTES: usize = 192;
 /// Connections served at once; further ones wait in the listen queue. One idle connection costs about 20 KiB.
@@ -100,7 +102,8 @@ pub const BUSY_PAUSE: Duration = Duration::from_millis(2);
 /// Reads that reach back further than this behind the end go to a blocking thread: they may touch the disk.
 pub const INLINE_READ_RECORDS: u64 = 256;
 
-const _: () = assert!(RECORD_BYTES_MAX <= RECORD_BYTES_CEILING && RECORD_BYTES_CEILING <= PUT_RECORDS_BYTES_MAX);
+const _: () =
+    assert!(RECORD_BYTES_MAX <= RECORD_BYTES_CEILING && RECORD_BYTES_CEILING <= PUT_RECORDS_BYTES_MAX);
 const _: () = assert!(BODY_BYTES_MAX > PUT_RECORDS_BYTES_MAX / 3 * 4);
 const _: () = assert!(RETENTION_HOURS_DEFAULT <= RETENTION_HOURS_MAX);
 const _: () = assert!(RECORD_BYTES_CEILING <= GET_RECORDS_BYTES_MAX, "every record fits one answer");

@@ -215,9 +215,17 @@ mod tests {
     fn an_arn_comes_back_as_it_was_written() {
         let text = "arn:aws:kinesis:us-east-1:000000000000:stream/telemetry";
         let arn = StreamArn::parse(text).unwrap();
-        assert_eq!((arn.name().as_str(), arn.region(), arn.account()), ("telemetry", "us-east-1", "000000000000"));
+        assert_eq!(
+            (arn.name().as_str(), arn.region(), arn.account()),
+            ("telemetry", "us-east-1", "000000000000")
+        );
         assert_eq!(arn.to_string(), text);
-        for bad in ["", "arn:aws:sqs:r:000000000000:stream/x", "arn:aws:kinesis:r:1:stream/x", "arn:aws:kinesis:r:000000000000:x"] {
+        for bad in [
+            "",
+            "arn:aws:sqs:r:000000000000:stream/x",
+            "arn:aws:kinesis:r:1:stream/x",
+            "arn:aws:kinesis:r:000000000000:x",
+        ] {
             assert!(StreamArn::parse(bad).is_err(), "{bad}");
         }
     }

@@ -42,14 +42,20 @@ pub(crate) struct Operation {
 static OPERATIONS: &[Operation] = &[
     Operation { name: "AddTagsToStream", run: |e, b| Box::pin(add_tags_to_stream::run(e, b)) },
     Operation { name: "CreateStream", run: |e, b| Box::pin(create_stream::run(e, b)) },
-    Operation { name: "DecreaseStreamRetentionPeriod", run: |e, b| Box::pin(change_retention::decrease(e, b)) },
+    Operation {
+        name: "DecreaseStreamRetentionPeriod",
+        run: |e, b| Box::pin(change_retention::decrease(e, b)),
+    },
     Operation { name: "DeleteStream", run: |e, b| Box::pin(delete_stream::run(e, b)) },
     Operation { name: "DescribeLimits", run: |e, b| Box::pin(describe_limits::run(e, b)) },
     Operation { name: "DescribeStream", run: |e, b| Box::pin(describe_stream::run(e, b)) },
     Operation { name: "DescribeStreamSummary", run: |e, b| Box::pin(describe_stream_summary::run(e, b)) },
     Operation { name: "GetRecords", run: |e, b| Box::pin(get_records::run(e, b)) },
     Operation { name: "GetShardIterator", run: |e, b| Box::pin(get_shard_iterator::run(e, b)) },
-    Operation { name: "IncreaseStreamRetentionPeriod", run: |e, b| Box::pin(change_retention::increase(e, b)) },
+    Operation {
+        name: "IncreaseStreamRetentionPeriod",
+        run: |e, b| Box::pin(change_retention::increase(e, b)),
+    },
     Operation { name: "ListShards", run: |e, b| Box::pin(list_shards::run(e, b)) },
     Operation { name: "ListStreams", run: |e, b| Box::pin(list_streams::run(e, b)) },
     Operation { name: "ListTagsForStream", run: |e, b| Box::pin(list_tags_for_stream::run(e, b)) },
@@ -198,7 +204,11 @@ mod tests {
         assert!(OPERATIONS.windows(2).all(|pair| pair[0].name < pair[1].name));
         assert!(ABSENT.windows(2).all(|pair| pair[0] < pair[1]));
         assert!(names().all(|name| !ABSENT.contains(&name)));
-        assert_eq!(OPERATIONS.len() + ABSENT.len(), 57, "the model of 2013-12-02 as of botocore 1.44 has 57 operations");
+        assert_eq!(
+            OPERATIONS.len() + ABSENT.len(),
+            57,
+            "the model of 2013-12-02 as of botocore 1.44 has 57 operations"
+        );
     }
 
     #[test]

@@ -201,16 +201,19 @@ pub enum SequenceError {
     Version,
 }
 
+#[expect(clippy::cast_possible_truncation, reason = "what is above is cut off on purpose")]
 fn low_u64(value: u128) -> u64 {
-    (value & u128::from(u64::MAX)) as u64
+    value as u64
 }
 
+#[expect(clippy::cast_possible_truncation, reason = "what is above is cut off on purpose")]
 fn low_u32(value: u128) -> u32 {
-    (value & u128::from(u32::MAX)) as u32
+    value as u32
 }
 
+#[expect(clippy::cast_possible_truncation, reason = "what is above is cut off on purpose")]
 fn low_u16(value: u128) -> u16 {
-    (value & u128::from(u16::MAX)) as u16
+    value as u16
 }
 
 #[cfg(test)]

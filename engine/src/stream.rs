@@ -24,7 +24,12 @@ struct Stream {
 impl StreamHandle {
     pub(crate) fn new(name: StreamName, state: StreamState, region: &str, account: &str) -> Self {
         let arn = StreamArn::new(region, account, name.clone()).to_string().into();
-        StreamHandle(Arc::new(Stream { name, number: state.number(), arn, state: RwLock::new(Arc::new(state)) }))
+        StreamHandle(Arc::new(Stream {
+            name,
+            number: state.number(),
+            arn,
+            state: RwLock::new(Arc::new(state)),
+        }))
     }
 
     /// The stream's name.
@@ -80,7 +85,9 @@ impl Registry {
     pub(crate) fn load(meta: &dyn MetaStore, region: &str, account: &str) -> Self {
         let mut streams = BTreeMap::new();
         for (key, stored) in meta.list(DEFINITIONS) {
-            let name = std::str::from_utf8(&key[DEFINITIONS.len()..]).ok().and_then(|name| StreamName::parse(name).ok());
+            let name = std::str::from_utf8(&key[DEFINITIONS.len()..])
+                .ok()
+                .and_then(|name| StreamName::parse(name).ok());
             let definition = serde_json::from_slice::<Definition>(&stored.value);
             let (Some(name), Ok(definition)) = (name, definition) else {
                 tracing::error!(key = %key.escape_ascii(), "stream definition cannot be read");

@@ -22,7 +22,8 @@ impl<'a> StreamAddress<'a> {
     /// # Errors
     /// When there is none, when name and ARN differ, or when the ARN is of another account or region.
     pub(crate) fn resolve(self, engine: &Engine) -> Result<StreamName, ApiError> {
-        let name = self.name.map(StreamName::parse).transpose().map_err(|e| ApiError::invalid(e.to_string()))?;
+        let name =
+            self.name.map(StreamName::parse).transpose().map_err(|e| ApiError::invalid(e.to_string()))?;
         let arn = self.arn.map(StreamArn::parse).transpose().map_err(|e| ApiError::invalid(e.to_string()))?;
         let Some(arn) = arn else {
             return name.ok_or_else(|| ApiError::invalid("Either StreamName or StreamARN must be provided."));
@@ -30,7 +31,9 @@ impl<'a> StreamAddress<'a> {
         if let Some(name) = name
             && name != *arn.name()
         {
-            return Err(ApiError::invalid(format!("StreamName {name} does not match the stream of StreamARN {arn}.")));
+            return Err(ApiError::invalid(format!(
+                "StreamName {name} does not match the stream of StreamARN {arn}."
+            )));
         }
         if arn.account() != &*engine.0.account || arn.region() != &*engine.0.region {
             return Err(ApiError::no_stream(&arn.to_string(), &engine.0.account));

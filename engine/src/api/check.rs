@@ -63,7 +63,9 @@ fn check_type(value: &Value, shape: Shape) -> Result<(), ApiError> {
     let article = if matches!(shape, Shape::Blob { .. }) { "a" } else { "an" };
     let found = match (value, shape) {
         (Value::Null, _) => return Ok(()),
-        (Value::Array(_), _) => return Err(ApiError::serialization("Start of list found where not expected")),
+        (Value::Array(_), _) => {
+            return Err(ApiError::serialization("Start of list found where not expected"));
+        }
         (Value::Object(_), _) => {
             return Err(ApiError::serialization("Start of structure or map found where not expected."));
         }
@@ -121,7 +123,9 @@ fn check_base64(text: &str) -> Result<(), ApiError> {
     };
     if !text.len().is_multiple_of(4) {
         let length = text.len();
-        return refuse(format!("Base64 encoded length is expected a multiple of 4 bytes but found: {length}"));
+        return refuse(format!(
+            "Base64 encoded length is expected a multiple of 4 bytes but found: {length}"
+        ));
     }
     let body = text.trim_end_matches('=');
     if let Some(wrong) = body.chars().find(|c| !c.is_ascii_alphanumeric() && *c != '+' && *c != '/') {
@@ -157,7 +161,13 @@ impl Violations {
         for member in members {
             let value = values.get(member.name).filter(|value| !value.is_null());
             // Paths of the members that are fine are never written: a large request has thousands.
-            let here = || if path.is_empty() { lower_first(member.name) } else { format!("{path}.{}", lower_first(member.name)) };
+            let here = || {
+                if path.is_empty() {
+                    lower_first(member.name)
+                } else {
+                    format!("{path}.{}", lower_first(member.name))
+                }
+            };
             match value {
                 None if member.required => self.add("null", &here(), "Member must not be null"),
                 None => {}
@@ -202,7 +212,8 @@ impl Violations {
             }
             (Shape::Map { key, value: rules, min, max }, Value::Object(values)) => {
                 let shown = || {
-                    let shown: Vec<_> = values.iter().map(|(key, value)| format!("{key}={}", show(value))).collect();
+                    let shown: Vec<_> =
+                        values.iter().map(|(key, value)| format!("{key}={}", show(value))).collect();
                     format!("'{{{}}}'", shown.join(", "))
                 };
                 self.length(values.len(), min, max, &shown, path);
@@ -214,7 +225,12 @@ impl Violations {
     }
 
     /// As [`Violations::structure`], but the path is only written when something is wrong.
-    fn structure_in(&mut self, values: &Map<String, Value>, members: &'static [Member], path: &dyn Fn() -> String) {
+    fn structure_in(
+        &mut self,
+        values: &Map<String, Value>,
+        members: &'static [Member],
+        path: &dyn Fn() -> String,
+    ) {
         for member in members {
             let here = || format!("{}.{}", path(), lower_first(member.name));
             match values.get(member.name).filter(|value| !value.is_null()) {
@@ -268,7 +284,9 @@ impl Violations {
         let fits = |text: &str, rules: &Text| (rules.min..=rules.max).contains(&text.chars().count());
         let both = |rules: &Text| {
             let (min, max) = (rules.min, rules.max);
-            format!("[Member must have length less than or equal to {max}, Member must have length greater than or equal to {min}]")
+            format!(
+                "[Member must have length less than or equal to {max}, Member must have length greater than or equal to {min}]"
+            )
         };
         if !values.keys().all(|name| fits(name, key)) {
             self.add(&shown(), &path(), &format!("Map keys must satisfy constraint: {}", both(key)));
@@ -297,7 +315,9 @@ pub(crate) fn whole(number: &serde_json::Number) -> i64 {
     };
     number.as_i64().unwrap_or_else(|| match number.as_f64() {
         // `as` would do, but within these bounds the text form is exact as well.
-        Some(float) if float.abs() < 1e15 => format!("{:.0}", float.floor()).parse().unwrap_or_else(|_| from_float()),
+        Some(float) if float.abs() < 1e15 => {
+            format!("{:.0}", float.floor()).parse().unwrap_or_else(|_| from_float())
+        }
         _ => from_float(),
     })
 }

@@ -87,7 +87,10 @@ impl ApiError {
     }
 
     pub(crate) fn no_stream(name: &str, account: &str) -> Self {
-        ApiError::new(ErrorType::ResourceNotFound, format!("Stream {name} under account {account} not found."))
+        ApiError::new(
+            ErrorType::ResourceNotFound,
+            format!("Stream {name} under account {account} not found."),
+        )
     }
 
     /// The body of the answer.
@@ -116,7 +119,9 @@ impl From<AppendError> for ApiError {
             AppendError::Busy => ApiError::new(ErrorType::ProvisionedThroughputExceeded, text),
             AppendError::Sealed(_) => ApiError::new(ErrorType::ResourceNotFound, text),
             // Not throttling: slowing down does not help until retention or an operator frees space.
-            AppendError::Full | AppendError::TooLarge { .. } => ApiError::failure(ErrorType::InternalFailure, text),
+            AppendError::Full | AppendError::TooLarge { .. } => {
+                ApiError::failure(ErrorType::InternalFailure, text)
+            }
             AppendError::Failed(_) => ApiError::failure(ErrorType::ServiceUnavailable, text),
         }
     }

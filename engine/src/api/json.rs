@@ -177,7 +177,9 @@ mod tests {
 
     #[test]
     fn times_have_three_decimals() {
-        for (time_ms, text) in [(0, "0.000"), (7, "0.007"), (1_000, "1.000"), (1_700_000_000_120, "1700000000.120")] {
+        for (time_ms, text) in
+            [(0, "0.000"), (7, "0.007"), (1_000, "1.000"), (1_700_000_000_120, "1700000000.120")]
+        {
             let mut json = Json::default();
             json.seconds(time_ms);
             assert_eq!(String::from_utf8(json.into_bytes()).unwrap(), text);

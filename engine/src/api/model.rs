@@ -37,14 +37,17 @@ fn is_stream_id(text: &str) -> bool {
     bytes.len() == 24 && bytes[20] == b'-' && bytes[..20].iter().chain(&bytes[21..]).all(plain)
 }
 
-const STREAM_NAME: Shape = Shape::Text(&pattern(1, limits::STREAM_NAME_CHARS_MAX, "[a-zA-Z0-9_.-]+", is_name));
-const STREAM_ARN: Shape = Shape::Text(&pattern(1, 2_048, r"arn:aws.*:kinesis:.*:\d{12}:stream/\S+", |text| {
-    StreamArn::parse(text).is_ok()
-}));
+const STREAM_NAME: Shape =
+    Shape::Text(&pattern(1, limits::STREAM_NAME_CHARS_MAX, "[a-zA-Z0-9_.-]+", is_name));
+const STREAM_ARN: Shape =
+    Shape::Text(&pattern(1, 2_048, r"arn:aws.*:kinesis:.*:\d{12}:stream/\S+", |text| {
+        StreamArn::parse(text).is_ok()
+    }));
 const STREAM_ID: Shape = Shape::Text(&pattern(1, 24, "[a-z0-9]{20}-[a-z0-9]{3}", is_stream_id));
 const SHARD_ID: Shape = Shape::Text(&pattern(1, 128, "[a-zA-Z0-9_.-]+", is_name));
 const HASH_KEY: Shape = Shape::Text(&pattern(0, 39, r"0|([1-9]\d{0,38})", |text| is_decimal(text, 39)));
-const SEQUENCE_NUMBER: Shape = Shape::Text(&pattern(0, 129, r"0|([1-9]\d{0,128})", |text| is_decimal(text, 129)));
+const SEQUENCE_NUMBER: Shape =
+    Shape::Text(&pattern(0, 129, r"0|([1-9]\d{0,128})", |text| is_decimal(text, 129)));
 const PARTITION_KEY: Shape = Shape::Text(&text(1, limits::PARTITION_KEY_CHARS_MAX));
 const DATA: Shape = Shape::Blob { bytes_max: limits::RECORD_BYTES_CEILING };
 const NEXT_TOKEN: Shape = Shape::Text(&text(1, 1_048_576));
@@ -74,8 +77,13 @@ pub(crate) const CREATE_STREAM: &[Member] = &[
 pub(crate) const DELETE_STREAM: &[Member] =
     &[BY_NAME, optional("EnforceConsumerDeletion", Shape::Boolean), BY_ARN, BY_ID];
 
-pub(crate) const DESCRIBE_STREAM: &[Member] =
-    &[BY_NAME, optional("Limit", integer(1, 10_000)), optional("ExclusiveStartShardId", SHARD_ID), BY_ARN, BY_ID];
+pub(crate) const DESCRIBE_STREAM: &[Member] = &[
+    BY_NAME,
+    optional("Limit", integer(1, 10_000)),
+    optional("ExclusiveStartShardId", SHARD_ID),
+    BY_ARN,
+    BY_ID,
+];
 
 pub(crate) const DESCRIBE_STREAM_SUMMARY: &[Member] = &[BY_NAME, BY_ARN, BY_ID];
 

@@ -271,7 +271,12 @@ mod tests {
     #[test]
     fn everything_else_goes_the_general_way() {
         for body in [
-            "", "{}", "[]", "null", r#"{"Records":[]}"#, r#"{"Records":[{}]}"#,
+            "",
+            "{}",
+            "[]",
+            "null",
+            r#"{"Records":[]}"#,
+            r#"{"Records":[{}]}"#,
             r#"{"Records":[{"Data":"aGk=","PartitionKey":"a\n"}]}"#,
             r#"{"Records":[{"Data":"aGk=","PartitionKey":""}]}"#,
             r#"{"Records":[{"Data":"aGk=","PartitionKey":"a","X":1}]}"#,

@@ -88,8 +88,8 @@ impl Token {
     /// # Errors
     /// `InvalidArgumentException`, or `ExpiredIteratorException` five minutes after it was issued.
     pub(crate) fn iterator(text: &str, now_ms: u64) -> Result<Token, ApiError> {
-        let token =
-            Token::open(text, Kind::ShardIterator).ok_or_else(|| ApiError::invalid("Invalid ShardIterator."))?;
+        let token = Token::open(text, Kind::ShardIterator)
+            .ok_or_else(|| ApiError::invalid("Invalid ShardIterator."))?;
         if token.is_expired(now_ms) {
             let message = format!(
                 "Iterator expired. The iterator was created at time {} while right now it is {} which is further in the \
@@ -181,6 +181,10 @@ mod tests {
         assert!(Token::iterator(&text, issued - 1).is_ok());
         let error = Token::iterator(&text, issued + 300_001).unwrap_err();
         assert_eq!(error.error, ErrorType::ExpiredIterator);
-        assert!(error.message.starts_with("Iterator expired. The iterator was created at time Tue Nov 14 22:13:20 UTC 2023"));
+        assert!(
+            error.message.starts_with(
+                "Iterator expired. The iterator was created at time Tue Nov 14 22:13:20 UTC 2023"
+            )
+        );
     }
 }

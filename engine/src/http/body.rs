@@ -33,7 +33,8 @@ pub(super) async fn read(body: Incoming, room: &Arc<Semaphore>) -> Result<Held, 
     }
     let permit = if expected <= SMALL_BODY_BYTES { None } else { Some(reserve(room, expected).await?) };
     let slow = || ApiError::new(ErrorType::RequestTimeout, "The request body came too slowly.");
-    let time = limits::BODY_TIMEOUT + Duration::from_secs(expected as u64 / limits::BODY_BYTES_PER_SECOND_MIN);
+    let time =
+        limits::BODY_TIMEOUT + Duration::from_secs(expected as u64 / limits::BODY_BYTES_PER_SECOND_MIN);
     let bytes = tokio::time::timeout(time, collect(body, announced)).await.map_err(|_| slow())??;
     Ok(Held { bytes, _room: permit })
 }

@@ -10,19 +10,29 @@ use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::TcpStream;
+use tokio::sync::watch;
 
 /// The first bytes of an HTTP/2 connection (RFC 9113, 3.4). No HTTP/1 method begins like that.
 const PREFACE: &[u8; 3] = b"PRI";
 /// Pause before looking again when only a part of [`PREFACE`] has come: a client sends it in one segment.
 const PREFACE_PAUSE: Duration = Duration::from_millis(5);
 
-/// Serves a connection to its end.
-pub(super) async fn serve(face: Arc<Face>, socket: TcpStream, watcher: Watcher) {
+/// Serves a connection to its end. `closed` ends with the server, `watcher` asks for the end of a connection in use.
+pub(super) async fn serve(
+    face: Arc<Face>,
+    socket: TcpStream,
+    watcher: Watcher,
+    mut closed: watch::Receiver<()>,
+) {
     // Without it a reply of two segments waits for the client's delayed acknowledgement.
     if let Err(error) = socket.set_nodelay(true) {
         tracing::debug!(%error, "cannot set TCP_NODELAY");
     }
-    let Ok(Some(protocol)) = tokio::time::timeout(limits::HEADER_TIMEOUT, protocol(&socket)).await else { return };
+    let protocol = tokio::select! {
+        protocol = tokio::time::timeout(limits::HEADER_TIMEOUT, protocol(&socket)) => protocol,
+        _ = closed.changed() => return,
+    };
+    let Ok(Some(protocol)) = protocol else { return };
     let service = service_fn(move |request| {
         let face = Arc::clone(&face);
         async move { Ok::<_, Infallible>(face.answer(request).await) }

@@ -32,7 +32,11 @@ pub(super) struct Face {
 
 impl Face {
     pub(super) fn new(engine: Engine) -> Self {
-        Face { engine, room: Arc::new(Semaphore::new(limits::BODY_BYTES_IN_FLIGHT_MAX)), ids: RequestIds::new() }
+        Face {
+            engine,
+            room: Arc::new(Semaphore::new(limits::BODY_BYTES_IN_FLIGHT_MAX)),
+            ids: RequestIds::new(),
+        }
     }
 
     /// Answers one request. Counts it, and gives every answer an id.
@@ -109,7 +113,9 @@ fn authenticate<B>(request: &Request<B>) -> Result<(), ApiError> {
     let text = String::from_utf8_lossy(authorization.as_bytes());
     let mut wrong = String::new();
     for parameter in ["Credential", "Signature", "SignedHeaders"] {
-        let there = text.split([',', ' ']).any(|part| part.split_once('=').is_some_and(|(name, _)| name == parameter));
+        let there = text
+            .split([',', ' '])
+            .any(|part| part.split_once('=').is_some_and(|(name, _)| name == parameter));
         if !there {
             wrong += &format!("Authorization header requires '{parameter}' parameter. ");
         }

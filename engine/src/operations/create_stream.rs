@@ -23,7 +23,10 @@ pub(super) async fn run(engine: &Engine, body: Bytes) -> Outcome {
     }
     new.tags = tags(fields.map("Tags"));
     if new.tags.len() > limits::TAGS_PER_STREAM_MAX {
-        return Err(ApiError::invalid(format!("A stream cannot have more than {} tags.", limits::TAGS_PER_STREAM_MAX)));
+        return Err(ApiError::invalid(format!(
+            "A stream cannot have more than {} tags.",
+            limits::TAGS_PER_STREAM_MAX
+        )));
     }
     // What would change how records are kept is refused rather than forgotten.
     if fields.text("RecordDistributionStrategy") == Some("AUTO") {
@@ -67,9 +70,10 @@ pub(super) fn tags(map: Option<&Map<String, Value>>) -> BTreeMap<String, String>
 fn refusal(engine: &Engine, error: StreamError) -> ApiError {
     let (account, region) = (&engine.0.account, &engine.0.region);
     match error {
-        StreamError::Exists(name) => {
-            ApiError::new(ErrorType::ResourceInUse, format!("Stream {name} under account {account} already exists."))
-        }
+        StreamError::Exists(name) => ApiError::new(
+            ErrorType::ResourceInUse,
+            format!("Stream {name} under account {account} already exists."),
+        ),
         StreamError::Shards { requested, open } => ApiError::new(
             ErrorType::LimitExceeded,
             format!(

@@ -15,7 +15,8 @@ pub(super) async fn run(engine: &Engine, body: Bytes) -> Outcome {
     let stream = StreamAddress::of(&fields).find(engine)?;
     let after = fields.text("ExclusiveStartShardId").map(ShardId::parse).transpose();
     let after = after.map_err(|error| ApiError::invalid(error.to_string()))?;
-    let page = fields.count("Limit").unwrap_or(limits::DESCRIBE_STREAM_PAGE).min(limits::DESCRIBE_STREAM_PAGE);
+    let page =
+        fields.count("Limit").unwrap_or(limits::DESCRIBE_STREAM_PAGE).min(limits::DESCRIBE_STREAM_PAGE);
     let state = stream.state();
     let shards = state.shards.all();
     let start = after.map_or(0, |after| shards.partition_point(|shard| shard.id <= after));

@@ -81,7 +81,9 @@ fn write(engine: &Engine, page: &Page, token: &Token, shard: &Shard, now_ms: u64
     Tally::add(&engine.0.tally.records_read, count);
     Tally::add(&engine.0.tally.bytes_read, data_bytes);
     Tally::add(&engine.0.tally.lost_ranges_read, page.lost.len());
-    let mut json = Json::with_capacity(1_024 + data_bytes.div_ceil(3) * 4 + key_bytes + count * limits::RECORD_REPLY_BYTES);
+    let mut json = Json::with_capacity(
+        1_024 + data_bytes.div_ceil(3) * 4 + key_bytes + count * limits::RECORD_REPLY_BYTES,
+    );
     json.open_object();
     json.key("Records").open_array();
     let first = SequenceNumber {
@@ -90,13 +92,14 @@ fn write(engine: &Engine, page: &Page, token: &Token, shard: &Shard, now_ms: u64
         stream: token.shard.stream,
         shard: shard.id,
     };
-    let mut records = Records { json: &mut json, text: SequenceText::new(first), time: Vec::new(), time_ms: None };
+    let mut records =
+        Records { json: &mut json, text: SequenceText::new(first), time: Vec::new(), time_ms: None };
     for run in &page.runs {
         run.visit(&mut |record| records.write(record));
     }
     json.close_array();
     // A closed shard read to its end has nothing to go on to; its children have.
-    if !shard.closed.is_some_and(|closed| page.next >= closed.end) {
+    if shard.closed.is_none_or(|closed| page.next < closed.end) {
         let next = Token { issued_ms: now_ms, position: page.next, ..token.clone() };
         json.key("NextShardIterator").text(&next.seal(Kind::ShardIterator));
     }

@@ -69,9 +69,7 @@ fn cursor(
         ))
     };
     match (kind, number) {
-        ("AT_SEQUENCE_NUMBER", Some(number)) => {
-            Ok(Cursor::At(position(engine, stream, shard, number)?))
-        }
+        ("AT_SEQUENCE_NUMBER", Some(number)) => Ok(Cursor::At(position(engine, stream, shard, number)?)),
         ("AFTER_SEQUENCE_NUMBER", Some(number)) => {
             Ok(Cursor::At(position(engine, stream, shard, number)?.after()))
         }
@@ -99,7 +97,12 @@ fn at_timestamp(time_ms: Option<u64>, now_ms: u64) -> Result<Cursor, ApiError> {
     Ok(Cursor::AtTime(time_ms))
 }
 
-fn position(engine: &Engine, stream: &StreamHandle, shard: ShardId, text: &str) -> Result<Position, ApiError> {
+fn position(
+    engine: &Engine,
+    stream: &StreamHandle,
+    shard: ShardId,
+    text: &str,
+) -> Result<Position, ApiError> {
     let (name, account) = (stream.name(), &engine.0.account);
     let wrong = |why: &str| {
         ApiError::invalid(format!(

@@ -94,7 +94,9 @@ impl ShardFilter {
         let kind = filter.get("Type").and_then(Value::as_str).unwrap_or_default();
         let at_ms = || {
             let at_ms = filter.get("Timestamp").and_then(time_ms);
-            at_ms.ok_or_else(|| ApiError::invalid(format!("Timestamp must be provided when the ShardFilter type is {kind}.")))
+            at_ms.ok_or_else(|| {
+                ApiError::invalid(format!("Timestamp must be provided when the ShardFilter type is {kind}."))
+            })
         };
         Ok(match kind {
             "AT_TRIM_HORIZON" => ShardFilter::AtTrimHorizon,
@@ -106,7 +108,9 @@ impl ShardFilter {
                     ApiError::invalid("ShardId must be provided when the ShardFilter type is AFTER_SHARD_ID.")
                 })?;
                 let id = ShardId::parse(id);
-                ShardFilter::AfterShardId(id.map_err(|e| ApiError::new(ErrorType::InvalidArgument, e.to_string()))?)
+                ShardFilter::AfterShardId(
+                    id.map_err(|e| ApiError::new(ErrorType::InvalidArgument, e.to_string()))?,
+                )
             }
             _ => ShardFilter::FromTrimHorizon,
         })
@@ -194,7 +198,8 @@ mod tests {
             (AfterShardId(ShardId(1)), 0, &[]),
         ];
         for (filter, horizon_ms, expected) in cases {
-            let listed: Vec<_> = shards().iter().filter(|s| filter.takes(s, horizon_ms)).map(|s| s.id.0).collect();
+            let listed: Vec<_> =
+                shards().iter().filter(|s| filter.takes(s, horizon_ms)).map(|s| s.id.0).collect();
             assert_eq!(listed, expected, "{filter:?} {horizon_ms}");
         }
     }

@@ -13,7 +13,8 @@ pub(super) async fn run(engine: &Engine, body: Bytes) -> Outcome {
     let state = stream.state();
     let after = fields.text("ExclusiveStartTagKey");
     let page = fields.count("Limit").unwrap_or(limits::LIST_TAGS_PAGE);
-    let mut tags = state.definition.tags.iter().filter(|(key, _)| after.is_none_or(|after| key.as_str() > after));
+    let mut tags =
+        state.definition.tags.iter().filter(|(key, _)| after.is_none_or(|after| key.as_str() > after));
     let mut json = Json::default();
     json.open_object();
     json.key("Tags").open_array();

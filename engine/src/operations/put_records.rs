@@ -160,12 +160,16 @@ impl Results {
     }
 
     fn placed(&mut self, commit: &Commit) {
-        let mut shards: Vec<_> = commit.firsts().into_iter().map(|first| {
-            let mut tail = *b"\",\"ShardId\":\"shardId-000000000000\"}";
-            let end = tail.len() - 2;
-            tail[end - SHARD_ID_BYTES..end].copy_from_slice(&first.shard.text());
-            (SequenceText::new(first), first.position, tail)
-        }).collect();
+        let mut shards: Vec<_> = commit
+            .firsts()
+            .into_iter()
+            .map(|first| {
+                let mut tail = *b"\",\"ShardId\":\"shardId-000000000000\"}";
+                let end = tail.len() - 2;
+                tail[end - SHARD_ID_BYTES..end].copy_from_slice(&first.shard.text());
+                (SequenceText::new(first), first.position, tail)
+            })
+            .collect();
         let mut separator: &[u8] = if self.failed > 0 || self.json.ends_with(b"}") { b"," } else { b"" };
         for &place in commit.shard_of_records() {
             let (text, position, tail) = &mut shards[place as usize];
@@ -196,7 +200,8 @@ impl Results {
                     let hash = record.hash.and_then(|text| HashKey::parse(text).ok());
                     let hash = hash.unwrap_or_else(|| HashKey::of(record.key.as_str().as_bytes()));
                     let (shard, name) = (state.shards.route(hash).id, stream.name());
-                    let message = format!("Rate exceeded for shard {shard} in stream {name} under account {account}.");
+                    let message =
+                        format!("Rate exceeded for shard {shard} in stream {name} under account {account}.");
                     self.json.key("ErrorCode").text(ErrorType::ProvisionedThroughputExceeded.name());
                     self.json.key("ErrorMessage").text(&message);
                 }

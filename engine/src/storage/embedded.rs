@@ -11,8 +11,8 @@ mod meta;
 pub use meta::EmbeddedMeta;
 
 use super::{
-    Ack, AppendError, AppendSet, BoxFuture, CommitError, Cursor, Fence, LogState, Lost, Page, Pending, Position,
-    ReadError, ReadLimits, RecordRef, Run, ShardKey, ShardLog,
+    Ack, AppendError, AppendSet, BoxFuture, CommitError, Cursor, Fence, LogState, Lost, Page, Pending,
+    Position, ReadError, ReadLimits, RecordRef, Run, ShardKey, ShardLog,
 };
 use crate::limits;
 use crate::names::StreamNumber;
@@ -135,7 +135,8 @@ impl ShardLog for EmbeddedLog {
     fn locate(&self, shard: ShardKey, cursor: Cursor) -> BoxFuture<'_, Result<Position, ReadError>> {
         Box::pin(async move {
             let bounds = self.journal.bounds(key(shard));
-            let (first, end) = bounds.map_or((journal::FIRST_SEQUENCE, journal::FIRST_SEQUENCE), |b| (b.first, b.end));
+            let (first, end) =
+                bounds.map_or((journal::FIRST_SEQUENCE, journal::FIRST_SEQUENCE), |b| (b.first, b.end));
             Ok(match cursor {
                 Cursor::TrimHorizon => at(first),
                 Cursor::Latest => at(end),
@@ -150,7 +151,12 @@ impl ShardLog for EmbeddedLog {
         })
     }
 
-    fn read(&self, shard: ShardKey, from: Position, limits: ReadLimits) -> BoxFuture<'_, Result<Page, ReadError>> {
+    fn read(
+        &self,
+        shard: ShardKey,
+        from: Position,
+        limits: ReadLimits,
+    ) -> BoxFuture<'_, Result<Page, ReadError>> {
         let mut from = sequence(from);
         Box::pin(async move {
             let Some(bounds) = self.journal.bounds(key(shard)) else { return Ok(nothing(from)) };
@@ -160,7 +166,11 @@ impl ShardLog for EmbeddedLog {
             let wanted = journal::ReadLimits { records: limits.records, bytes: limits.bytes };
             // Near the end the journal reads from memory.
             if bounds.oldest_ms >= limits.not_before_ms && bounds.end - from <= limits::INLINE_READ_RECORDS {
-                return self.journal.read(key(shard), from, wanted).map(page).map_err(|e| unreadable(shard, &e));
+                return self
+                    .journal
+                    .read(key(shard), from, wanted)
+                    .map(page)
+                    .map_err(|e| unreadable(shard, &e));
             }
             let journal = self.journal.clone();
             blocking(shard, move || {

@@ -22,7 +22,9 @@ fn example(name: &str) -> PathBuf {
 #[test]
 fn boto3_finds_every_operation_as_aws_has_it() {
     let Some(python) = std::env::var_os("HEADWATER_PYTHON") else {
-        println!("SKIP: boto3_finds_every_operation_as_aws_has_it: HEADWATER_PYTHON names no Python with boto3");
+        println!(
+            "SKIP: boto3_finds_every_operation_as_aws_has_it: HEADWATER_PYTHON names no Python with boto3"
+        );
         return;
     };
     let dir = tempfile::tempdir().unwrap();

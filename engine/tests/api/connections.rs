@@ -19,7 +19,8 @@ fn http2_by_prior_knowledge_shares_the_port_with_http1() {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     runtime.block_on(async {
         let socket = tokio::net::TcpStream::connect(address).await.unwrap();
-        let (client, connection) = http2::handshake(TokioExecutor::new(), TokioIo::new(socket)).await.unwrap();
+        let (client, connection) =
+            http2::handshake(TokioExecutor::new(), TokioIo::new(socket)).await.unwrap();
         tokio::spawn(connection);
         // Twenty at once in one connection, one of them larger than a window.
         let calls = (0..20).map(|i| {
@@ -31,8 +32,12 @@ fn http2_by_prior_knowledge_shares_the_port_with_http1() {
                     .header("content-type", "application/x-amz-json-1.1")
                     .header("x-amz-target", "Kinesis_20131202.PutRecord")
                     .header("x-amz-date", "20260101T000000Z")
-                    .header("authorization", "AWS4-HMAC-SHA256 Credential=a/b, SignedHeaders=host, Signature=0");
-                let answer = client.send_request(request.body(Full::new(Bytes::from(body))).unwrap()).await.unwrap();
+                    .header(
+                        "authorization",
+                        "AWS4-HMAC-SHA256 Credential=a/b, SignedHeaders=host, Signature=0",
+                    );
+                let answer =
+                    client.send_request(request.body(Full::new(Bytes::from(body))).unwrap()).await.unwrap();
                 let status = answer.status();
                 let body = answer.into_body().collect().await.unwrap().to_bytes();
                 (status.as_u16(), serde_json::from_slice::<Value>(&body).unwrap())
@@ -79,7 +84,10 @@ fn a_body_that_is_too_large_is_refused_before_it_is_read() {
     let mut answer = [0; 4096];
     let count = socket.read(&mut answer).unwrap();
     let answer = String::from_utf8_lossy(&answer[..count]);
-    assert!(answer.starts_with("HTTP/1.1 413") && answer.contains("RequestEntityTooLargeException"), "{answer}");
+    assert!(
+        answer.starts_with("HTTP/1.1 413") && answer.contains("RequestEntityTooLargeException"),
+        "{answer}"
+    );
     server.stop();
 }
 
@@ -87,7 +95,14 @@ fn a_body_that_is_too_large_is_refused_before_it_is_read() {
 fn nonsense_on_the_socket_hurts_nobody_else() {
     let dir = tempfile::tempdir().unwrap();
     let server = Server::open(dir.path());
-    for garbage in [&b"\x00\xff\xfe"[..], b"PRI", b"PRI * HTTP/2.0\r\n\r\nXX\r\n\r\n", b"GET", b"\r\n\r\n\r\n", &[b'a'; 70_000]] {
+    for garbage in [
+        &b"\x00\xff\xfe"[..],
+        b"PRI",
+        b"PRI * HTTP/2.0\r\n\r\nXX\r\n\r\n",
+        b"GET",
+        b"\r\n\r\n\r\n",
+        &[b'a'; 70_000],
+    ] {
         let mut socket = TcpStream::connect(server.address).unwrap();
         // The server may have closed already.
         let _ = socket.write_all(garbage);
@@ -107,11 +122,13 @@ fn nonsense_on_the_socket_hurts_nobody_else() {
 fn the_end_waits_for_requests_and_not_for_idle_connections() {
     let dir = tempfile::tempdir().unwrap();
     let server = Server::open(dir.path());
-    let idle: Vec<_> = (0..5).map(|_| {
-        let mut client = server.client();
-        client.call("ListStreams", &json!({}));
-        client
-    }).collect();
+    let idle: Vec<_> = (0..5)
+        .map(|_| {
+            let mut client = server.client();
+            client.call("ListStreams", &json!({}));
+            client
+        })
+        .collect();
     let begun = Instant::now();
     let address = server.address;
     server.stop();

@@ -1,5 +1,7 @@
 //! The engine through its HTTP face: real sockets, a real journal in a temporary directory.
 
+#![expect(clippy::unwrap_used, reason = "a test may panic: that is its report")]
+
 mod boto3;
 mod connections;
 mod records;

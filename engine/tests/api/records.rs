@@ -35,7 +35,8 @@ fn iterators_and_paging_tokens_expire() {
     let mut client = server.client();
     client.call("CreateStream", &json!({ "StreamName": "s", "ShardCount": 3 }));
     let iterator = client.iterator("s", "LATEST");
-    let token = client.call("ListShards", &json!({ "StreamName": "s", "MaxResults": 1 }))["NextToken"].clone();
+    let token =
+        client.call("ListShards", &json!({ "StreamName": "s", "MaxResults": 1 }))["NextToken"].clone();
     ahead.advance(299_000);
     client.call("GetRecords", &json!({ "ShardIterator": iterator }));
     ahead.advance(2_000);
@@ -62,7 +63,13 @@ fn a_large_backlog_is_read_in_bounded_pages() {
         let records: Vec<_> = (0..10).map(record).collect();
         let answer = client.call("PutRecords", &json!({ "StreamName": "s", "Records": records }));
         assert_eq!(answer["FailedRecordCount"], 0);
-        put.extend(answer["Records"].as_array().unwrap().iter().map(|r| r["SequenceNumber"].as_str().unwrap().to_owned()));
+        put.extend(
+            answer["Records"]
+                .as_array()
+                .unwrap()
+                .iter()
+                .map(|r| r["SequenceNumber"].as_str().unwrap().to_owned()),
+        );
     }
     let iterator = client.iterator("s", "TRIM_HORIZON");
     let answer = client.ask("GetRecords", &json!({ "ShardIterator": iterator }));
@@ -80,7 +87,10 @@ fn counters_tell_what_happened() {
     let mut client = server.client();
     client.call("CreateStream", &json!({ "StreamName": "s", "ShardCount": 2 }));
     client.call("PutRecord", &json!({ "StreamName": "s", "Data": "aGVsbG8=", "PartitionKey": "key" }));
-    assert_eq!(client.ask("PutRecord", &json!({ "StreamName": "none", "Data": "", "PartitionKey": "k" })).status, 400);
+    assert_eq!(
+        client.ask("PutRecord", &json!({ "StreamName": "none", "Data": "", "PartitionKey": "k" })).status,
+        400
+    );
     assert_eq!(client.ask("Nonsense", &json!({})).status, 400);
     let counters = server.engine.counters();
     let of = |name| counters.operations.iter().find(|o| o.operation == name).unwrap();

@@ -3,8 +3,8 @@
 use crate::support::{Server, small};
 use headwater_engine::storage::embedded::{EmbeddedLog, EmbeddedMeta};
 use headwater_engine::storage::{
-    AppendError, AppendSet, BoxFuture, CommitError, Cursor, Fence, LogState, Page, Pending, Position, ReadError,
-    ReadLimits, ShardKey, ShardLog,
+    AppendError, AppendSet, BoxFuture, CommitError, Cursor, Fence, LogState, Page, Pending, Position,
+    ReadError, ReadLimits, ShardKey, ShardLog,
 };
 use headwater_engine::{Clock, Engine, StreamNumber};
 use headwater_journal::Journal;
@@ -50,7 +50,12 @@ impl ShardLog for Gated {
     fn locate(&self, shard: ShardKey, cursor: Cursor) -> BoxFuture<'_, Result<Position, ReadError>> {
         self.log.locate(shard, cursor)
     }
-    fn read(&self, shard: ShardKey, from: Position, limits: ReadLimits) -> BoxFuture<'_, Result<Page, ReadError>> {
+    fn read(
+        &self,
+        shard: ShardKey,
+        from: Position,
+        limits: ReadLimits,
+    ) -> BoxFuture<'_, Result<Page, ReadError>> {
         self.log.read(shard, from, limits)
     }
     fn wait(&self, shard: ShardKey, from: Position) -> BoxFuture<'_, Result<(), CommitError>> {
@@ -124,12 +129,20 @@ fn a_busy_log_is_throttling() {
     let mut client = server.client();
     *gate.refusal.lock().unwrap() = Some(AppendError::Busy);
     let answer = client.ask("PutRecord", &record());
-    assert_eq!((answer.status, &answer.json()["__type"]), (400, &json!("ProvisionedThroughputExceededException")));
+    assert_eq!(
+        (answer.status, &answer.json()["__type"]),
+        (400, &json!("ProvisionedThroughputExceededException"))
+    );
     let answer = client.call("PutRecords", &records(3));
     assert_eq!(answer["FailedRecordCount"], 3);
     for result in answer["Records"].as_array().unwrap() {
         assert_eq!(result["ErrorCode"], "ProvisionedThroughputExceededException");
-        assert!(result["ErrorMessage"].as_str().unwrap().starts_with("Rate exceeded for shard shardId-00000000000"));
+        assert!(
+            result["ErrorMessage"]
+                .as_str()
+                .unwrap()
+                .starts_with("Rate exceeded for shard shardId-00000000000")
+        );
         assert!(result.get("SequenceNumber").is_none());
     }
     assert!(server.engine.counters().records_refused >= 4);
@@ -175,7 +188,8 @@ fn a_call_larger_than_one_append_is_put_in_parts() {
     let results = answer["Records"].as_array().unwrap();
     assert_eq!(results.len(), 100);
     for shard in ["shardId-000000000000", "shardId-000000000001"] {
-        let numbers: Vec<_> = results.iter().filter(|r| r["ShardId"] == shard).map(|r| r["SequenceNumber"].as_str()).collect();
+        let numbers: Vec<_> =
+            results.iter().filter(|r| r["ShardId"] == shard).map(|r| r["SequenceNumber"].as_str()).collect();
         assert!(numbers.len() > 10 && numbers.windows(2).all(|pair| pair[0] < pair[1]));
     }
     *gate.records_max.lock().unwrap() = 0;

@@ -15,17 +15,27 @@ fn streams_records_and_numbers_go_on_after_a_restart() {
         let mut client = server.client();
         if round == 0 {
             client.call("CreateStream", &json!({ "StreamName": "s", "ShardCount": 1, "Tags": { "a": "b" } }));
-            client.call("IncreaseStreamRetentionPeriod", &json!({ "StreamName": "s", "RetentionPeriodHours": 100 }));
+            client.call(
+                "IncreaseStreamRetentionPeriod",
+                &json!({ "StreamName": "s", "RetentionPeriodHours": 100 }),
+            );
         } else {
-            assert_eq!(client.ask("CreateStream", &json!({ "StreamName": "s", "ShardCount": 1 })).status, 400);
+            assert_eq!(
+                client.ask("CreateStream", &json!({ "StreamName": "s", "ShardCount": 1 })).status,
+                400
+            );
         }
         let summary = client.call("DescribeStreamSummary", &json!({ "StreamName": "s" }));
         let summary = &summary["StreamDescriptionSummary"];
-        assert_eq!((&summary["RetentionPeriodHours"], &summary["StreamStatus"]), (&json!(100), &json!("ACTIVE")));
+        assert_eq!(
+            (&summary["RetentionPeriodHours"], &summary["StreamStatus"]),
+            (&json!(100), &json!("ACTIVE"))
+        );
         assert_eq!(client.call("ListTagsForStream", &json!({ "StreamName": "s" }))["Tags"][0]["Value"], "b");
         for i in 0..5 {
             let data = base64_simd::STANDARD.encode_to_string([round, i]);
-            let answer = client.call("PutRecord", &json!({ "StreamName": "s", "Data": data, "PartitionKey": "k" }));
+            let answer =
+                client.call("PutRecord", &json!({ "StreamName": "s", "Data": data, "PartitionKey": "k" }));
             put.push((answer["SequenceNumber"].as_str().unwrap().to_owned(), vec![round, i]));
         }
         let iterator = client.iterator("s", "TRIM_HORIZON");

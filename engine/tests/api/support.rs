@@ -16,7 +16,13 @@ use tokio::task::JoinHandle;
 
 /// A journal that takes little room.
 pub(crate) fn small() -> Config {
-    Config { segment_bytes: 8 << 20, pool_segments: 1, size_bytes_max: 256 << 20, reserve_bytes: 0, ..Config::small() }
+    Config {
+        segment_bytes: 8 << 20,
+        pool_segments: 1,
+        size_bytes_max: 256 << 20,
+        reserve_bytes: 0,
+        ..Config::small()
+    }
 }
 
 /// A clock that is ahead of the machine's by as much as a test says.
@@ -55,7 +61,8 @@ pub(crate) struct Server {
 
 impl Server {
     pub(crate) fn start(engine: Engine) -> Server {
-        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
+        let runtime =
+            tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
         let listener = runtime.block_on(TcpListener::bind("127.0.0.1:0")).unwrap();
         let address = listener.local_addr().unwrap();
         let (stop, stopped) = oneshot::channel();

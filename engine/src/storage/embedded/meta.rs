@@ -25,7 +25,9 @@ impl EmbeddedMeta {
         // Metadata has no arrival time.
         match self.journal.append(&set, 0) {
             Ok(appended) => Ok(appended.ticket),
-            Err(journal::AppendError::Conflict { found, expected, .. }) => Err(MetaError::Conflict { found, expected }),
+            Err(journal::AppendError::Conflict { found, expected, .. }) => {
+                Err(MetaError::Conflict { found, expected })
+            }
             Err(error) => Err(refusal(error).into()),
         }
     }
