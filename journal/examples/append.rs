@@ -4,6 +4,8 @@
 //! Prints per case: records/s, CPU µs per record, p50 and p99 of an append, flushes, bytes written per byte received. Then what a
 //! reopening and a drain cost. Compare ratios within one run; absolute numbers belong to the machine.
 
+#![expect(clippy::print_stdout, reason = "a measurement is for reading")]
+
 use std::collections::VecDeque;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Condvar, Mutex};
@@ -31,7 +33,9 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     }
     let scratch = tempfile::tempdir()?;
     let dir = args.dir.clone().unwrap_or_else(|| scratch.path().into());
-    println!("case               rec/s   cpu us/rec   p50 us   p99 us    flushes   ops/group   written/received");
+    println!(
+        "case               rec/s   cpu us/rec   p50 us   p99 us    flushes   ops/group   written/received"
+    );
     for (writers, records) in [(1, 1), (16, 100), (16, 500), (256, 1)] {
         run_case(&dir, "blocking", writers, records, args.seconds, blocking)?;
     }
@@ -63,18 +67,19 @@ fn run_case(
     let (total, mut latencies) = work(&journal, writers, records, seconds);
     let (elapsed, cpu, after) = (start.elapsed().as_secs_f64(), cpu_us() - cpu, journal.counters());
     latencies.sort_unstable();
-    let at = |share: f64| latencies.get((latencies.len() as f64 * share) as usize).copied().unwrap_or(0);
+    let at = |percent: usize| latencies.get(latencies.len() * percent / 100).copied().unwrap_or(0);
     let delta = |field: fn(&Counters) -> u64| (field(&after) - field(&before)) as f64;
     println!(
         "{name:10} {writers:3}x{records:<3} {:9.0} {:10.3} {:10} {:8} {:10.0} {:10.2} {:10.3}  (zeroed {:.0} MB)",
         total as f64 / elapsed,
         cpu as f64 / total as f64,
-        at(0.5),
-        at(0.99),
+        at(50),
+        at(99),
         delta(|counters| counters.flushes),
         (delta(|counters| counters.flushes) + delta(|counters| counters.device_writes))
             / delta(|counters| counters.groups).max(1.0),
-        delta(|counters| counters.bytes_written - counters.bytes_zeroed) / delta(|counters| counters.bytes_received).max(1.0),
+        delta(|counters| counters.bytes_written - counters.bytes_zeroed)
+            / delta(|counters| counters.bytes_received).max(1.0),
         delta(|counters| counters.bytes_zeroed) / 1e6,
     );
     journal.close();
@@ -117,7 +122,8 @@ fn blocking(journal: &Journal, writers: usize, records: usize, seconds: f64) -> 
             })
         })
         .collect();
-    let latencies: Vec<u32> = threads.into_iter().flat_map(|thread| thread.join().expect("writers do not panic")).collect();
+    let latencies: Vec<u32> =
+        threads.into_iter().flat_map(|thread| thread.join().expect("writers do not panic")).collect();
     (latencies.len() as u64 * records as u64, latencies)
 }
 
@@ -208,7 +214,10 @@ fn drain(dir: &Path, megabytes: u64) -> Result<(), Box<dyn std::error::Error>> {
             records as f64 / cpu as f64,
         );
     }
-    println!("reopen     {reopen_ms:.1} ms, {} segments, {} read whole", recovery.segments, recovery.segments_scanned);
+    println!(
+        "reopen     {reopen_ms:.1} ms, {} segments, {} read whole",
+        recovery.segments, recovery.segments_scanned
+    );
     println!("page cache {:.2} GB/s reading the same files", read_files(&dir.join("lane-0"))?);
     println!("rss        {} kB", resident_kb());
     journal.close();

@@ -57,7 +57,12 @@ impl Journal<FileStorage> {
     ///
     /// # Errors
     /// As [`Core::open_on`].
-    pub fn open_on<S: Storage>(storage: S, config: Config, now_ms: u64, seed: u64) -> Result<(Core<S>, Recovery), OpenError> {
+    pub fn open_on<S: Storage>(
+        storage: S,
+        config: Config,
+        now_ms: u64,
+        seed: u64,
+    ) -> Result<(Core<S>, Recovery), OpenError> {
         Core::open_on(storage, config, now_ms, seed)
     }
 }
@@ -203,7 +208,8 @@ impl Bell {
             match period {
                 None => guard = self.changed.wait(guard).unwrap_or_else(PoisonError::into_inner),
                 Some(period) => {
-                    let (_guard, _) = self.changed.wait_timeout(guard, period).unwrap_or_else(PoisonError::into_inner);
+                    let (_guard, _) =
+                        self.changed.wait_timeout(guard, period).unwrap_or_else(PoisonError::into_inner);
                     break;
                 }
             }

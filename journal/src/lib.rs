@@ -54,5 +54,6 @@ pub use crate::page::{LostRange, Page, ReadLimits, RecordRef, Records, Run};
 pub use crate::set::AppendSet;
 pub use crate::storage::{FileStorage, Storage, StorageFile};
 pub use crate::types::{
-    Appended, Bounds, Counters, FIRST_SEQUENCE, Firsts, Lost, META_STREAM, MetaValue, Recovery, ShardKey, State, Ticket,
+    Appended, Bounds, Counters, FIRST_SEQUENCE, Firsts, Lost, META_STREAM, MetaValue, Recovery, ShardKey,
+    State, Ticket,
 };

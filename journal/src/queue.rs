@@ -43,7 +43,10 @@ pub(crate) struct Lead<G> {
 impl<T: Stage> Queue<T> {
     /// `durable` is the last group that is on the device already.
     pub(crate) fn new(stage: T, durable: u64) -> Self {
-        Self { state: Mutex::new(State { stage, flushing: false, durable, failed: None }), flushed: Condvar::new() }
+        Self {
+            state: Mutex::new(State { stage, flushing: false, durable, failed: None }),
+            flushed: Condvar::new(),
+        }
     }
 
     /// Looks at or changes the staged state under the lock. `None` when the queue has failed.

@@ -1,7 +1,9 @@
 //! What a user of the journal can rely on, on the simulated disk and without threads.
 
 use headwater_journal::storage::SimDisk;
-use headwater_journal::{AppendError, AppendSet, Config, Core, Durability, ReadLimits, Recovery, ShardKey, State, Storage};
+use headwater_journal::{
+    AppendError, AppendSet, Config, Core, Durability, ReadLimits, Recovery, ShardKey, State, Storage,
+};
 
 const NOW: u64 = 1_790_000_000_000;
 const ALL: ReadLimits = ReadLimits { records: 1_000_000, bytes: 1 << 30 };
@@ -88,7 +90,11 @@ fn what_was_committed_is_read_back_and_survives_reopening() {
     core.commit().expect("commits");
     assert_eq!(texts(&core, shard(1, 0)), ["one", "two", "three"]);
     let page = core.read(shard(1, 0), 3, ALL).expect("reads");
-    assert_eq!(page.records().next().map(|record| record.time_ms), Some(NOW + 1), "time never runs backwards");
+    assert_eq!(
+        page.records().next().map(|record| record.time_ms),
+        Some(NOW + 1),
+        "time never runs backwards"
+    );
 }
 
 #[test]
@@ -269,7 +275,11 @@ fn limits_cut_a_page_and_the_next_one_goes_on() {
     let (core, _) = open(&disk);
     fill(&core, shard(1, 0), 1, 1000, NOW);
     upkeep(&core, NOW);
-    for limits in [ReadLimits { records: 7, bytes: 1 << 20 }, ReadLimits { records: 1000, bytes: 999 }, ReadLimits { records: 1, bytes: 1 }] {
+    for limits in [
+        ReadLimits { records: 7, bytes: 1 << 20 },
+        ReadLimits { records: 1000, bytes: 999 },
+        ReadLimits { records: 1, bytes: 1 },
+    ] {
         let (mut from, mut count) = (0, 0u64);
         loop {
             let page = core.read(shard(1, 0), from, limits).expect("reads");

@@ -8,11 +8,8 @@ use headwater_journal::{AppendSet, Config, Core, ReadLimits, ShardKey, Storage, 
 
 const NOW: u64 = 1_790_000_000_000;
 const ALL: ReadLimits = ReadLimits { records: 1_000_000, bytes: 1 << 30 };
-const SHARDS: [ShardKey; 3] = [
-    ShardKey { stream: 1, shard: 0 },
-    ShardKey { stream: 1, shard: 1 },
-    ShardKey { stream: 2, shard: 0 },
-];
+const SHARDS: [ShardKey; 3] =
+    [ShardKey { stream: 1, shard: 0 }, ShardKey { stream: 1, shard: 1 }, ShardKey { stream: 2, shard: 0 }];
 
 type Files = Vec<(String, Vec<u8>)>;
 
@@ -58,7 +55,8 @@ fn written() -> (Files, BTreeMap<ShardKey, (u64, u64)>) {
             before.clone_from(&ends);
         }
     }
-    let ends = ends.iter().map(|(&shard, &end)| (shard, (before.get(&shard).copied().unwrap_or(1), end))).collect();
+    let ends =
+        ends.iter().map(|(&shard, &end)| (shard, (before.get(&shard).copied().unwrap_or(1), end))).collect();
     (disk.image(), ends)
 }
 
@@ -109,7 +107,10 @@ fn check(files: &Files, ends: &BTreeMap<ShardKey, (u64, u64)>, what: &str) -> u6
                     break;
                 }
             }
-            assert!(next >= before_last, "{what}: opening {opening}: {shard:?} ends at {next}, acknowledged to {before_last}");
+            assert!(
+                next >= before_last,
+                "{what}: opening {opening}: {shard:?} ends at {next}, acknowledged to {before_last}"
+            );
         }
         let round = core.meta_get(b"round").map(|meta| String::from_utf8_lossy(&meta.value).into_owned());
         let right = matches!(round.as_deref(), Some("34" | "35"));
@@ -168,7 +169,9 @@ fn a_file_that_ends_early_or_is_gone_is_named() {
     let (files, ends) = written();
     for (number, (name, bytes)) in files.iter().enumerate() {
         // The newest segment's groups end with nothing behind: cutting it short cannot be told from a torn tail.
-        let newest = files.iter().rposition(|(name, bytes)| name.ends_with(".seg") && bytes.iter().any(|&byte| byte != 0));
+        let newest = files
+            .iter()
+            .rposition(|(name, bytes)| name.ends_with(".seg") && bytes.iter().any(|&byte| byte != 0));
         if newest == Some(number) {
             continue;
         }

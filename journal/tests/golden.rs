@@ -52,7 +52,9 @@ fn story() -> SimDisk {
 /// Where the parts are in the files of the story.
 fn parts(disk: &SimDisk) -> Vec<(&'static str, Vec<u8>)> {
     let image = disk.image();
-    let file = |wanted: &str| image.iter().find(|(name, _)| name == wanted).map(|(_, bytes)| bytes.clone()).expect("is there");
+    let file = |wanted: &str| {
+        image.iter().find(|(name, _)| name == wanted).map(|(_, bytes)| bytes.clone()).expect("is there")
+    };
     let (segment, snapshot) = (file(SEGMENT), file(SNAPSHOT));
     let group_bytes = u32::from_le_bytes(segment[4096 + 32..4096 + 36].try_into().expect("4 bytes")) as usize;
     let group = segment[4096..4096 + group_bytes].to_vec();
@@ -63,7 +65,14 @@ fn parts(disk: &SimDisk) -> Vec<(&'static str, Vec<u8>)> {
         ("segment", segment[..72].to_vec()),
         ("group", group),
         ("run", run),
-        ("footer", [&segment[SEGMENT_BYTES - 8192..SEGMENT_BYTES - 8192 + 288], &segment[SEGMENT_BYTES - 4096..SEGMENT_BYTES - 4096 + 68]].concat()),
+        (
+            "footer",
+            [
+                &segment[SEGMENT_BYTES - 8192..SEGMENT_BYTES - 8192 + 288],
+                &segment[SEGMENT_BYTES - 4096..SEGMENT_BYTES - 4096 + 68],
+            ]
+            .concat(),
+        ),
         ("snapshot", snapshot[..snapshot_bytes].to_vec()),
     ]
 }
@@ -76,7 +85,10 @@ fn hex(bytes: &[u8]) -> String {
 fn golden(name: &str) -> Vec<u8> {
     let text = GOLDEN.iter().find(|(golden, _)| *golden == name).map(|(_, text)| *text).expect("is there");
     let digits: Vec<char> = text.chars().filter(char::is_ascii_hexdigit).collect();
-    digits.chunks(2).map(|pair| u8::from_str_radix(&pair.iter().collect::<String>(), 16).expect("hex")).collect()
+    digits
+        .chunks(2)
+        .map(|pair| u8::from_str_radix(&pair.iter().collect::<String>(), 16).expect("hex"))
+        .collect()
 }
 
 #[test]
@@ -107,12 +119,24 @@ fn what_version_1_wrote_is_read() {
     assert!(recovery.is_clean() && recovery.segments_scanned == 0, "{recovery:?}");
     let all = ReadLimits { records: 100, bytes: 1 << 20 };
     let page = core.read(FIRST, 0, all).expect("reads");
-    let found: Vec<_> = page.records().map(|record| (record.sequence, record.time_ms - NOW, record.key, record.data)).collect();
-    assert_eq!(found, [(1, 0, &b""[..], &b"first"[..]), (2, 300, b"k", b""), (3, 300, b"a longer key", &[0xab; 130])]);
+    let found: Vec<_> = page
+        .records()
+        .map(|record| (record.sequence, record.time_ms - NOW, record.key, record.data))
+        .collect();
+    assert_eq!(
+        found,
+        [(1, 0, &b""[..], &b"first"[..]), (2, 300, b"k", b""), (3, 300, b"a longer key", &[0xab; 130])]
+    );
     let page = core.read(SECOND, 0, all).expect("reads");
-    let found: Vec<_> = page.records().map(|record| (record.sequence, record.time_ms - NOW, record.key, record.data)).collect();
+    let found: Vec<_> = page
+        .records()
+        .map(|record| (record.sequence, record.time_ms - NOW, record.key, record.data))
+        .collect();
     assert_eq!(found, [(1, 1, &b"key"[..], &b"second shard"[..])]);
     let keys = core.meta_list(b"");
     assert_eq!(keys.len(), 1);
-    assert_eq!((keys[0].0.as_slice(), keys[0].1.version, keys[0].1.value.as_slice()), (&b"cursor"[..], 1, &b"17"[..]));
+    assert_eq!(
+        (keys[0].0.as_slice(), keys[0].1.version, keys[0].1.value.as_slice()),
+        (&b"cursor"[..], 1, &b"17"[..])
+    );
 }

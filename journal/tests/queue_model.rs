@@ -56,7 +56,11 @@ struct Device {
 impl Device {
     fn flush(&self, lead: &Lead<Vec<u64>>) -> Result<(), Failed> {
         assert!(!self.busy.swap(true, Ordering::SeqCst), "two flushes at once");
-        assert_eq!(self.flushes.fetch_add(1, Ordering::SeqCst) + 1, lead.number, "groups in order, none twice");
+        assert_eq!(
+            self.flushes.fetch_add(1, Ordering::SeqCst) + 1,
+            lead.number,
+            "groups in order, none twice"
+        );
         shuttle::thread::yield_now();
         let outcome = if lead.number >= self.fails_from && self.fails_from > 0 {
             Err(Failed { reason: "the device is gone".into() })
@@ -103,7 +107,9 @@ fn run(fails_from: u64) {
                 };
                 match wait(&queue, &device, ticket) {
                     // The one promise: acknowledged means on the device.
-                    Ok(()) => assert!(device.holds(append), "acknowledged append {append} is not on the device"),
+                    Ok(()) => {
+                        assert!(device.holds(append), "acknowledged append {append} is not on the device")
+                    }
                     Err(_) => assert!(fails_from > 0, "failed without a failure"),
                 }
                 assert!(queue.durable() <= queue.newest());

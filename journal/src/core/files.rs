@@ -63,7 +63,11 @@ impl<F> Files<F> {
     }
 
     /// The file of segment `number`; `true` when it had not been prepared.
-    pub(super) fn take<S: Storage<File = F>>(&mut self, storage: &S, number: u64) -> io::Result<Option<(Arc<F>, bool)>> {
+    pub(super) fn take<S: Storage<File = F>>(
+        &mut self,
+        storage: &S,
+        number: u64,
+    ) -> io::Result<Option<(Arc<F>, bool)>> {
         let late = !self.is_prepared(number);
         if late {
             self.prepare(storage, number)?;

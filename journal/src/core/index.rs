@@ -159,7 +159,9 @@ impl<F> Index<F> {
                 let table = tables.entry(written.slot).or_default();
                 let place = match table.last() {
                     // A copied run is older than what the segment has already.
-                    Some(last) if last.first > run.first => table.partition_point(|other| other.first < run.first),
+                    Some(last) if last.first > run.first => {
+                        table.partition_point(|other| other.first < run.first)
+                    }
                     _ => table.len(),
                 };
                 table.insert(place, run);
@@ -183,7 +185,11 @@ impl<F> Index<F> {
             let last = newest.get_mut();
             if last.last < first {
                 // The common case: the shard grows.
-                if last.last + 1 == first && last.segment == piece.segment && last.table.is_none() && piece.table.is_none() {
+                if last.last + 1 == first
+                    && last.segment == piece.segment
+                    && last.table.is_none()
+                    && piece.table.is_none()
+                {
                     (last.last, last.newest_ms) = (piece.last, last.newest_ms.max(piece.newest_ms));
                     last.bytes += piece.bytes;
                     self.count(piece.segment, 0, signed(piece.bytes));
@@ -202,8 +208,14 @@ impl<F> Index<F> {
     /// Forgets `first..=last` of a shard, wherever it is.
     pub(super) fn cut(&mut self, slot: u32, first: u64, last: u64) {
         let shard = &mut self.shards[index(slot)];
-        let start = shard.pieces.range(..first).next_back().filter(|(_, piece)| piece.last >= first).map_or(first, |(&at, _)| at);
-        let hit: Vec<(u64, Piece)> = shard.pieces.range(start..=last).map(|(&at, &piece)| (at, piece)).collect();
+        let start = shard
+            .pieces
+            .range(..first)
+            .next_back()
+            .filter(|(_, piece)| piece.last >= first)
+            .map_or(first, |(&at, _)| at);
+        let hit: Vec<(u64, Piece)> =
+            shard.pieces.range(start..=last).map(|(&at, &piece)| (at, piece)).collect();
         for (at, piece) in hit {
             let shard = &mut self.shards[index(slot)];
             shard.pieces.remove(&at);
@@ -237,7 +249,8 @@ impl<F> Index<F> {
 
     /// Forgets a stream.
     pub(super) fn drop_stream(&mut self, stream: u32) {
-        let slots: Vec<u32> = self.slots.iter().filter(|(key, _)| key.stream == stream).map(|(_, &slot)| slot).collect();
+        let slots: Vec<u32> =
+            self.slots.iter().filter(|(key, _)| key.stream == stream).map(|(_, &slot)| slot).collect();
         for slot in slots {
             self.cut(slot, 0, u64::MAX - 1);
             let shard = &mut self.shards[index(slot)];

@@ -128,7 +128,8 @@ impl<S: Storage> Core<S> {
         let runs: Arc<[RunRef]> = match source.runs {
             Listing::Here(runs) => runs.into(),
             // A bad table: begin at the piece; reading it will find the damage.
-            Listing::Footer { offset, table } => match self.table(source.number, &source.file, offset, table) {
+            Listing::Footer { offset, table } => match self.table(source.number, &source.file, offset, table)
+            {
                 Some(runs) => runs,
                 None => return Some(first),
             },
@@ -197,7 +198,8 @@ impl<S: Storage> Core<S> {
     /// Reads a segment whole whose footer is bad: the footer is derived, the groups are the truth.
     fn rescan(&self, number: u64) {
         let Some((file, file_bytes, start)) = self.index().segments.get(&number).map(|segment| {
-            let start = Start { salt: Some(segment.salt), next: segment.first_group, chain: None, followed_by: None };
+            let start =
+                Start { salt: Some(segment.salt), next: segment.first_group, chain: None, followed_by: None };
             (Arc::clone(&segment.file), segment.file_bytes, start)
         }) else {
             return;
@@ -224,9 +226,10 @@ impl<S: Storage> Core<S> {
     /// A range turned out to be lost: forget where it was, remember that it is gone. Nothing when the segment was let go meanwhile.
     fn lose(&self, shard: ShardKey, slot: u32, number: u64, broken: &Broken) {
         let mut index = self.index_mut();
-        let still_there = index.at(slot).piece_at(broken.first).is_some_and(|(_, piece): (u64, Piece)| {
-            piece.segment == number
-        });
+        let still_there = index
+            .at(slot)
+            .piece_at(broken.first)
+            .is_some_and(|(_, piece): (u64, Piece)| piece.segment == number);
         if !still_there || index.slot_of(shard) != Some(slot) {
             return;
         }
@@ -238,7 +241,13 @@ impl<S: Storage> Core<S> {
         }
         drop(index);
         let (stream, shard_id) = (shard.stream, shard.shard);
-        tracing::error!(stream, shard = shard_id, first = range.first, last = range.last, "records lost to damage");
+        tracing::error!(
+            stream,
+            shard = shard_id,
+            first = range.first,
+            last = range.last,
+            "records lost to damage"
+        );
         self.found_lost(Lost { shard, range });
     }
 
@@ -319,7 +328,9 @@ impl Buffers {
         let mut kept = lock(&self.0);
         let free = kept.iter().position(|buffer| Arc::strong_count(buffer) == 1);
         // `get_mut` needs the only handle, so the buffer leaves the list.
-        free.map(|at| kept.swap_remove(at)).filter(|buffer| Arc::strong_count(buffer) == 1).unwrap_or_default()
+        free.map(|at| kept.swap_remove(at))
+            .filter(|buffer| Arc::strong_count(buffer) == 1)
+            .unwrap_or_default()
     }
 
     fn keep(&self, buffer: &Arc<Blocks>) {
@@ -333,10 +344,16 @@ impl Buffers {
 /// The runs from the first of `runs` on that are worth one read.
 fn merge<'a>(runs: &'a [RunRef], budget: &Budget) -> &'a [RunRef] {
     let start = index(runs[0].offset);
-    let (mut count, mut end, mut bytes, mut next) = (1, index(runs[0].end()), index(runs[0].stored), runs[0].last() + 1);
+    let (mut count, mut end, mut bytes, mut next) =
+        (1, index(runs[0].end()), index(runs[0].stored), runs[0].last() + 1);
     for run in &runs[1..] {
         let near = index(run.offset) >= end && index(run.offset) - end <= READ_HOLE_BYTES;
-        if !near || index(run.end()) - start > READ_BYTES_MAX || bytes >= budget.bytes || run.first != next || run.flags != 0 {
+        if !near
+            || index(run.end()) - start > READ_BYTES_MAX
+            || bytes >= budget.bytes
+            || run.first != next
+            || run.flags != 0
+        {
             break;
         }
         count += 1;
@@ -363,7 +380,11 @@ fn take(run: &RunRef, last: u64, buffer: &Arc<Blocks>, start: u32, page: &mut Pa
     let wanted = usize::try_from(last.saturating_sub(first) + 1).unwrap_or(usize::MAX);
     count = count.min(wanted).min(budget.records);
     if end - from > budget.bytes {
-        count = fitting(Records::over(&bytes[from..end], first, base_ms, count), budget.bytes, page.runs.is_empty());
+        count = fitting(
+            Records::over(&bytes[from..end], first, base_ms, count),
+            budget.bytes,
+            page.runs.is_empty(),
+        );
         budget.bytes = 0;
     } else {
         budget.bytes -= end - from;

@@ -29,7 +29,8 @@ impl<S: Storage> Core<S> {
     /// [`AppendError::Full`] when no more files may be made.
     pub(super) fn make_room(&self, reserved: bool) -> Result<(), AppendError> {
         let _making = lock(&self.making);
-        let (spare, withheld) = (self.queue.look(|staged| staged.spare()), self.withheld(lock(&self.files).total));
+        let (spare, withheld) =
+            (self.queue.look(|staged| staged.spare()), self.withheld(lock(&self.files).total));
         if spare > if reserved { 0 } else { withheld } {
             return Ok(());
         }
@@ -50,7 +51,11 @@ impl<S: Storage> Core<S> {
             let index = self.index();
             let Some(open) = index.open else { return Ok(false) };
             // More than one segment was filled in this life: it is worth having files lying about.
-            index.segments.range(..open).next_back().is_some_and(|(_, segment)| matches!(segment.tables, Tables::Memory(_)))
+            index
+                .segments
+                .range(..open)
+                .next_back()
+                .is_some_and(|(_, segment)| matches!(segment.tables, Tables::Memory(_)))
         };
         let wanted = if busy { u64::from(self.config.pool_segments).max(1) } else { 1 };
         {

@@ -83,9 +83,15 @@ impl<S: Storage> Core<S> {
     ///
     /// # Errors
     /// [`OpenError`]: a setting out of range, a storage that cannot list, create or rename, files of a newer format.
-    pub fn open_on(storage: S, config: Config, now_ms: u64, seed: u64) -> Result<(Self, Recovery), OpenError> {
+    pub fn open_on(
+        storage: S,
+        config: Config,
+        now_ms: u64,
+        seed: u64,
+    ) -> Result<(Self, Recovery), OpenError> {
         config.check()?;
-        let names = storage.list().map_err(|source| OpenError::Io { doing: "listing the journal".into(), source })?;
+        let names =
+            storage.list().map_err(|source| OpenError::Io { doing: "listing the journal".into(), source })?;
         let opened = Slots::open(&storage, &names);
         if let Some((file, found)) = opened.version {
             return Err(OpenError::Version { file, found, expected: FORMAT_VERSION });
@@ -121,7 +127,12 @@ impl<S: Storage> Core<S> {
         recovery.metadata_lost |= self.replay_metadata();
         let (dropped, holds, known, retained) = self.queue.look(|staged| {
             let meta = &staged.meta;
-            (own::dropped_streams(meta), own::holds(meta), own::lost_ranges(meta), own::retentions(meta).len())
+            (
+                own::dropped_streams(meta),
+                own::holds(meta),
+                own::lost_ranges(meta),
+                own::retentions(meta).len(),
+            )
         });
         let mut index = self.index_mut();
         for stream in dropped {
@@ -149,15 +160,27 @@ impl<S: Storage> Core<S> {
         self.record_lost(&recovery.lost, now_ms);
         for lost in &recovery.lost {
             let (stream, shard) = (lost.shard.stream, lost.shard.shard);
-            tracing::error!(stream, shard, first = lost.range.first, last = lost.range.last, "records lost to damage");
+            tracing::error!(
+                stream,
+                shard,
+                first = lost.range.first,
+                last = lost.range.last,
+                "records lost to damage"
+            );
         }
-        tracing::debug!(segments = recovery.segments, last_group = recovery.last_group, retained, "journal recovered");
+        tracing::debug!(
+            segments = recovery.segments,
+            last_group = recovery.last_group,
+            retained,
+            "journal recovered"
+        );
         recovery
     }
 
     /// Applies stream 0 from the snapshot on; whether part of it is missing.
     fn replay_metadata(&self) -> bool {
-        let (mut from, mut missing) = (self.index().shard(ShardKey::META).map_or(FIRST_SEQUENCE, |meta| meta.floor), false);
+        let (mut from, mut missing) =
+            (self.index().shard(ShardKey::META).map_or(FIRST_SEQUENCE, |meta| meta.floor), false);
         let limits = ReadLimits { records: 10_000, bytes: 1 << 20 };
         loop {
             let page = match self.read(ShardKey::META, from, limits) {
@@ -266,7 +289,8 @@ impl<F: StorageFile> Survey<F> {
         match scan(&*candidate.file, candidate.file_bytes, start) {
             Ok(found) if found.groups.is_empty() && followed_by.is_none_or(|first| first <= next) => {
                 if claims_its_name(candidate) {
-                    let error = io::Error::new(io::ErrorKind::InvalidData, "header and first group are damaged");
+                    let error =
+                        io::Error::new(io::ErrorKind::InvalidData, "header and first group are damaged");
                     return self.unreadable(candidate, &error, followed_by);
                 }
                 self.blank(candidate);
@@ -378,10 +402,22 @@ impl<F: StorageFile> Survey<F> {
         self.enter(candidate, 0, self.last.0 + 1, Tables::Memory(BTreeMap::new()), true);
         let first_group = self.last.0 + 1;
         let last_group = followed_by.map_or(first_group, |first| first.saturating_sub(1).max(first_group));
-        self.damage(Damage { first_group, last_group, unknown_bytes: candidate.file_bytes, runs: Vec::new() });
+        self.damage(Damage {
+            first_group,
+            last_group,
+            unknown_bytes: candidate.file_bytes,
+            runs: Vec::new(),
+        });
     }
 
-    fn enter(&mut self, candidate: &Candidate<F>, salt: u64, first_group: u64, tables: Tables, damaged: bool) {
+    fn enter(
+        &mut self,
+        candidate: &Candidate<F>,
+        salt: u64,
+        first_group: u64,
+        tables: Tables,
+        damaged: bool,
+    ) {
         let segment = Segment {
             file: Arc::clone(&candidate.file),
             file_bytes: candidate.file_bytes,
@@ -403,7 +439,11 @@ impl<F: StorageFile> Survey<F> {
     }
 
     fn blank(&mut self, candidate: &Candidate<F>) {
-        self.blank.push((FileName::Segment(candidate.number), Arc::clone(&candidate.file), candidate.file_bytes));
+        self.blank.push((
+            FileName::Segment(candidate.number),
+            Arc::clone(&candidate.file),
+            candidate.file_bytes,
+        ));
     }
 
     /// Adds what only the snapshot knows: floors, and how far shards came whose segments are gone or damaged.
@@ -427,7 +467,9 @@ impl<F: StorageFile> Survey<F> {
                 Some(state) if key == ShardKey::META => state.next,
                 Some(state) => state.floor,
                 // Without a snapshot nobody knows what was let go on purpose.
-                None if blind => self.index.at(slot).pieces.first_key_value().map_or(FIRST_SEQUENCE, |(&first, _)| first),
+                None if blind => {
+                    self.index.at(slot).pieces.first_key_value().map_or(FIRST_SEQUENCE, |(&first, _)| first)
+                }
                 None => FIRST_SEQUENCE,
             };
             self.index.raise_floor(slot, floor);
@@ -452,8 +494,14 @@ impl<F: StorageFile> Survey<F> {
     }
 
     /// Puts files without content into the pool; those of another size are removed.
-    fn blank_files<S: Storage<File = F>>(&mut self, storage: &S, config: &Config, names: &[String]) -> Result<(), OpenError> {
-        let failed = |doing: &str, name: FileName, source| OpenError::Io { doing: format!("{doing} {name}"), source };
+    fn blank_files<S: Storage<File = F>>(
+        &mut self,
+        storage: &S,
+        config: &Config,
+        names: &[String],
+    ) -> Result<(), OpenError> {
+        let failed =
+            |doing: &str, name: FileName, source| OpenError::Io { doing: format!("{doing} {name}"), source };
         for name in names {
             if let Some(FileName::Pool(number)) = FileName::parse(name) {
                 self.files.saw_pool_name(number);
@@ -475,7 +523,9 @@ impl<F: StorageFile> Survey<F> {
                 _ => {
                     let number = self.files.pool_name();
                     let pooled = FileName::Pool(number).to_string();
-                    storage.rename(&name.to_string(), &pooled).map_err(|source| failed("renaming", name, source))?;
+                    storage
+                        .rename(&name.to_string(), &pooled)
+                        .map_err(|source| failed("renaming", name, source))?;
                     number
                 }
             };
@@ -545,7 +595,8 @@ fn candidates<S: Storage>(storage: &S, names: &[String], recovery: &mut Recovery
                 // A header that cannot be read is like a damaged one: trailer or groups may still speak for the segment.
                 let read = file.read_at(&mut block, 0);
                 let blank = read.is_ok() && block.iter().all(|&byte| byte == 0);
-                let header = read.map_err(|_| HeaderError::Damaged(None)).and_then(|()| SegmentHeader::decode(&block));
+                let header =
+                    read.map_err(|_| HeaderError::Damaged(None)).and_then(|()| SegmentHeader::decode(&block));
                 candidates.push(Candidate { number, file: Arc::new(file), file_bytes, header, blank });
             }
             Err(error) => {
@@ -621,12 +672,17 @@ fn without(range: LostRange, known: &[LostRange]) -> Vec<LostRange> {
         rest = rest
             .into_iter()
             .flat_map(|range| {
-                let before = LostRange { first: range.first, last: range.last.min(known.first.wrapping_sub(1)) };
-                let after = LostRange { first: range.first.max(known.last.saturating_add(1)), last: range.last };
+                let before =
+                    LostRange { first: range.first, last: range.last.min(known.first.wrapping_sub(1)) };
+                let after =
+                    LostRange { first: range.first.max(known.last.saturating_add(1)), last: range.last };
                 if known.last < range.first || known.first > range.last {
                     vec![range]
                 } else {
-                    [before, after].into_iter().filter(|part| part.first <= part.last && known.first > 0).collect()
+                    [before, after]
+                        .into_iter()
+                        .filter(|part| part.first <= part.last && known.first > 0)
+                        .collect()
                 }
             })
             .collect();

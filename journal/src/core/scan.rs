@@ -113,7 +113,12 @@ impl<F: StorageFile> Scanner<'_, F> {
                 }
                 self.damage(head.number, head.number, 0, broken);
             }
-            self.found.groups.push(FoundGroup { number: head.number, at: u32_of(at), crc: head.crc, runs: whole });
+            self.found.groups.push(FoundGroup {
+                number: head.number,
+                at: u32_of(at),
+                crc: head.crc,
+                runs: whole,
+            });
             (at, next, chain) = (at + head.padded(), head.number + 1, Some(head.crc));
             self.found.data_end = u32_of(at);
         }
@@ -191,7 +196,11 @@ impl<F: StorageFile> Scanner<'_, F> {
 
     /// Splits the runs of the group at `at` into whole and broken ones.
     #[expect(clippy::type_complexity, reason = "two lists that are taken apart at once")]
-    fn bodies(&mut self, at: usize, runs: &[RunHeader]) -> io::Result<(Vec<(RunHeader, u64)>, Vec<RunHeader>)> {
+    fn bodies(
+        &mut self,
+        at: usize,
+        runs: &[RunHeader],
+    ) -> io::Result<(Vec<(RunHeader, u64)>, Vec<RunHeader>)> {
         let (mut whole, mut broken) = (Vec::with_capacity(runs.len()), Vec::new());
         for run in runs {
             let body = self.bytes(at + index(run.offset), index(run.stored))?;

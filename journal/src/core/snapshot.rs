@@ -105,7 +105,12 @@ impl<F: StorageFile> Slots<F> {
     }
 
     /// Writes `snapshot` over the older slot. Returns the bytes written.
-    pub(super) fn write<S: Storage<File = F>>(&mut self, storage: &S, mut snapshot: Snapshot, epoch: u64) -> io::Result<u64> {
+    pub(super) fn write<S: Storage<File = F>>(
+        &mut self,
+        storage: &S,
+        mut snapshot: Snapshot,
+        epoch: u64,
+    ) -> io::Result<u64> {
         self.generation += 1;
         snapshot.generation = self.generation;
         let number = u8::from(self.slots[0].generation > self.slots[1].generation);
@@ -131,7 +136,8 @@ impl<F: StorageFile> Slots<F> {
 
     /// The newest group and epoch in any slot.
     pub(super) fn newest(&self) -> (u64, u64) {
-        let newer = if self.slots[0].generation > self.slots[1].generation { &self.slots[0] } else { &self.slots[1] };
+        let newer =
+            if self.slots[0].generation > self.slots[1].generation { &self.slots[0] } else { &self.slots[1] };
         (newer.group, newer.epoch)
     }
 }

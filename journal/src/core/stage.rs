@@ -158,7 +158,8 @@ impl Stage for Staged {
 impl Staged {
     /// Empty, before recovery; the first group staged opens a new segment.
     pub(super) fn new(config: &Config) -> Self {
-        let segment_bytes = usize::try_from(config.segment_bytes).expect("checked when opened: at most 1 GiB");
+        let segment_bytes =
+            usize::try_from(config.segment_bytes).expect("checked when opened: at most 1 GiB");
         let limits = Limits {
             // A quarter, so that the end of a segment that a group does not fit into stays small.
             group_bytes_max: config.group_bytes_max.min(segment_bytes / 4),
@@ -310,11 +311,13 @@ impl Staged {
     }
 
     fn fits(&self, offset: usize, group: usize, footer: usize) -> bool {
-        offset + padded(group) + padded(self.plan.footer + footer) + index(TRAILER_BYTES) <= self.limits.segment_bytes
+        offset + padded(group) + padded(self.plan.footer + footer) + index(TRAILER_BYTES)
+            <= self.limits.segment_bytes
     }
 
     fn stage_records(&mut self, set: &AppendSet, now_ms: u64) -> Firsts {
-        let mut firsts = if set.batches() > 1 { Firsts::Many(Vec::with_capacity(set.batches())) } else { Firsts::None };
+        let mut firsts =
+            if set.batches() > 1 { Firsts::Many(Vec::with_capacity(set.batches())) } else { Firsts::None };
         let mut last_batch = None;
         for (number, chunk) in set.chunks.iter().enumerate() {
             let slot = self.slot(chunk.shard);
@@ -381,7 +384,15 @@ impl Staged {
         }
         let len = group.bytes.len() - index(start) + len;
         self.staged_bytes += len;
-        group.chunks.push(Chunk { key: shard.key, first: shard.next, time_ms, slot, count, start, len: u32_of(len) });
+        group.chunks.push(Chunk {
+            key: shard.key,
+            first: shard.next,
+            time_ms,
+            slot,
+            count,
+            start,
+            len: u32_of(len),
+        });
         group.records += u64::from(count);
         group.wall_ms = group.wall_ms.max(time_ms);
         shard.newest_ms = time_ms;

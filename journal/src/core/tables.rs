@@ -43,7 +43,8 @@ impl TableCache {
 
     /// Forgets the tables of a segment whose file is used again.
     pub(super) fn remove_segment(&mut self, segment: u64) {
-        let keys: Vec<TableKey> = self.tables.range((segment, 0)..=(segment, u32::MAX)).map(|(&key, _)| key).collect();
+        let keys: Vec<TableKey> =
+            self.tables.range((segment, 0)..=(segment, u32::MAX)).map(|(&key, _)| key).collect();
         for key in keys {
             self.remove(key);
         }
@@ -69,7 +70,17 @@ mod tests {
 
     #[test]
     fn the_cache_stays_below_its_limit_and_keeps_what_is_used() {
-        let run = RunRef { first: 1, base_ms: 0, offset: 0, stored: 1, count: 1, crc: 0, flags: 0, key_id: 0, span_ms: 0 };
+        let run = RunRef {
+            first: 1,
+            base_ms: 0,
+            offset: 0,
+            stored: 1,
+            count: 1,
+            crc: 0,
+            flags: 0,
+            key_id: 0,
+            span_ms: 0,
+        };
         let table: Arc<[RunRef]> = vec![run; TABLE_CACHE_BYTES / size_of::<RunRef>() / 4].into();
         let mut cache = TableCache::default();
         for segment in 0..20 {

@@ -225,7 +225,10 @@ impl<S: Storage> Core<S> {
             let open = index.open;
             for (key, slot) in index.keys().into_iter().filter(|(key, _)| key.stream == stream) {
                 let state = index.at(slot);
-                let old = state.pieces.values().take_while(|piece| piece.newest_ms < cutoff && Some(piece.segment) != open);
+                let old = state
+                    .pieces
+                    .values()
+                    .take_while(|piece| piece.newest_ms < cutoff && Some(piece.segment) != open);
                 let Some(floor) = old.last().map(|piece| piece.last + 1) else { continue };
                 let floor = floor.min(state.hold.unwrap_or(u64::MAX));
                 if index.raise_floor(slot, floor) {
@@ -237,7 +240,9 @@ impl<S: Storage> Core<S> {
 
     /// Writes the footer of one full segment.
     fn seal_one(&self, upkeep: &mut Upkeep<S::File>) -> Result<bool, Failed> {
-        let Some((number, file, file_bytes, trailer, mut pieces, runs)) = self.to_seal(upkeep) else { return Ok(false) };
+        let Some((number, file, file_bytes, trailer, mut pieces, runs)) = self.to_seal(upkeep) else {
+            return Ok(false);
+        };
         let mut table = Vec::with_capacity(runs.len() * RUN_BYTES);
         for piece in &mut pieces {
             let start = table.len();
@@ -262,7 +267,8 @@ impl<S: Storage> Core<S> {
         out.pad();
         trailer.encode(&mut out);
         let written = file.write_at(&out, u64::from(footer_at)).and_then(|()| file.sync());
-        written.map_err(|error| Failed::new(format!("{}: footer failed: {error}", FileName::Segment(number))))?;
+        written
+            .map_err(|error| Failed::new(format!("{}: footer failed: {error}", FileName::Segment(number))))?;
         self.totals.bytes_written.add(out.len() as u64);
         self.totals.device_writes.add(1);
         self.totals.flushes.add(1);
@@ -277,7 +283,8 @@ impl<S: Storage> Core<S> {
     ) -> Option<(u64, Arc<S::File>, u64, Trailer, Vec<PieceEntry>, Vec<RunRef>)> {
         let index = self.index();
         let (&number, segment) = index.segments.iter().find(|(number, segment)| {
-            let unsealed = matches!(segment.tables, Tables::Memory(_)) && !segment.damaged && segment.pieces > 0;
+            let unsealed =
+                matches!(segment.tables, Tables::Memory(_)) && !segment.damaged && segment.pieces > 0;
             unsealed && index.open != Some(**number) && !upkeep.unsealable.contains(*number)
         })?;
         let Tables::Memory(tables) = &segment.tables else { return None };
@@ -311,7 +318,8 @@ impl<S: Storage> Core<S> {
         for entry in entries {
             if let Some(slot) = index.slot_of(entry.shard) {
                 let shard = index.shard_mut(slot, entry.shard);
-                let start = shard.piece_at(entry.first).map_or(entry.first, |(first, _)| first.min(entry.first));
+                let start =
+                    shard.piece_at(entry.first).map_or(entry.first, |(first, _)| first.min(entry.first));
                 for piece in shard.pieces.range_mut(start..=entry.last).map(|(_, piece)| piece) {
                     if piece.segment == number {
                         piece.table = Some(entry.table);
@@ -354,7 +362,8 @@ impl<S: Storage> Core<S> {
             state.floor = index.shard(state.shard).map_or(crate::types::FIRST_SEQUENCE, |shard| shard.floor);
         }
         drop(index);
-        let meta_next = snapshot.shards.iter().find(|state| state.shard == ShardKey::META).map(|state| state.next);
+        let meta_next =
+            snapshot.shards.iter().find(|state| state.shard == ShardKey::META).map(|state| state.next);
         match upkeep.slots.write(&self.storage, snapshot, epoch) {
             Ok(bytes) => self.totals.bytes_written.add(bytes),
             // No room for a larger slot: the other slot is whole, segments stay until there is room.
@@ -380,7 +389,10 @@ impl<S: Storage> Core<S> {
         let open = index.open;
         let gone = index.segments.iter().find(|(number, segment)| {
             // Damage is kept for a person to look at, as long as the space is not needed.
-            Some(**number) != open && segment.pieces == 0 && covers(covered, segment) && (!segment.damaged || pressed)
+            Some(**number) != open
+                && segment.pieces == 0
+                && covers(covered, segment)
+                && (!segment.damaged || pressed)
         });
         let Some((&number, _)) = gone else { return Ok(false) };
         let segment = index.segments.remove(&number).expect("found just now");
@@ -388,7 +400,8 @@ impl<S: Storage> Core<S> {
         lock(&self.tables).remove_segment(number);
         upkeep.unsealable.remove(&number);
         let name = FileName::Segment(number);
-        self.retire(number, segment).map_err(|error| Failed::new(format!("{name}: retiring it failed: {error}")))?;
+        self.retire(number, segment)
+            .map_err(|error| Failed::new(format!("{name}: retiring it failed: {error}")))?;
         tracing::debug!(segment = number, "segment retired");
         Ok(true)
     }
@@ -396,7 +409,8 @@ impl<S: Storage> Core<S> {
     fn retire(&self, number: u64, segment: Segment<S::File>) -> io::Result<()> {
         let name = FileName::Segment(number).to_string();
         let mut files = lock(&self.files);
-        let keep = segment.file_bytes == self.config.segment_bytes && files.ready() <= u64::from(self.config.pool_segments);
+        let keep = segment.file_bytes == self.config.segment_bytes
+            && files.ready() <= u64::from(self.config.pool_segments);
         if keep {
             let pool_name = files.pool_name();
             self.storage.rename(&name, &FileName::Pool(pool_name).to_string())?;
@@ -421,5 +435,8 @@ fn covers<F>((group, epoch): (u64, u64), segment: &Segment<F>) -> bool {
 }
 
 pub(super) fn is_full(error: &io::Error) -> bool {
-    matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded | io::ErrorKind::FileTooLarge)
+    matches!(
+        error.kind(),
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded | io::ErrorKind::FileTooLarge
+    )
 }

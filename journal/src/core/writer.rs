@@ -86,7 +86,11 @@ impl<S: Storage> Core<S> {
         open.offset = at + u32_of(buffer.len());
         let data_end = open.offset;
         let failed = |doing, error: io::Error| {
-            Failed::new(format!("{}: {doing} of group {} failed: {error}", FileName::Segment(number), group.number))
+            Failed::new(format!(
+                "{}: {doing} of group {} failed: {error}",
+                FileName::Segment(number),
+                group.number
+            ))
         };
         file.write_at(&buffer, u64::from(at)).map_err(|error| failed("write", error))?;
         self.sync_group(writer, &file, group.wall_ms).map_err(|error| failed("sync", error))?;

@@ -63,7 +63,15 @@ impl PieceEntry {
         let (oldest_ms, newest_ms) = (fields.u64()?, fields.u64()?);
         let (start, runs, bytes, crc) = (fields.u32()?, fields.u32()?, fields.u32()?, fields.u32()?);
         let sane = first <= last && last < u64::MAX && runs > 0;
-        sane.then_some(Self { shard, first, last, oldest_ms, newest_ms, table: TableRef { start, runs, crc }, bytes })
+        sane.then_some(Self {
+            shard,
+            first,
+            last,
+            oldest_ms,
+            newest_ms,
+            table: TableRef { start, runs, crc },
+            bytes,
+        })
     }
 
     /// The piece table, when its checksum is right.

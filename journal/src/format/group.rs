@@ -53,7 +53,15 @@ impl GroupHead {
         fields.u32()?;
         let crc = fields.u32()?;
         let tables = (index(runs)).checked_mul(RUN_HEADER_BYTES)?.checked_add(HEAD_BYTES)?;
-        (runs > 0 && tables < index(length)).then_some(Self { runs, number, salt, wall_ms, length, previous_crc, crc })
+        (runs > 0 && tables < index(length)).then_some(Self {
+            runs,
+            number,
+            salt,
+            wall_ms,
+            length,
+            previous_crc,
+            crc,
+        })
     }
 
     /// Bytes of head and run headers.
@@ -135,7 +143,17 @@ impl RunHeader {
         let (flags, key_id) = (fields.u16()?, fields.u16()?);
         let sane = count > 0 && stored > 0 && index(stored) <= RUN_BYTES_MAX;
         first.checked_add(u64::from(count))?;
-        sane.then_some(Self { shard, first, base_ms, count, stored, crc, flags, key_id, offset: u32_of(offset) })
+        sane.then_some(Self {
+            shard,
+            first,
+            base_ms,
+            count,
+            stored,
+            crc,
+            flags,
+            key_id,
+            offset: u32_of(offset),
+        })
     }
 
     pub(crate) fn last(&self) -> u64 {

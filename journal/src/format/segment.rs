@@ -114,14 +114,26 @@ impl Trailer {
     /// `None` when the block is not a whole trailer.
     pub(crate) fn decode(block: &[u8]) -> Option<Self> {
         let mut fields = Fields::new(block.get(..64)?);
-        if fields.take(8)? != TRAILER_MAGIC || Fields::new(block.get(64..68)?).u32()? != crc32c(&block[..64]) {
+        if fields.take(8)? != TRAILER_MAGIC || Fields::new(block.get(64..68)?).u32()? != crc32c(&block[..64])
+        {
             return None;
         }
         let (number, salt) = (fields.u64()?, fields.u64()?);
         let (first_group, last_group) = (fields.u64()?, fields.u64()?);
         let (last_crc, data_end, footer_at) = (fields.u32()?, fields.u32()?, fields.u32()?);
         let (pieces, runs, pieces_crc) = (fields.u32()?, fields.u32()?, fields.u32()?);
-        Some(Self { number, salt, first_group, last_group, last_crc, data_end, footer_at, pieces, runs, pieces_crc })
+        Some(Self {
+            number,
+            salt,
+            first_group,
+            last_group,
+            last_crc,
+            data_end,
+            footer_at,
+            pieces,
+            runs,
+            pieces_crc,
+        })
     }
 }
 

@@ -126,7 +126,12 @@ mod tests {
             group: 2,
             generation: 3,
             next_segment: 4,
-            shards: vec![ShardState { shard: ShardKey { stream: 1, shard: 0 }, floor: 4, next: 5, newest_ms: 6 }],
+            shards: vec![ShardState {
+                shard: ShardKey { stream: 1, shard: 0 },
+                floor: 4,
+                next: 5,
+                newest_ms: 6,
+            }],
             keys: vec![(b"key".to_vec(), MetaValue { version: 7, value: b"value".to_vec() })],
         };
         let bytes = snapshot.encode().as_slice().to_vec();
