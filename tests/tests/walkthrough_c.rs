@@ -21,6 +21,9 @@ use tokio::sync::watch;
 /// Devices in the fleet.
 const DEVICES: u32 = 50;
 
+/// Readings of a device each second: four times what a real one takes, so that every fault finds some on the way.
+const READINGS_PER_SEC: f64 = 4.0;
+
 /// Power cuts of a device: each reboots about once in the minute.
 const REBOOTS_PER_HOUR: f64 = 60.0;
 
@@ -77,6 +80,7 @@ fn fleet(world: &World, directory: &Path, seed: u64, seconds: u64) -> JoinHandle
     let config = SimConfig {
         devices: DEVICES,
         seed,
+        rate_per_sec: READINGS_PER_SEC,
         duration: Some(Duration::from_secs(seconds)),
         agent: AgentAt::External(world.devices.address()),
         drain: DRAIN_PATIENCE,
@@ -123,7 +127,7 @@ fn fifty_devices_lose_nothing_while_everything_around_them_is_killed() {
     assert!(summary.is_good(), "{summary}: {:#?}", summary.examples);
     assert_eq!(summary.waiting, 0, "everything arrived in the end");
     assert!(
-        summary.acked > u64::from(DEVICES) * seconds / 2,
+        summary.acked > u64::from(DEVICES) * seconds,
         "{} acked is too few to prove anything",
         summary.acked
     );
