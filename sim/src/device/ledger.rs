@@ -1,7 +1,7 @@
 //! What a device believes, for whoever compares it with the shards.
 //!
-//! In: the device's own observations. Out: for each boot, how far it came. Invariant: sampled ≥ stored ≥ acked, except
-//! where a gap of a boot also tells for younger ones.
+//! In: the device's own observations. Out: for each boot, how far it came. Invariant: stored ≥ acked; sampled ≥
+//! stored, except where a gap of a boot also tells for younger ones.
 
 use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard};
@@ -93,10 +93,14 @@ impl Ledger {
             return;
         }
         ledger.acked = through + 1;
+        // When the power goes just after the last byte, the batch is there and the device never saw it stored.
+        let unseen = ledger.acked.saturating_sub(ledger.stored);
+        ledger.stored += unseen;
         if gap {
             ledger.gaps.push((from, more));
             state.totals.gap_entries += u64::from(more);
         }
+        state.totals.stored += u64::from(unseen);
         state.totals.acked += u64::from(more);
     }
 
