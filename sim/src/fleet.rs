@@ -34,8 +34,11 @@ const OFF_FOR: Duration = Duration::from_secs(1);
 /// How often the shards are read while devices sample.
 const FOLLOW_EVERY: Duration = Duration::from_secs(1);
 
-/// The check gets at least this, however long devices took to drain.
+/// The check gets at least this, or as much as the drain, however long devices took.
 const CHECK_AT_LEAST: Duration = Duration::from_secs(10);
+
+/// Devices that are told to stop take no longer.
+const STOP_WITHIN: Duration = Duration::from_secs(10);
 
 const DAY_MS: u128 = 24 * 3600 * 1000;
 
@@ -88,7 +91,8 @@ impl Fleet {
         fleet.sample(&progress, shutdown).await;
         let drain_until = Instant::now() + fleet.config.drain;
         fleet.drain(&progress, drain_until).await;
-        let checked = fleet.check(&progress, drain_until.max(Instant::now() + CHECK_AT_LEAST)).await;
+        let check_until = drain_until.max(Instant::now() + CHECK_AT_LEAST.min(fleet.config.drain));
+        let checked = fleet.check(&progress, check_until).await;
         if let Some(agent) = agent {
             agent.stop().await;
         }
@@ -231,7 +235,7 @@ impl Fleet {
             while self.publishers.join_next().await.is_some() {}
         };
         // What is acked must not change any more once it is compared.
-        if tokio::time::timeout(CHECK_AT_LEAST, ended).await.is_err() {
+        if tokio::time::timeout(STOP_WITHIN, ended).await.is_err() {
             tracing::warn!("devices do not stop");
         }
     }
