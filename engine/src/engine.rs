@@ -148,7 +148,7 @@ impl Engine {
     pub fn append(&self, batch: &EngineBatch) -> Result<Commit, AppendError> {
         let pending = self.0.log.append(batch.set(), self.0.clock.now_ms())?;
         Tally::add(&self.0.tally.records_put, batch.len());
-        Tally::add(&self.0.tally.bytes_put, batch.bytes());
+        Tally::add(&self.0.tally.bytes_put, batch.set().record_bytes());
         Ok(batch.commit(pending))
     }
 

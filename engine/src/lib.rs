@@ -8,6 +8,33 @@
 //! - Within a shard sequence numbers increase strictly, across restarts; what was read once is read again the same.
 //! - A request from outside cannot panic the engine, and what it may use of memory is in [`limits`].
 //!
+//! ```
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! use headwater_engine::{Engine, EngineConfig, StreamName};
+//!
+//! # tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(async {
+//! # let dir = tempfile::tempdir()?;
+//! # let journal = headwater_journal::Config { segment_bytes: 1 << 20, reserve_bytes: 0, ..headwater_journal::Config::small() };
+//! let (engine, recovery) = Engine::open(EngineConfig { journal, ..EngineConfig::new(dir.path()) })?;
+//! assert!(recovery.is_clean());
+//! let stream = engine.ensure_stream(&StreamName::parse("telemetry")?, 4).await?;
+//!
+//! let mut batch = engine.batch();
+//! batch.put(&stream, "boiler-7", None, br#"{"celsius":73.5}"#)?;
+//! batch.mark(b"g/seen/boiler-7", b"17"); // durable with the record or not at all
+//! let mut commit = engine.append(&batch)?;
+//! (&mut commit).await?; // now it survives a power cut
+//! let (shard, number) = commit.placed().next().expect("one record was put");
+//! assert_eq!(shard, engine.shard_for(&stream, "boiler-7"));
+//! assert_eq!(number.to_string().len(), 56);
+//!
+//! let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await?;
+//! engine.http(listener, async {}).await; // serves until its second argument resolves
+//! engine.close().await;
+//! # Ok(()) })
+//! # }
+//! ```
+//!
 //! Storage is behind two traits ([`storage`]); time is a [`Clock`]. Not here: files (journal), MQTT and routes (gateway).
 
 pub mod limits;

@@ -55,6 +55,9 @@ pub const TAG_VALUE_CHARS_MAX: usize = 256;
 /// Largest request body: 10 MiB of records in base64, 500 keys whose every character is escaped, and the JSON around them.
 pub const BODY_BYTES_MAX: usize =
     PUT_RECORDS_BYTES_MAX / 3 * 4 + PUT_RECORDS_MAX * (PARTITION_KEY_CHARS_MAX * 12 + 256) + 65_536;
+/// Commas and opening brackets in a request body, those in strings included: 500 records of four members whose keys hold
+/// nothing else. Bounds what parsing a hostile body takes.
+pub const JSON_MARKS_MAX: usize = PUT_RECORDS_MAX * (PARTITION_KEY_CHARS_MAX + 8) + 4_096;
 /// Request bodies held at once over all connections; more wait. Four of the largest (60 MB), or 400 of 500 × 200 bytes.
 pub const BODY_BYTES_IN_FLIGHT_MAX: usize = 4 * BODY_BYTES_MAX;
 /// Answers of `GetRecords` held at once over all connections until their clients took them; more wait.

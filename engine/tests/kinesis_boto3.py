@@ -487,6 +487,7 @@ def what_is_no_request_is_refused_as_aws_does(kinesis):
     assert call(kinesis, "ListStreams", b"{") == serialization
     assert call(kinesis, "ListStreams", b"[]") == serialization
     assert call(kinesis, "ListStreams", b"[" * 100_000) == serialization
+    assert call(kinesis, "PutRecords", b'{"Records":[' + b"0," * 5_000_000 + b"0]}") == serialization
     assert call(kinesis, "Nonsense", {}) == (400, {"__type": "UnknownOperationException"})
     assert call(kinesis, "x", {}, {"X-Amz-Target": "DynamoDB_20120810.ListTables"}) == (400, {"__type": "UnknownOperationException"})
     code, text = call(kinesis, "ListStreams", {}, {"Content-Type": "text/plain"})

@@ -148,6 +148,10 @@ impl From<StreamError> for ApiError {
             StreamError::Shards { .. } => ApiError::new(ErrorType::LimitExceeded, text),
             StreamError::Retention(_) => ApiError::invalid(text),
             StreamError::Damaged(_) => ApiError::failure(ErrorType::InternalFailure, text),
+            // All there is to know of a stream is one value: its tags can be too long together.
+            StreamError::Meta(MetaError::Append(AppendError::TooLarge { .. })) => {
+                ApiError::new(ErrorType::LimitExceeded, text)
+            }
             StreamError::Meta(MetaError::Append(error)) => error.into(),
             StreamError::Meta(MetaError::Commit(error)) => error.into(),
             StreamError::Meta(MetaError::Conflict { .. }) => ApiError::new(ErrorType::ResourceInUse, text),

@@ -2,6 +2,7 @@
 
 use crate::api::check::{Member, check, whole};
 use crate::api::error::ApiError;
+use crate::limits;
 use serde_json::{Map, Value};
 
 /// A request body that satisfies its table. A member that is absent or null is `None`.
@@ -13,6 +14,12 @@ impl Fields {
     /// # Errors
     /// `SerializationException` or `ValidationException`, as AWS words them.
     pub(crate) fn read(body: &[u8], members: &'static [Member]) -> Result<Fields, ApiError> {
+        // A parsed value takes up to 72 bytes: without this bound 15 MB of `[0,0,…` would become a gigabyte.
+        let marks =
+            body.iter().filter(|b| matches!(b, b',' | b'[' | b'{')).take(limits::JSON_MARKS_MAX + 1).count();
+        if marks > limits::JSON_MARKS_MAX {
+            return Err(ApiError::serialization(""));
+        }
         // AWS gives no message for bodies that are not JSON at all.
         let value = serde_json::from_slice(body).map_err(|_| ApiError::serialization(""))?;
         let Value::Object(map) = value else { return Err(ApiError::serialization("")) };

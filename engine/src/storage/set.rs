@@ -76,6 +76,13 @@ impl AppendSet {
         self.bytes.len()
     }
 
+    /// Bytes of keys and data of records.
+    #[must_use]
+    pub fn record_bytes(&self) -> usize {
+        let marks: usize = self.marks.iter().map(|mark| mark.key_bytes + mark.value_bytes).sum();
+        self.bytes.len() - marks
+    }
+
     /// Adds a record at the end of its shard's batch.
     pub fn record(&mut self, shard: ShardKey, key: &[u8], data: &[u8]) {
         let taken = self.record_with(shard, key, |bytes| {
@@ -156,5 +163,46 @@ impl AppendSet {
             None => self.shards.push((shard, 1)),
         }
         place
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::names::{ShardId, StreamNumber};
+
+    fn shard(shard: u32) -> ShardKey {
+        ShardKey { stream: StreamNumber(1), shard: ShardId(shard) }
+    }
+
+    #[test]
+    fn records_and_marks_keep_their_order_and_shards_are_counted() {
+        let mut set = AppendSet::default();
+        for i in 0..10_u8 {
+            set.record(shard(u32::from(i % 3)), &[i], &[i; 3]);
+            set.mark(b"key", &[i]);
+        }
+        assert_eq!(set.shards(), [(shard(0), 4), (shard(1), 3), (shard(2), 3)]);
+        for (i, record) in (0..10_u8).zip(set.records()) {
+            assert_eq!((record.shard, record.key, record.data), (u32::from(i % 3), &[i][..], &[i; 3][..]));
+        }
+        assert_eq!(set.marks().map(|(_, value)| value[0]).collect::<Vec<_>>(), (0..10).collect::<Vec<_>>());
+        assert_eq!((set.len(), set.record_bytes(), set.bytes()), (10, 40, 80));
+        set.clear();
+        assert!(set.is_empty() && set.shards().is_empty() && set.bytes() == 0);
+    }
+
+    #[test]
+    fn a_record_that_is_not_written_whole_leaves_nothing_behind() {
+        let mut set = AppendSet::default();
+        set.record(shard(0), b"a", b"1");
+        let written = set.record_with(shard(1), b"b", |bytes| {
+            bytes.extend_from_slice(b"half");
+            None::<()>
+        });
+        assert!(written.is_none());
+        assert_eq!((set.len(), set.bytes(), set.shards().len()), (1, 2, 1));
+        set.record(shard(1), b"c", b"2");
+        assert_eq!(set.records().map(|r| r.data.to_vec()).collect::<Vec<_>>(), [b"1", b"2"]);
     }
 }

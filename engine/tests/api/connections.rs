@@ -49,6 +49,8 @@ fn http2_by_prior_knowledge_shares_the_port_with_http1() {
             assert_eq!(status, 200, "{body}");
         }
     });
+    // A peer that does not answer the server's goodbye would be waited for.
+    drop(runtime);
     let mut client = server.client();
     let iterator = client.iterator("s", "TRIM_HORIZON");
     assert_eq!(client.drain(iterator).len(), 20);
