@@ -94,6 +94,9 @@ fn flip(disk: &SimDisk, chance: &mut Chance) -> Vec<(String, u64)> {
     let image = disk.image();
     let used: Vec<_> = image.iter().filter(|(_, bytes)| bytes.iter().any(|byte| *byte != 0)).collect();
     let mut flips = Vec::new();
+    if used.is_empty() {
+        return flips;
+    }
     for _ in 0..=chance.below(3) {
         let (name, bytes) = used[usize::try_from(chance.below(used.len() as u64)).unwrap()];
         let stored: Vec<usize> = (0..bytes.len()).filter(|at| bytes[*at] != 0).collect();
