@@ -1,6 +1,6 @@
 //! The journal's canonical workload: writers × records of 200 bytes per append, every append waited for.
 //!
-//! `cargo run --release -p headwater-journal --example append -- [dir=DIR] [seconds=1] [mb=256]`
+//! `cargo run --release -p headwater-journal --example append -- [dir=DIR] [seconds=1] [mb=256]`, `seconds=0` for the drain alone
 //! Prints per case: records/s, CPU µs per record, p50 and p99 of an append, flushes, bytes written per byte received. Then what a
 //! reopening and a drain cost. Compare ratios within one run; absolute numbers belong to the machine.
 
@@ -11,7 +11,11 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Condvar, Mutex};
 use std::time::{Duration, Instant};
 
-use headwater_journal::{AppendError, AppendSet, Config, Counters, Journal, ReadLimits, ShardKey, Ticket};
+use headwater_journal::blocks::Blocks;
+use headwater_journal::{
+    AppendError, AppendSet, Config, Counters, FileStorage, IoMode, Journal, ReadLimits, ShardKey, Storage,
+    StorageFile, Ticket,
+};
 
 const RECORD_BYTES: usize = 200;
 
@@ -36,10 +40,11 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     println!(
         "case               rec/s   cpu us/rec   p50 us   p99 us    flushes   ops/group   written/received"
     );
-    for (writers, records) in [(1, 1), (16, 100), (16, 500), (256, 1)] {
+    let cases: &[(usize, usize)] = if args.seconds > 0.0 { &[(1, 1), (16, 100), (16, 500), (256, 1)] } else { &[] };
+    for &(writers, records) in cases {
         run_case(&dir, "blocking", writers, records, args.seconds, blocking)?;
     }
-    for (writers, records) in [(1, 1), (16, 100), (16, 500), (256, 1)] {
+    for &(writers, records) in cases {
         run_case(&dir, "event loop", writers, records, args.seconds, event_loop)?;
     }
     drain(&dir.join("drain"), args.drain_mb)
@@ -83,7 +88,37 @@ fn run_case(
         delta(|counters| counters.bytes_zeroed) / 1e6,
     );
     journal.close();
+    let groups = delta(|counters| counters.groups).max(1.0);
+    let group_bytes = delta(|counters| counters.bytes_written - counters.bytes_zeroed) / groups;
+    bare(&dir, group_bytes, delta(|counters| counters.bytes_received) / elapsed / 1e6, seconds.min(0.5))?;
     let _ = std::fs::remove_dir_all(&dir);
+    Ok(())
+}
+
+/// What the device does with groups of this size without any journal: one thread, write and flush, over a file of zeros.
+fn bare(dir: &Path, group_bytes: f64, journal_mb_s: f64, seconds: f64) -> std::io::Result<()> {
+    const FILE_BYTES: u64 = 64 << 20;
+    let storage = FileStorage::open(&dir.join("bare"), IoMode::Auto)?;
+    let file = storage.create("0000000000000000.pool", FILE_BYTES)?;
+    let mut blocks = Blocks::from(&vec![0x5a; group_bytes.round() as usize][..]);
+    blocks.pad();
+    let (mut at, mut bytes, mut latencies) = (0, 0u64, Vec::new());
+    let start = Instant::now();
+    while start.elapsed().as_secs_f64() < seconds {
+        let write = Instant::now();
+        at = if at + 2 * blocks.len() as u64 > FILE_BYTES { 0 } else { at + blocks.len() as u64 };
+        file.write_at(&blocks, at)?;
+        file.sync()?;
+        bytes += blocks.len() as u64;
+        latencies.push(u32::try_from(write.elapsed().as_micros()).unwrap_or(u32::MAX));
+    }
+    let bare_mb_s = bytes as f64 / start.elapsed().as_secs_f64() / 1e6;
+    latencies.sort_unstable();
+    let (p50, p99) = (latencies[latencies.len() / 2], latencies[latencies.len() * 99 / 100]);
+    let (size, share) = (blocks.len(), journal_mb_s * 100.0 / bare_mb_s);
+    println!(
+        "      bare write + flush of {size} B: p50 {p50} us, p99 {p99} us, {bare_mb_s:.0} MB/s; the journal's payload is {share:.0} % of it"
+    );
     Ok(())
 }
 
@@ -187,11 +222,13 @@ fn drain(dir: &Path, megabytes: u64) -> Result<(), Box<dyn std::error::Error>> {
     while journal.counters().bytes_received < wanted {
         append_and_wait(&journal, &set);
     }
+    println!("rss        {} kB after filling", resident_kb());
     // As after a crash: no seal, no snapshot at the end.
     drop(journal);
     let start = Instant::now();
     let (journal, recovery) = Journal::open(dir, config, now_ms())?;
     let reopen_ms = start.elapsed().as_secs_f64() * 1e3;
+    println!("rss        {} kB after reopening", resident_kb());
     let shard = ShardKey { stream: 1, shard: 0 };
     for round in ["drain", "again"] {
         let (mut from, mut bytes, mut records) = (0, 0u64, 0u64);

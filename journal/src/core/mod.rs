@@ -14,6 +14,7 @@ mod recover;
 mod scan;
 mod snapshot;
 mod stage;
+mod survey;
 mod tables;
 mod tail;
 mod totals;

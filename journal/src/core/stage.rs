@@ -40,6 +40,9 @@ pub(crate) struct Staged {
     plan: Plan,
     limits: Limits,
     cut: Cut,
+    // The shard asked for last: one event loop often appends to one shard many times over.
+    last_slot: Option<(ShardKey, u32)>,
+    any_dropped: bool,
 }
 
 #[derive(Clone, Copy)]
@@ -180,6 +183,8 @@ impl Staged {
             plan,
             limits,
             cut: Cut::Idle,
+            last_slot: None,
+            any_dropped: false,
         };
         assert_eq!(staged.slot(ShardKey::META), META_SLOT, "stream 0 is first");
         staged
@@ -262,7 +267,10 @@ impl Staged {
                 let reason = "stream 0 is the journal's own";
                 return Err(AppendError::Refused { shard: chunk.shard, reason });
             }
-            if !self.slots.contains_key(&chunk.shard) && self.is_dropped(chunk.shard.stream) {
+            if self.any_dropped
+                && !self.slots.contains_key(&chunk.shard)
+                && self.is_dropped(chunk.shard.stream)
+            {
                 let reason = "the stream was dropped, its number is never used again";
                 return Err(AppendError::Refused { shard: chunk.shard, reason });
             }
@@ -402,7 +410,11 @@ impl Staged {
 
     /// The slot of `shard`, made when new.
     pub(super) fn slot(&mut self, shard: ShardKey) -> u32 {
+        if let Some((_, slot)) = self.last_slot.filter(|(last, _)| *last == shard) {
+            return slot;
+        }
         if let Some(&slot) = self.slots.get(&shard) {
+            self.last_slot = Some((shard, slot));
             return slot;
         }
         let slot = u32_of(self.shards.len());
@@ -423,6 +435,8 @@ impl Staged {
 
     /// Forgets a stream's shards.
     pub(super) fn forget(&mut self, stream: u32) {
+        self.any_dropped = true;
+        self.last_slot = None;
         self.slots.retain(|shard, _| shard.stream != stream);
     }
 
