@@ -149,7 +149,10 @@ fn a_message_of_a_newer_peer_is_unknown_and_the_next_one_is_read() {
 fn a_borrowed_batch_encodes_as_the_owned_message() {
     let batch = batch(9, fixed);
     let (mut a, mut b) = ([0u8; BODY_BYTES_MAX], [0u8; BODY_BYTES_MAX]);
-    assert_eq!(encode_batch(&batch, &mut a).unwrap(), encode_body(&Up::Batch(batch.clone()), &mut b).unwrap());
+    assert_eq!(
+        encode_batch(&batch, &mut a).unwrap(),
+        encode_body(&Up::Batch(batch.clone()), &mut b).unwrap()
+    );
 }
 
 #[test]
