@@ -40,7 +40,8 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     println!(
         "case               rec/s   cpu us/rec   p50 us   p99 us    flushes   ops/group   written/received"
     );
-    let cases: &[(usize, usize)] = if args.seconds > 0.0 { &[(1, 1), (16, 100), (16, 500), (256, 1)] } else { &[] };
+    let cases: &[(usize, usize)] =
+        if args.seconds > 0.0 { &[(1, 1), (16, 100), (16, 500), (256, 1)] } else { &[] };
     for &(writers, records) in cases {
         run_case(&dir, "blocking", writers, records, args.seconds, blocking)?;
     }
@@ -88,19 +89,24 @@ fn run_case(
         delta(|counters| counters.bytes_zeroed) / 1e6,
     );
     journal.close();
-    let groups = delta(|counters| counters.groups).max(1.0);
-    let group_bytes = delta(|counters| counters.bytes_written - counters.bytes_zeroed) / groups;
-    bare(&dir, group_bytes, delta(|counters| counters.bytes_received) / elapsed / 1e6, seconds.min(0.5))?;
+    let written = (after.bytes_written - after.bytes_zeroed) - (before.bytes_written - before.bytes_zeroed);
+    let groups = (after.groups - before.groups).max(1);
+    bare(
+        &dir,
+        usize::try_from(written / groups).unwrap_or(0).max(1),
+        delta(|counters| counters.bytes_received) / elapsed / 1e6,
+        seconds.min(0.5),
+    )?;
     let _ = std::fs::remove_dir_all(&dir);
     Ok(())
 }
 
 /// What the device does with groups of this size without any journal: one thread, write and flush, over a file of zeros.
-fn bare(dir: &Path, group_bytes: f64, journal_mb_s: f64, seconds: f64) -> std::io::Result<()> {
+fn bare(dir: &Path, group_bytes: usize, journal_mb_s: f64, seconds: f64) -> std::io::Result<()> {
     const FILE_BYTES: u64 = 64 << 20;
     let storage = FileStorage::open(&dir.join("bare"), IoMode::Auto)?;
     let file = storage.create("0000000000000000.pool", FILE_BYTES)?;
-    let mut blocks = Blocks::from(&vec![0x5a; group_bytes.round() as usize][..]);
+    let mut blocks = Blocks::from(&vec![0x5a; group_bytes][..]);
     blocks.pad();
     let (mut at, mut bytes, mut latencies) = (0, 0u64, Vec::new());
     let start = Instant::now();

@@ -12,7 +12,8 @@ pub enum Durability {
     /// A group is durable when the device says that it is: it survives a power cut.
     #[default]
     Sync,
-    /// **Lossy.** A group counts as durable once the operating system has it; the device is told every `Duration`. A crash of the
+    /// **Lossy.** A group counts as durable once the operating system has it; the device is told with the first group after each
+    /// `Duration`, or within a second of it when no group comes. A crash of the
     /// process loses nothing, a power cut loses up to this much of what was acknowledged.
     Interval(Duration),
 }

@@ -91,7 +91,7 @@ impl<S: Storage> Journal<S> {
     pub fn append(&self, set: &AppendSet, now_ms: u64) -> Result<Appended, AppendError> {
         let appended = self.shared.core.append(set, now_ms);
         match &appended {
-            Ok(_) if self.shared.listening.load(Ordering::Relaxed) => self.shared.commit.ring(),
+            Ok(_) if self.shared.relies_on_commit_thread() => self.shared.commit.ring(),
             Err(AppendError::Busy { .. }) => self.shared.commit.ring(),
             Err(AppendError::Full) => self.shared.upkeep.ring(),
             _ => {}
@@ -100,7 +100,7 @@ impl<S: Storage> Journal<S> {
     }
 
     /// Calls `listener` after every commit with the newest durable ticket, in rising order, from the thread that committed, and
-    /// once with the error when the journal stops. It must return quickly and must not call the journal.
+    /// once with the error when the journal stops. It must return quickly and must neither call nor own the journal.
     ///
     /// From now on the commit thread flushes whatever is appended.
     pub fn on_commit(&self, listener: Box<dyn Fn(Result<Ticket, Failed>) + Send + Sync>) {
@@ -155,6 +155,10 @@ impl<S: Storage> std::fmt::Debug for Journal<S> {
 }
 
 impl<S: Storage> Shared<S> {
+    fn relies_on_commit_thread(&self) -> bool {
+        self.listening.load(Ordering::Relaxed) || !self.core.linger().is_zero()
+    }
+
     fn stop(&self) {
         self.commit.stop();
         self.upkeep.stop();
@@ -240,7 +244,8 @@ fn upkeep_loop<S: Storage>(core: Arc<Core<S>>, bell: Arc<Bell>) -> impl FnOnce()
     move || {
         while !bell.stopped() {
             bell.sleep(Some(UPKEEP_PERIOD));
-            if core.linger().is_zero() && core.commit().is_err() {
+            // What nobody waits for: appends without a listener, and upkeep's own changes.
+            if core.commit().is_err() {
                 return;
             }
             while !bell.stopped() && core.maintain(now_ms()) {}

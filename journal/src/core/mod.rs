@@ -137,12 +137,14 @@ impl<S: Storage> Core<S> {
 
     fn flush(&self, lead: Lead<Building>) {
         let Lead { number, mut group } = lead;
+        let guard = FlushGuard(&self.queue);
         let outcome = self.write_group(&mut group);
         if let Err(failed) = &outcome {
             tracing::error!(group = number, reason = %failed.reason, "journal stopped");
         }
         self.queue.look(|staged| staged.release(group));
         self.queue.finish(number, outcome.clone());
+        drop(guard);
         self.tell(outcome.map(|()| Ticket(number)));
     }
 
@@ -165,7 +167,7 @@ impl<S: Storage> Core<S> {
     }
 
     /// Calls `listener` after every commit with the newest durable ticket, in rising order, from the thread that committed, and
-    /// once with the error when the journal stops. It must return quickly and must not call the journal.
+    /// once with the error when the journal stops. It must return quickly and must neither call nor own the journal.
     pub fn on_commit(&self, listener: Box<dyn Fn(Result<Ticket, Failed>) + Send + Sync>) {
         lock(&self.listeners).list.push(listener);
     }
@@ -271,6 +273,17 @@ impl<S: Storage> Core<S> {
 impl<S: Storage> std::fmt::Debug for Core<S> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Core").field("durable", &self.durable()).finish_non_exhaustive()
+    }
+}
+
+/// Stops the journal when a flush panics: those who wait for it must not wait for ever.
+struct FlushGuard<'a>(&'a Queue<Staged>);
+
+impl Drop for FlushGuard<'_> {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            self.0.fail(Failed::new("a flush panicked"));
+        }
     }
 }
 
