@@ -78,6 +78,9 @@ impl FleetOptions {
     }
 }
 
+/// Longest wait for what devices still hold when a fleet ends; a person who pressed Ctrl-C waits for it.
+const DRAIN: Duration = Duration::from_secs(20);
+
 /// A fleet that sends to the gateway at `mqtt` and is checked at `kinesis`. Its agent keeps its spool in `agent`.
 pub(super) fn settings(sim: &Sim, agent: PathBuf, mqtt: SocketAddr, kinesis: SocketAddr) -> SimConfig {
     let (devices, mqtt_devices) = if sim.mqtt { (0, sim.devices) } else { (sim.devices, 0) };
@@ -94,6 +97,7 @@ pub(super) fn settings(sim: &Sim, agent: PathBuf, mqtt: SocketAddr, kinesis: Soc
             reboots_per_hour: sim.reboot.per_second() * 3_600.0,
             clock_skew: sim.clock_skew,
         },
+        drain: DRAIN,
         ..SimConfig::new(agent, mqtt, kinesis)
     }
 }

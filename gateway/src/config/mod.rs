@@ -8,7 +8,9 @@
 mod problem;
 mod reader;
 mod routes;
+mod section;
 mod sections;
+mod streams;
 mod types;
 mod units;
 
@@ -77,7 +79,7 @@ pub fn parse(file: &str, source: &str) -> Result<Loaded, ConfigError> {
 fn read(file: &str, source: &str) -> Result<(Loaded, Vec<Known>), ConfigError> {
     let reader = Reader::new(file, source);
     let table = reader.parse()?;
-    let config = sections::config(reader.root(&table));
+    let config = sections::config(section::Section::root(&reader, &table));
     let (problems, warnings, known) = reader.finish();
     if problems.is_empty() { Ok((Loaded { config, warnings }, known)) } else { Err(ConfigError { problems }) }
 }

@@ -1,7 +1,7 @@
 //! `[[routes]]`: filters, templates, and what they must have of each other.
 
-use super::reader::Section;
-use super::sections::is_stream_name;
+use super::section::Section;
+use super::streams::is_stream_name;
 use crate::route::limits::ROUTES_MAX;
 use crate::route::{Codec, Route, Target, Template, TopicFilter};
 
@@ -61,17 +61,7 @@ fn route(mut table: Section<'_, '_>) -> Option<Route> {
     let codec = table.choice("codec", "auto", &Codec::ALL);
     let stream = table.optional("stream", "a stream name or template in quotes", some);
     let key = table.optional("partition_key", "a template in quotes", some);
-    let to = table.list("to", &["stream"]);
-    for place in &to.value {
-        if !["stream", "downlink"].contains(&place.as_str()) {
-            table.wrong(to.line, "to", format_args!("\"{place}\""), "\"stream\", \"downlink\" or both");
-        }
-    }
-    let to_stream = to.value.iter().any(|place| place == "stream");
-    let downlink = to.value.iter().any(|place| place == "downlink");
-    if to.value.is_empty() {
-        table.wrong(to.line, "to", "an empty list", "\"stream\", \"downlink\" or both");
-    }
+    let (to_stream, downlink) = destinations(&mut table);
     let Some(filter_text) = filter_text else {
         table.wrong(line, "match", "missing", "a topic filter such as \"site/{site}/dev/{device}/#\"");
         table.end();
@@ -125,4 +115,19 @@ fn route(mut table: Section<'_, '_>) -> Option<Route> {
         _ => None,
     };
     Some(Route { filter, codec, target, downlink })
+}
+
+/// `to`: whether to a stream, and whether to subscribers.
+fn destinations(table: &mut Section<'_, '_>) -> (bool, bool) {
+    let to = table.list("to", &["stream"]);
+    for place in &to.value {
+        if !["stream", "downlink"].contains(&place.as_str()) {
+            table.wrong(to.line, "to", format_args!("\"{place}\""), "\"stream\", \"downlink\" or both");
+        }
+    }
+    if to.value.is_empty() {
+        table.wrong(to.line, "to", "an empty list", "\"stream\", \"downlink\" or both");
+    }
+    let to_has = |wanted: &str| to.value.iter().any(|place| place == wanted);
+    (to_has("stream"), to_has("downlink"))
 }

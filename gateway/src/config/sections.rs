@@ -4,24 +4,23 @@
 //! against it.
 
 use super::Rate;
-use super::reader::{Placed, Section};
+use super::reader::Placed;
 use super::routes::routes;
+use super::section::Section;
+use super::streams::{dead_letter, stream_defaults, streams};
 use super::types::{
-    Config, DurabilityMode, Gateway, Http, Journal, Kinesis, LogFormat, Mqtt, Repeats, Secret, Sim, Stream,
-    User,
+    Config, DurabilityMode, Gateway, Http, Journal, Kinesis, LogFormat, Mqtt, Repeats, Secret, Sim, User,
 };
 use super::units::{parse_duration, parse_percent};
 use crate::route::TopicFilter;
-use crate::route::limits::STREAM_NAME_CHARS_MAX;
-use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 use tracing::level_filters::LevelFilter;
 
 const SECOND: Duration = Duration::from_secs(1);
-const HOUR: Duration = Duration::from_secs(3_600);
-const DAY: Duration = Duration::from_secs(86_400);
+pub(super) const HOUR: Duration = Duration::from_secs(3_600);
+pub(super) const DAY: Duration = Duration::from_secs(86_400);
 const KIB: u64 = 1 << 10;
 const MIB: u64 = 1 << 20;
 const GIB: u64 = 1 << 30;
@@ -258,51 +257,6 @@ fn journal(mut table: Section<'_, '_>) -> Journal {
     journal
 }
 
-fn stream_defaults(mut table: Section<'_, '_>) -> (Stream, bool) {
-    let create = table.flag("create", true);
-    let stream = stream(&mut table, Stream { shards: 1, retention_hours: 24 });
-    table.end();
-    (stream, create)
-}
-
-fn streams(table: Section<'_, '_>, defaults: Stream) -> BTreeMap<String, Stream> {
-    let mut streams = BTreeMap::new();
-    for (name, mut stream_table) in table.named() {
-        if !is_stream_name(&name) {
-            stream_table.wrong_name(format_args!("\"{name}\""), STREAM_NAME_EXPECTED);
-        }
-        let shape = stream(&mut stream_table, defaults);
-        stream_table.end();
-        streams.insert(name, shape);
-    }
-    streams
-}
-
-fn stream(table: &mut Section<'_, '_>, defaults: Stream) -> Stream {
-    let shards = narrow(table.count("shards", defaults.shards.into(), 1..=10_000));
-    let default = HOUR * defaults.retention_hours;
-    let retention = table.duration("retention", default, DAY..=365 * DAY);
-    if !retention.as_secs().is_multiple_of(HOUR.as_secs()) {
-        table.wrong(table.line(), "retention", format_args!("{} s", retention.as_secs()), "whole hours");
-    }
-    Stream { shards, retention_hours: narrow(retention.as_secs() / HOUR.as_secs()) }
-}
-
-const STREAM_NAME_EXPECTED: &str = "a stream name, 1 to 128 of a-z A-Z 0-9 _ . -";
-
-/// Whether the Kinesis API allows `text` as the name of a stream.
-pub(super) fn is_stream_name(text: &str) -> bool {
-    let plain = text.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'.' | b'-'));
-    plain && (1..=STREAM_NAME_CHARS_MAX).contains(&text.len())
-}
-
-fn dead_letter(mut table: Section<'_, '_>) -> String {
-    let name = |text: &str| is_stream_name(text).then(|| text.to_owned());
-    let stream = table.parsed("stream", "dead-letter", STREAM_NAME_EXPECTED, name).value;
-    table.end();
-    stream
-}
-
 fn repeats(mut table: Section<'_, '_>) -> Repeats {
     let repeats =
         Repeats { devices_in_memory: size(table.count("devices_in_memory", 10_000, 16..=10_000_000)) };
@@ -340,7 +294,7 @@ fn sim(mut table: Section<'_, '_>) -> Sim {
 }
 
 /// For numbers that were checked against a range which fits the type.
-fn narrow<T: TryFrom<u64>>(checked: u64) -> T {
+pub(super) fn narrow<T: TryFrom<u64>>(checked: u64) -> T {
     match T::try_from(checked) {
         Ok(value) => value,
         Err(_) => unreachable!("the range of every key fits its type"),

@@ -12,109 +12,109 @@ fn warnings(source: &str) -> Vec<String> {
     parse("h.toml", source).unwrap().warnings.iter().map(ToString::to_string).collect()
 }
 
-#[test]
-fn wrong_configurations_say_where_what_and_what_instead() {
-    for (source, expected) in [
-        (
-            "[mqtt]\nlsiten = \"127.0.0.1:1\"",
-            "h.toml:2: mqtt.lsiten is an unknown key, expected one of allow_anonymous, buffered, connections, \
+/// What stands in the file, and what is said about it.
+const WRONG: &[(&str, &str)] = &[
+    (
+        "[mqtt]\nlsiten = \"127.0.0.1:1\"",
+        "h.toml:2: mqtt.lsiten is an unknown key, expected one of allow_anonymous, buffered, connections, \
              connections_per_ip, connects_per_second_per_ip, drain_timeout, inflight, keep_alive, listen, packet, \
              retained, session_expiry, users; did you mean \"listen\"?",
-        ),
-        (
-            "\n\n[mqqt]\n",
-            "h.toml:3: mqqt is an unknown key, expected one of dead_letter, gateway, http, journal, kinesis, mqtt, \
+    ),
+    (
+        "\n\n[mqqt]\n",
+        "h.toml:3: mqqt is an unknown key, expected one of dead_letter, gateway, http, journal, kinesis, mqtt, \
              repeats, routes, sim, stream_defaults, streams; did you mean \"mqtt\"?",
-        ),
-        (
-            "[gateway]\nlog = \"inof\"",
-            "h.toml:2: gateway.log is \"inof\", expected one of \"error\", \"warn\", \"info\", \"debug\", \"trace\"; \
+    ),
+    (
+        "[gateway]\nlog = \"inof\"",
+        "h.toml:2: gateway.log is \"inof\", expected one of \"error\", \"warn\", \"info\", \"debug\", \"trace\"; \
              did you mean \"info\"?",
-        ),
-        (
-            "[mqtt]\nlisten = \"1883\"",
-            "h.toml:2: mqtt.listen is \"1883\", expected an IP address and a port, such as \"127.0.0.1:1883\"",
-        ),
-        (
-            "[mqtt]\nlisten = \"0.0.0.0:1883\"",
-            "h.toml:2: mqtt.listen is \"0.0.0.0:1883\", expected a loopback address, [[mqtt.users]] with passwords, \
+    ),
+    (
+        "[mqtt]\nlisten = \"1883\"",
+        "h.toml:2: mqtt.listen is \"1883\", expected an IP address and a port, such as \"127.0.0.1:1883\"",
+    ),
+    (
+        "[mqtt]\nlisten = \"0.0.0.0:1883\"",
+        "h.toml:2: mqtt.listen is \"0.0.0.0:1883\", expected a loopback address, [[mqtt.users]] with passwords, \
              or allow_anonymous = true, for anyone who reaches this address could publish",
-        ),
-        (
-            "[kinesis]\nlisten = \"[::]:4567\"",
-            "h.toml:2: kinesis.listen is \"[::]:4567\", expected a loopback address or allow_anonymous = true, for \
+    ),
+    (
+        "[kinesis]\nlisten = \"[::]:4567\"",
+        "h.toml:2: kinesis.listen is \"[::]:4567\", expected a loopback address or allow_anonymous = true, for \
              anyone who reaches this address could read and write every stream",
-        ),
-        (
-            "[mqtt]\nkeep_alive = 60",
-            "h.toml:2: mqtt.keep_alive is 60, expected a duration with its unit from \"1s\" to \"65535s\", such as \
+    ),
+    (
+        "[mqtt]\nkeep_alive = 60",
+        "h.toml:2: mqtt.keep_alive is 60, expected a duration with its unit from \"1s\" to \"65535s\", such as \
              \"10m\"",
-        ),
-        (
-            "[journal]\nsegment = \"16 megabytes\"",
-            "h.toml:2: journal.segment is \"16 megabytes\", expected a size with its unit from \"4MiB\" to \
+    ),
+    (
+        "[journal]\nsegment = \"16 megabytes\"",
+        "h.toml:2: journal.segment is \"16 megabytes\", expected a size with its unit from \"4MiB\" to \
              \"1GiB\", such as \"16MiB\"",
-        ),
-        (
-            "[mqtt]\ninflight = 70000",
-            "h.toml:2: mqtt.inflight is 70000, expected a whole number from 1 to 65535",
-        ),
-        (
-            "[stream_defaults]\ncreate = \"yes\"",
-            "h.toml:2: stream_defaults.create is \"yes\", expected true or false",
-        ),
-        (
-            "[streams.\"a b\"]\nshards = 2",
-            "h.toml:1: streams.a b is named \"a b\", expected a stream name, 1 to 128 of a-z A-Z 0-9 _ . -",
-        ),
-        ("mqtt = 5", "h.toml:1: mqtt is 5, expected a table, [mqtt]"),
-        (
-            "[[routes]]\nstream = \"t\"",
-            "h.toml:1: routes[0].match is missing, expected a topic filter such as \"site/{site}/dev/{device}/#\"",
-        ),
-        (
-            "[[routes]]\nmatch = \"a\"",
-            "h.toml:1: routes[0].stream is missing, expected a stream name, or to = [\"downlink\"]",
-        ),
-        (
-            "[[routes]]\nmatch = \"a/#/b\"\nstream = \"t\"",
-            "h.toml:2: routes[0].match is \"a/#/b\", expected a topic filter (\"#\" may only stand alone in the \
+    ),
+    ("[mqtt]\ninflight = 70000", "h.toml:2: mqtt.inflight is 70000, expected a whole number from 1 to 65535"),
+    (
+        "[stream_defaults]\ncreate = \"yes\"",
+        "h.toml:2: stream_defaults.create is \"yes\", expected true or false",
+    ),
+    (
+        "[streams.\"a b\"]\nshards = 2",
+        "h.toml:1: streams.a b is named \"a b\", expected a stream name, 1 to 128 of a-z A-Z 0-9 _ . -",
+    ),
+    ("mqtt = 5", "h.toml:1: mqtt is 5, expected a table, [mqtt]"),
+    (
+        "[[routes]]\nstream = \"t\"",
+        "h.toml:1: routes[0].match is missing, expected a topic filter such as \"site/{site}/dev/{device}/#\"",
+    ),
+    (
+        "[[routes]]\nmatch = \"a\"",
+        "h.toml:1: routes[0].stream is missing, expected a stream name, or to = [\"downlink\"]",
+    ),
+    (
+        "[[routes]]\nmatch = \"a/#/b\"\nstream = \"t\"",
+        "h.toml:2: routes[0].match is \"a/#/b\", expected a topic filter (\"#\" may only stand alone in the \
              last level)",
-        ),
-        (
-            "[[routes]]\nmatch = \"a/{dev}\"\nstream = \"t\"\npartition_key = \"{device}\"",
-            "h.toml:4: routes[0].partition_key is \"{device}\", expected a template (the filter has no level named \
+    ),
+    (
+        "[[routes]]\nmatch = \"a/{dev}\"\nstream = \"t\"\npartition_key = \"{device}\"",
+        "h.toml:4: routes[0].partition_key is \"{device}\", expected a template (the filter has no level named \
              \"device\", only dev)",
-        ),
-        (
-            "[[routes]]\nmatch = \"a/+\"\ncodec = \"headwater\"\nstream = \"t\"",
-            "h.toml:2: routes[0].match is \"a/+\", expected a filter with a level {device}, for codec \"headwater\" \
+    ),
+    (
+        "[[routes]]\nmatch = \"a/+\"\ncodec = \"headwater\"\nstream = \"t\"",
+        "h.toml:2: routes[0].match is \"a/+\", expected a filter with a level {device}, for codec \"headwater\" \
              needs to know whose message it is",
-        ),
-        (
-            "[[routes]]\nmatch = \"a\"\ncodec = \"jsno\"\nstream = \"t\"",
-            "h.toml:3: routes[0].codec is \"jsno\", expected one of \"auto\", \"headwater\", \"json\", \"raw\"; did \
+    ),
+    (
+        "[[routes]]\nmatch = \"a\"\ncodec = \"jsno\"\nstream = \"t\"",
+        "h.toml:3: routes[0].codec is \"jsno\", expected one of \"auto\", \"headwater\", \"json\", \"raw\"; did \
              you mean \"json\"?",
-        ),
-        (
-            "[[routes]]\nmatch = \"a\"\nstream = \"my stream\"",
-            "h.toml:3: routes[0].stream is \"my stream\", expected a stream name, 1 to 128 of a-z A-Z 0-9 _ . -",
-        ),
-        (
-            "[[routes]]\nmatch = \"a\"\nstream = \"t\"\nto = [\"cloud\"]",
-            "h.toml:4: routes[0].to is \"cloud\", expected \"stream\", \"downlink\" or both",
-        ),
-        (
-            "[sim]\nrate = \"fast\"",
-            "h.toml:2: sim.rate is \"fast\", expected a rate such as \"1/s\", \"6/m\" or \"1/h\"",
-        ),
-        (
-            "[mqtt]\nallow_anonymous = true\n[[mqtt.users]]\nname = \"a\"\npassword = \"b\"",
-            "h.toml:1: mqtt.allow_anonymous is true, expected false beside [[mqtt.users]], who are the only ones let in",
-        ),
-        ("[mqtt\n", "h.toml:1: syntax error, unclosed table, expected `]`"),
-    ] {
-        assert_eq!(problems(source), expected, "{source}");
+    ),
+    (
+        "[[routes]]\nmatch = \"a\"\nstream = \"my stream\"",
+        "h.toml:3: routes[0].stream is \"my stream\", expected a stream name, 1 to 128 of a-z A-Z 0-9 _ . -",
+    ),
+    (
+        "[[routes]]\nmatch = \"a\"\nstream = \"t\"\nto = [\"cloud\"]",
+        "h.toml:4: routes[0].to is \"cloud\", expected \"stream\", \"downlink\" or both",
+    ),
+    (
+        "[sim]\nrate = \"fast\"",
+        "h.toml:2: sim.rate is \"fast\", expected a rate such as \"1/s\", \"6/m\" or \"1/h\"",
+    ),
+    (
+        "[mqtt]\nallow_anonymous = true\n[[mqtt.users]]\nname = \"a\"\npassword = \"b\"",
+        "h.toml:1: mqtt.allow_anonymous is true, expected false beside [[mqtt.users]], who are the only ones let in",
+    ),
+    ("[mqtt\n", "h.toml:1: syntax error, unclosed table, expected `]`"),
+];
+
+#[test]
+fn wrong_configurations_say_where_what_and_what_instead() {
+    for (source, expected) in WRONG {
+        assert_eq!(problems(source), *expected, "{source}");
     }
 }
 

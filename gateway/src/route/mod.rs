@@ -7,6 +7,7 @@
 
 mod codec;
 mod counters;
+mod creation;
 mod dead_letter;
 mod devices;
 mod explain;

@@ -6,16 +6,17 @@
 //! Streams that do not exist are created beside the call: it answers `Busy` and is offered again.
 
 use super::counters::{RouteCounters, Totals, Unmatched};
+use super::creation::Creation;
 use super::devices::{Desk, Device, Devices, schema_key, seen_key};
-use super::limits::{IDLE_SCRATCH_MAX, STREAMS_MAX};
+use super::limits::IDLE_SCRATCH_MAX;
 use super::rule::Route;
 use super::take::{Again, Refusal, Rules, Shelf, Taker};
 use crate::config::{Config, Stream};
 use crate::ingest::{Inbound, Ingest, IngestError, Ingested, Verdict};
 use headwater_engine::storage::{AppendError, CommitError, LogState};
-use headwater_engine::{Clock, Commit, Engine, EngineBatch, NewStream, PutError, StreamError, StreamName};
+use headwater_engine::{Clock, Commit, Engine, EngineBatch, PutError, StreamError, StreamName};
 use headwater_telemetry::DeviceId;
-use std::collections::{BTreeMap, BTreeSet, hash_map::RandomState};
+use std::collections::{BTreeMap, hash_map::RandomState};
 use std::future::Future;
 use std::hash::{BuildHasher, Hasher};
 use std::pin::Pin;
@@ -320,67 +321,5 @@ impl Shelf for EngineShelf<'_> {
 
     fn mark(&mut self, key: &[u8], value: &[u8]) {
         self.batch.mark(key, value);
-    }
-}
-
-/// Creates streams beside the calls that need them.
-struct Creation {
-    engine: Engine,
-    runtime: tokio::runtime::Handle,
-    shapes: BTreeMap<String, Stream>,
-    defaults: Stream,
-    allowed: bool,
-    underway: Mutex<BTreeSet<StreamName>>,
-}
-
-impl Creation {
-    /// Streams with a shape of their own and the dead letters always; those that routes name when they may be created.
-    async fn create_known(&self, rules: &Rules) -> Result<(), RouterError> {
-        let mut names = BTreeSet::from([rules.dead_letter.clone()]);
-        for name in self.shapes.keys() {
-            names.insert(StreamName::parse(name).map_err(|_| RouterError::Name)?);
-        }
-        if self.allowed {
-            names.extend(rules.names.iter().flatten().cloned());
-        }
-        for name in names {
-            let created = self.create(&name).await;
-            created.map_err(|source| RouterError::Stream { name: name.to_string(), source })?;
-        }
-        Ok(())
-    }
-
-    async fn create(&self, name: &StreamName) -> Result<(), StreamError> {
-        if self.engine.stream(name).is_some() {
-            return Ok(());
-        }
-        let shape = self.shapes.get(name.as_str()).copied().unwrap_or(self.defaults);
-        let mut new = NewStream::new(name.clone(), shape.shards);
-        new.retention_hours = shape.retention_hours;
-        match self.engine.create(new).await {
-            Ok(_) | Err(StreamError::Exists(_)) => Ok(()),
-            Err(error) => Err(error),
-        }
-    }
-
-    /// Begins to create a stream that a call found missing.
-    fn ask_for(self: &Arc<Self>, name: &StreamName) -> Refusal {
-        if !self.allowed && !self.shapes.contains_key(name.as_str()) {
-            return Refusal::Never(format!("stream {name} does not exist and may not be created"));
-        }
-        let mut underway = self.underway.lock().unwrap_or_else(PoisonError::into_inner);
-        if self.engine.streams().len() + underway.len() >= STREAMS_MAX && !underway.contains(name) {
-            return Refusal::Never(format!("stream {name} cannot be created: there are {STREAMS_MAX}"));
-        }
-        if underway.insert(name.clone()) {
-            let (creation, name) = (Arc::clone(self), name.clone());
-            self.runtime.spawn(async move {
-                if let Err(error) = creation.create(&name).await {
-                    tracing::warn!(stream = %name, %error, "stream not created");
-                }
-                creation.underway.lock().unwrap_or_else(PoisonError::into_inner).remove(&name);
-            });
-        }
-        Refusal::Later
     }
 }
