@@ -144,7 +144,6 @@ impl<I: Ingest> Connection<I> {
         if at == buffer.len() {
             self.packet_began = None;
             self.held.set(0);
-            self.session.shrink();
             return;
         }
         if at > 0 || self.packet_began.is_none() {
@@ -314,6 +313,7 @@ impl<I: Ingest> Connection<I> {
                 Err(_) => return Err(End::Lost),
             }
         }
+        self.session.shrink();
         Ok(())
     }
 

@@ -30,6 +30,9 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 use subscriptions::Subscriptions;
 
+/// A write buffer up to this size stays with an idle connection: the answers to one small batch.
+const OUT_BYTES_KEPT: usize = 256;
+
 /// How a session's connection ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum End {
@@ -238,9 +241,9 @@ impl Session {
         self.connection
     }
 
-    /// Bytes held in buffers that grow; called when the connection falls idle.
+    /// Gives back buffers that grew; called when everything was sent.
     pub(crate) fn shrink(&mut self) {
-        if self.out.is_empty() {
+        if self.out.is_empty() && self.out.capacity() > OUT_BYTES_KEPT {
             self.out = Vec::new();
         }
         if self.events.is_empty() {
