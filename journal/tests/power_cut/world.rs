@@ -135,7 +135,12 @@ impl<O: Over> World<O> {
         match Core::open_on(O::over(self.disk.clone()), config(), self.now_ms, seed) {
             Ok((core, recovery)) => {
                 self.log.push(format!("open: {recovery:?}"));
-                if recovery.is_clean() { Ok(Some(core)) } else { Err(format!("false alarm: {recovery:?}")) }
+                // Without power it cannot read what it then reports lost.
+                if recovery.is_clean() || !self.powered() {
+                    Ok(Some(core))
+                } else {
+                    Err(format!("false alarm: {recovery:?}"))
+                }
             }
             Err(error) => {
                 self.log.push(format!("open: {error:?}"));
