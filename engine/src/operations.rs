@@ -2,6 +2,20 @@
 //!
 //! An operation reads and checks its body, addresses a stream, does what it is for through [`Engine`], and writes its
 //! answer. Not here: HTTP, authentication (http), storage.
+//!
+//! Where AWS documents nothing, or the engine differs on purpose:
+//! - A stream is ACTIVE when CreateStream is answered, and gone when DeleteStream is: there is nothing to wait for.
+//! - A record is too large when data and key together exceed the stream's limit; the answer is worded like the model's
+//!   constraint on the data.
+//! - A log that is busy for longer than a moment is throttling (400, or the record's code in PutRecords). A full disk is
+//!   `InternalFailure`, not throttling: slowing down does not help. A stopped log is 503 for the whole request.
+//! - PutRecords is staged whole, so its records succeed or fail together, unless the journal is set up for appends smaller
+//!   than the call; then it goes in parts.
+//! - `MillisBehindLatest` is the age of the last record given, 0 at the end, never 0 before it.
+//! - Records and their acknowledgements carry no `EncryptionType`; descriptions say `NONE`.
+//! - An ARN of another region or account names a stream that does not exist.
+//! - ON_DEMAND is accepted and kept; its four shards do not grow. `AUTO` distribution and warm throughput are refused.
+//! - `StreamId` is checked and otherwise ignored, as the model reserves it.
 
 mod add_tags_to_stream;
 mod change_retention;
