@@ -28,6 +28,7 @@ mod clock;
 mod config;
 mod devices;
 mod http;
+mod intake;
 pub mod limits;
 mod link;
 mod spool;

@@ -13,20 +13,20 @@
 //! ```
 
 use crate::config::SpoolConfig;
-use crate::devices::{BIRTHS_PREFIX, Birth, Device, MARKS_PREFIX, Verdict, device_of, key_of};
-use crate::limits::{AHEAD_BYTES_MAX, AHEAD_RECORDS_MAX, DEAD_LETTER_AGE_MS, DEVICES_MAX};
+use crate::devices::{BIRTHS_PREFIX, Birth, Device, MARKS_PREFIX, device_of};
+use crate::intake::{Devices, Plan};
+use crate::limits::{AHEAD_BYTES_MAX, AHEAD_RECORDS_MAX, DEAD_LETTER_AGE_MS};
 use crate::link::session::Item;
 use crate::status::Counters;
 use headwater_journal as journal;
 use headwater_telemetry::{BootId, DeviceId, Seq};
 use journal::{AppendError, AppendSet, FIRST_SEQUENCE, Journal, ReadLimits, RecordRef, ShardKey};
-use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard};
 use tokio::sync::watch;
 
 /// What waits for the uplink.
-const SPOOL: ShardKey = ShardKey { stream: 1, shard: 0 };
+pub(crate) const SPOOL: ShardKey = ShardKey { stream: 1, shard: 0 };
 /// What the gateway will never take.
 const DEAD_LETTERS: ShardKey = ShardKey { stream: 2, shard: 0 };
 const CHECKPOINT_KEY: &[u8] = b"c/uplink";
@@ -88,7 +88,7 @@ pub(crate) struct Spool {
 }
 
 struct State {
-    devices: BTreeMap<DeviceId, Device>,
+    devices: Devices,
     set: AppendSet,
 }
 
@@ -149,20 +149,7 @@ impl Spool {
         let mut state = self.lock();
         let State { devices, set } = &mut *state;
         set.clear();
-        let mut plan =
-            Plan { known: devices, touched: BTreeMap::new(), acks: Vec::new(), tally: Tally::default() };
-        for item in items {
-            plan.stage(item, set);
-        }
-        let Plan { touched, acks, tally, .. } = plan;
-        for (device, change) in &touched {
-            if change.marks_changed {
-                set.put(&key_of(MARKS_PREFIX, device), &change.device.encode_marks(), None);
-            }
-            if change.births_changed {
-                set.put(&key_of(BIRTHS_PREFIX, device), &change.device.encode_births(), None);
-            }
-        }
+        let plan = Plan::stage(devices, items, set);
         let ticket = if set.is_empty() {
             self.journal.barrier()
         } else {
@@ -173,11 +160,7 @@ impl Spool {
             self.counters.spooled.add(set.records());
             appended.ticket
         };
-        for (device, change) in touched {
-            devices.insert(device, change.device);
-        }
-        tally.count(&self.counters);
-        self.counters.devices.set(devices.len() as u64);
+        let acks = plan.apply(devices, &self.counters);
         Ok(Intake { ticket: ticket.0, acks })
     }
 
@@ -267,8 +250,8 @@ impl Spool {
     }
 }
 
-fn read_devices(journal: &Journal) -> BTreeMap<DeviceId, Device> {
-    let mut devices: BTreeMap<DeviceId, Device> = BTreeMap::new();
+fn read_devices(journal: &Journal) -> Devices {
+    let mut devices = Devices::new();
     type Decode = fn(&mut Device, &[u8]) -> bool;
     for (prefix, decode) in
         [(MARKS_PREFIX, Device::decode_marks as Decode), (BIRTHS_PREFIX, Device::decode_births as Decode)]
@@ -284,114 +267,7 @@ fn read_devices(journal: &Journal) -> BTreeMap<DeviceId, Device> {
     devices
 }
 
-/// What one append would change, before it is known to succeed.
-struct Plan<'a> {
-    known: &'a BTreeMap<DeviceId, Device>,
-    touched: BTreeMap<DeviceId, Change>,
-    acks: Vec<(BootId, Seq)>,
-    tally: Tally,
-}
-
-#[derive(Default)]
-struct Change {
-    device: Device,
-    marks_changed: bool,
-    births_changed: bool,
-}
-
-#[derive(Default)]
-struct Tally {
-    batches_spooled: u64,
-    batches_repeated: u64,
-    batches_refused: u64,
-    holes: u64,
-    gaps: u64,
-    births: u64,
-    logs: u64,
-    refused: u64,
-}
-
-impl Plan<'_> {
-    fn stage(&mut self, item: &Item, set: &mut AppendSet) {
-        match item {
-            Item::Hello { hello, body } => {
-                let Some(change) = self.change(&hello.device, true) else {
-                    self.tally.refused += 1;
-                    tracing::warn!(device = %hello.device, devices_max = DEVICES_MAX, "device refused: too many are known");
-                    return;
-                };
-                if change.device.handle_hello(hello, body) {
-                    change.births_changed = true;
-                    change.marks_changed = true;
-                    self.tally.births += 1;
-                    stage_record(set, &hello.device, "birth", body);
-                }
-            }
-            Item::Batch { device, places, gaps, body, is_clean } => {
-                let Some(change) = self.change(device, false) else { return };
-                let verdict = change.device.handle_batch(*places, *is_clean);
-                match verdict {
-                    Verdict::New { after_hole } => {
-                        change.marks_changed = true;
-                        if after_hole > 0 {
-                            tracing::warn!(%device, boot = places.boot.0, seq = places.first.0, count = after_hole, "hole before batch");
-                        }
-                        self.tally.holes += u64::from(after_hole);
-                        self.tally.gaps += gaps;
-                        self.tally.batches_spooled += 1;
-                        self.acks.push((places.boot, places.through));
-                        stage_record(set, device, "batch", body);
-                    }
-                    Verdict::Repeat => {
-                        let through = change.device.spooled_through(places.boot).unwrap_or(places.through);
-                        self.tally.batches_repeated += 1;
-                        self.acks.push((places.boot, through));
-                    }
-                    Verdict::Hole => self.tally.batches_refused += 1,
-                }
-            }
-            Item::Log { device, body } => {
-                if self.change(device, false).is_some() {
-                    self.tally.logs += 1;
-                    stage_record(set, device, "log", body);
-                }
-            }
-        }
-    }
-
-    /// The working copy of a device; none when it is unknown and may not be added.
-    fn change(&mut self, device: &DeviceId, may_add: bool) -> Option<&mut Change> {
-        if !self.touched.contains_key(device) {
-            let copy = match self.known.get(device) {
-                Some(known) => known.clone(),
-                None if may_add && self.known.len() + self.touched.len() < DEVICES_MAX => Device::default(),
-                None => return None,
-            };
-            self.touched.insert(device.clone(), Change { device: copy, ..Change::default() });
-        }
-        self.touched.get_mut(device)
-    }
-}
-
-impl Tally {
-    fn count(&self, counters: &Counters) {
-        counters.batches_spooled.add(self.batches_spooled);
-        counters.batches_repeated.add(self.batches_repeated);
-        counters.batches_refused.add(self.batches_refused);
-        counters.holes.add(self.holes);
-        counters.gaps.add(self.gaps);
-        counters.births_spooled.add(self.births);
-        counters.logs_spooled.add(self.logs);
-        counters.hellos_refused.add(self.refused);
-    }
-}
-
 fn outgoing(record: &RecordRef<'_>) -> Outgoing {
     let key = String::from_utf8_lossy(record.key).into_owned();
     Outgoing { offset: record.sequence, key, body: record.data.to_vec() }
-}
-
-fn stage_record(set: &mut AppendSet, device: &DeviceId, kind: &str, body: &[u8]) {
-    set.batch(SPOOL);
-    set.record(format!("{device}/{kind}").as_bytes(), body);
 }

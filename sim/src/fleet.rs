@@ -6,7 +6,8 @@
 
 use crate::check::{Acked, Census, Findings};
 use crate::config::{AgentAt, SimConfig, SimError};
-use crate::device::{DeviceConfig, DeviceHandle, DeviceHost, Faults, Link, Phase as Order};
+use crate::device::{DeviceConfig, DeviceHandle, DeviceHost, Link, Phase as Order};
+use crate::faults::device_faults;
 use crate::foreign::{self, ForeignConfig, ForeignLedger};
 use crate::kinesis::Shards;
 use crate::limits::{CHECK_EVERY_MS, PROGRESS_EVERY_MS};
@@ -25,12 +26,6 @@ use tokio::time::{Instant, MissedTickBehavior, interval, sleep};
 /// Devices of one host thread.
 const DEVICES_PER_HOST: usize = 1_000;
 
-/// Mean time without a link, when devices go offline.
-const OFFLINE_FOR: Duration = Duration::from_secs(5);
-
-/// Mean time without power.
-const OFF_FOR: Duration = Duration::from_secs(1);
-
 /// How often the shards are read while devices sample.
 const FOLLOW_EVERY: Duration = Duration::from_secs(1);
 
@@ -39,8 +34,6 @@ const CHECK_AT_LEAST: Duration = Duration::from_secs(10);
 
 /// Devices that are told to stop take no longer.
 const STOP_WITHIN: Duration = Duration::from_secs(10);
-
-const DAY_MS: u128 = 24 * 3600 * 1000;
 
 /// A simulated fleet.
 #[derive(Debug)]
@@ -124,7 +117,7 @@ impl Fleet {
     fn start_devices(&mut self, link: Option<SocketAddr>) -> Result<(), SimError> {
         let mut configs = Vec::new();
         let mut seeds = Seeded::new(self.config.seed);
-        let faults = device_faults(&self.config);
+        let faults = device_faults(self.config.faults);
         let links = [("", self.config.devices, link.map(Link::Tcp)), {
             ("m", self.config.mqtt_devices, Some(Link::Mqtt(self.config.mqtt)))
         }];
@@ -332,24 +325,6 @@ async fn start_agent(config: &SimConfig, state: &std::path::Path) -> Result<Agen
     // A demonstration is no field: nobody wants to wait half a minute for a gateway on the same machine.
     agent.uplink.retry = Delays { base_ms: 100, max_ms: 2_000, stable_ms: 5_000 };
     Agent::start(agent).await.map_err(SimError::Agent)
-}
-
-/// Turns shares and rates into mean times.
-fn device_faults(config: &SimConfig) -> Faults {
-    let faults = config.faults;
-    let offline_every =
-        (faults.offline > 0.0).then(|| OFFLINE_FOR.mul_f64((1.0 - faults.offline) / faults.offline));
-    let reboot_every =
-        (faults.reboots_per_hour > 0.0).then(|| Duration::from_secs_f64(3600.0 / faults.reboots_per_hour));
-    let ppm = faults.clock_skew.as_millis() * 1_000_000 / DAY_MS;
-    Faults {
-        offline_every,
-        offline_for: OFFLINE_FOR,
-        reboot_every,
-        off_for: OFF_FOR,
-        cut_in_write: true,
-        clock_ppm: u32::try_from(ppm).unwrap_or(u32::MAX).min(100_000),
-    }
 }
 
 /// A name for this run: seconds and milliseconds of its start in base 36.

@@ -214,7 +214,7 @@ impl Shards {
         let body = body.map_err(|error| io(&error))?.to_bytes();
         self.connection = Some(connection);
         if !status.is_success() {
-            return Err(wrong(action, &format_args!("{status}: {}", String::from_utf8_lossy(&body))));
+            return Err(wrong(action, format_args!("{status}: {}", String::from_utf8_lossy(&body))));
         }
         serde_json::from_slice(&body).map_err(|error| io(&error))
     }

@@ -24,6 +24,7 @@
 mod check;
 mod config;
 pub mod device;
+mod faults;
 mod fleet;
 mod foreign;
 mod kinesis;

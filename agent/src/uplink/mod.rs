@@ -9,6 +9,7 @@
 
 mod client;
 mod flight;
+mod kept;
 mod outcome;
 
 use crate::clock::Clock;
@@ -20,6 +21,7 @@ use crate::stop::Stop;
 use client::{Client, Event};
 use flight::{Flight, Progress, Sent};
 use headwater_relay::{Backoff, Offset, Outcome, WindowLimits};
+use kept::Kept;
 use outcome::{outcome_of, reason_code};
 use rumqttc::v5::mqttbytes::v5::PubAckReason;
 use std::collections::VecDeque;
@@ -45,14 +47,6 @@ pub(crate) struct Uplink {
     backoff: Backoff,
     flight: Flight,
     kept: Kept,
-}
-
-/// How far the checkpoint is written.
-#[derive(Debug)]
-struct Kept {
-    stored: u64,
-    /// Written, not yet durable: its ticket and value.
-    staged: Option<(u64, u64)>,
 }
 
 /// Why a connection ended.
@@ -85,7 +79,7 @@ impl Uplink {
         Self {
             flight: Flight::new(config.window, checkpoint),
             backoff: Backoff::new(config.retry, seed),
-            kept: Kept { stored: checkpoint, staged: None },
+            kept: Kept::new(checkpoint),
             durable: spool.durable(),
             config,
             spool,
@@ -114,7 +108,7 @@ impl Uplink {
             }
         }
         self.counters.uplink_connected.set(0);
-        self.keep_checkpoint();
+        self.kept.write(&self.spool, self.flight.checkpoint(), self.clock.utc_ms());
     }
 
     async fn run_connection(&mut self) -> End {
@@ -151,9 +145,9 @@ impl Uplink {
                     if changed.is_err() || matches!(*self.durable.borrow(), Durable::Failed(_)) {
                         return End::Stopped;
                     }
-                    self.trim_kept();
+                    self.kept.trim(&self.spool);
                 }
-                _ = tick.tick() => self.keep_checkpoint(),
+                _ = tick.tick() => self.kept.write(&self.spool, self.flight.checkpoint(), self.clock.utc_ms()),
                 () = stop.stopped(), if !is_draining => {
                     connection.drain_until = Some(Instant::now() + Duration::from_millis(DRAIN_MS));
                 }
@@ -315,30 +309,6 @@ impl Uplink {
         self.counters.rejected.add(progress.rejected);
         self.counters.lost.add(progress.lost);
         self.counters.spool_checkpoint.set(self.flight.checkpoint());
-    }
-
-    /// Writes the checkpoint when it moved since it was last written.
-    fn keep_checkpoint(&mut self) {
-        self.trim_kept();
-        let checkpoint = self.flight.checkpoint();
-        if self.kept.staged.is_some() || checkpoint <= self.kept.stored {
-            return;
-        }
-        match self.spool.store_checkpoint(checkpoint, self.clock.utc_ms()) {
-            Ok(ticket) => self.kept.staged = Some((ticket, checkpoint)),
-            // Not lost, only later: the next tick tries again.
-            Err(error) => tracing::debug!(%error, "checkpoint not written"),
-        }
-    }
-
-    /// Gives the space before a durable checkpoint back.
-    fn trim_kept(&mut self) {
-        if let Some((ticket, checkpoint)) = self.kept.staged
-            && matches!(*self.durable.borrow(), Durable::Through(through) if through >= ticket)
-        {
-            self.kept = Kept { stored: checkpoint, staged: None };
-            self.spool.trim(checkpoint);
-        }
     }
 
     async fn disconnect(&self, mut client: Client) -> End {

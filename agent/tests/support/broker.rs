@@ -151,25 +151,7 @@ impl Broker {
         let mut incoming = BytesMut::new();
         let mut waiting: VecDeque<(u16, usize)> = VecDeque::new();
         loop {
-            let mut out = BytesMut::new();
-            {
-                let mut state = self.lock();
-                if state.cut_through >= connection {
-                    return;
-                }
-                while let Some(&(packet_id, index)) = waiting.front() {
-                    if state.is_holding && state.seen[index].topic.ends_with("/batch") {
-                        break;
-                    }
-                    waiting.pop_front();
-                    let (topic, payload) =
-                        (state.seen[index].topic.clone(), state.seen[index].payload.clone());
-                    let reason = (state.judge)(&topic, &payload);
-                    state.seen[index].reason = Some(reason);
-                    let puback = PubAck { pkid: packet_id, reason, properties: None };
-                    Packet::PubAck(puback).write(&mut out, None).expect("an ack is written");
-                }
-            }
+            let Some(out) = self.answers(connection, &mut waiting) else { return };
             if !out.is_empty() && stream.write_all(&out).await.is_err() {
                 return;
             }
@@ -212,6 +194,29 @@ impl Broker {
                 }
             }
         }
+    }
+}
+
+impl Broker {
+    /// The PUBACKs that may go out now; none when the connection is cut.
+    fn answers(&self, connection: usize, waiting: &mut VecDeque<(u16, usize)>) -> Option<BytesMut> {
+        let mut out = BytesMut::new();
+        let mut state = self.lock();
+        if state.cut_through >= connection {
+            return None;
+        }
+        while let Some(&(packet_id, index)) = waiting.front() {
+            if state.is_holding && state.seen[index].topic.ends_with("/batch") {
+                break;
+            }
+            waiting.pop_front();
+            let (topic, payload) = (state.seen[index].topic.clone(), state.seen[index].payload.clone());
+            let reason = (state.judge)(&topic, &payload);
+            state.seen[index].reason = Some(reason);
+            let puback = PubAck { pkid: packet_id, reason, properties: None };
+            Packet::PubAck(puback).write(&mut out, None).expect("an ack is written");
+        }
+        Some(out)
     }
 }
 
