@@ -78,6 +78,8 @@ impl<S: Storage> Journal<S> {
             spawn("journal-upkeep", upkeep_loop(Arc::clone(&core), Arc::clone(&upkeep))),
         ];
         let threads = Mutex::new(threads.into_iter().flatten().collect());
+        // The first segment's file is made while the caller is still setting up.
+        upkeep.ring();
         Self { shared: Arc::new(Shared { core, commit, upkeep, threads, listening: AtomicBool::new(false) }) }
     }
 

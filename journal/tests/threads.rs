@@ -57,6 +57,11 @@ fn many_writers_share_flushes_and_lose_nothing() {
     let mut acknowledged: Vec<_> =
         threads.into_iter().flat_map(|thread| thread.join().expect("does not panic")).collect();
     acknowledged.sort();
+    // Listeners are called after the waiters were woken.
+    let patience = std::time::Instant::now() + Duration::from_secs(20);
+    while told.lock().unwrap().last() != Some(&journal.durable()) && std::time::Instant::now() < patience {
+        std::thread::yield_now();
+    }
     let told: Vec<Ticket> = told.lock().unwrap().clone();
     assert!(told.is_sorted() && told.last() == Some(&journal.durable()), "tickets rise and reach the end");
     let counters = journal.counters();
@@ -135,8 +140,10 @@ fn after_a_failed_sync_nothing_is_written_or_acknowledged_until_reopened() {
         assert!(matches!(journal.state(), State::Failed { .. }));
         assert_eq!(disk.counters().syncs, before.syncs, "a failed sync is never tried again");
         assert_eq!(disk.counters().writes, before.writes);
-        // The listener is called after the waiters were woken.
-        std::thread::sleep(Duration::from_millis(50));
+        let patience = std::time::Instant::now() + Duration::from_secs(20);
+        while heard.lock().unwrap().iter().all(Result::is_ok) && std::time::Instant::now() < patience {
+            std::thread::yield_now();
+        }
         assert_eq!(heard.lock().unwrap().iter().filter(|outcome| outcome.is_err()).count(), 1, "told once");
         drop(journal);
         let (core, _) = Core::open_on(disk.power_cut(5), config(), NOW, 2).expect("opens");

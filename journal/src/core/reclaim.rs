@@ -49,13 +49,9 @@ impl<S: Storage> Core<S> {
         let next = self.next_number.load(Ordering::Acquire);
         let busy = {
             let index = self.index();
-            let Some(open) = index.open else { return Ok(false) };
             // More than one segment was filled in this life: it is worth having files lying about.
-            index
-                .segments
-                .range(..open)
-                .next_back()
-                .is_some_and(|(_, segment)| matches!(segment.tables, Tables::Memory(_)))
+            let before = index.open.and_then(|open| index.segments.range(..open).next_back());
+            before.is_some_and(|(_, segment)| matches!(segment.tables, Tables::Memory(_)))
         };
         let wanted = if busy { u64::from(self.config.pool_segments).max(1) } else { 1 };
         {
