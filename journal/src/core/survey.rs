@@ -143,6 +143,10 @@ impl<F: StorageFile> Survey<F> {
                         io::Error::new(io::ErrorKind::InvalidData, "header and first group are damaged");
                     return self.unreadable(candidate, &error, followed_by);
                 }
+                if !candidate.blank {
+                    // Neither zeros nor an earlier life's header: something stood here that is not read any more.
+                    self.recovery.torn_bytes += u64::from(HEADER_BYTES);
+                }
                 self.blank(candidate);
             }
             Ok(found) => {
