@@ -19,7 +19,7 @@ impl Random {
     }
 
     fn below(&mut self, limit: usize) -> usize {
-        usize::try_from(self.next() % limit as u64).unwrap()
+        usize::try_from(self.next() % limit as u64).unwrap_or(0)
     }
 
     fn bytes(&mut self, count: usize) -> Vec<u8> {
