@@ -63,7 +63,7 @@ struct Line {
     #[command(subcommand)]
     command: Option<Command>,
     #[command(flatten)]
-    common: Common,
+    global: Global,
 }
 
 const EXIT_CODES: &str = "Exit codes: 0 well, 1 found something wrong, 64 command line, 65 data, 69 unavailable (port), \
@@ -71,7 +71,7 @@ const EXIT_CODES: &str = "Exit codes: 0 well, 1 found something wrong, 64 comman
 
 /// Options of every command.
 #[derive(Debug, Args)]
-struct Common {
+struct Global {
     /// The configuration file; else the one that HEADWATER_CONFIG names. Without one: loopback only, data under the
     /// state directory, default routes.
     #[arg(long, global = true, value_name = "FILE")]
@@ -124,37 +124,37 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> Exit {
             return if error.use_stderr() { Exit::Usage } else { Exit::Ok };
         }
     };
-    let mut common = line.common;
+    let mut global = line.global;
     let named = || std::env::var_os(CONFIG_VARIABLE).filter(|file| !file.is_empty()).map(PathBuf::from);
-    common.config = common.config.or_else(named);
+    global.config = global.config.or_else(named);
     match line.command {
-        None => demonstrate(common, demo::Options::default()),
-        Some(Command::Demo(options)) => demonstrate(common, options),
-        Some(Command::Run) => with_config(&common, |loaded| run::run(loaded.config)),
-        Some(Command::Sim(options)) => with_config(&common, |loaded| sim::sim(loaded.config, options)),
-        Some(Command::Validate(options)) => validate::validate(common.config.as_deref(), &options),
+        None => demonstrate(global, demo::Options::default()),
+        Some(Command::Demo(options)) => demonstrate(global, options),
+        Some(Command::Run) => with_config(&global, |loaded| run::run(loaded.config)),
+        Some(Command::Sim(options)) => with_config(&global, |loaded| sim::sim(loaded.config, options)),
+        Some(Command::Validate(options)) => validate::validate(global.config.as_deref(), &options),
         Some(Command::Explain(options)) => {
-            with_config(&common, |loaded| explain::explain(&loaded.config, &options))
+            with_config(&global, |loaded| explain::explain(&loaded.config, &options))
         }
         Some(Command::Config(ConfigCommand::Init(options))) => init::init(&options),
     }
 }
 
 /// The demo's own lines are what matters: its log begins at warnings unless asked for more.
-fn demonstrate(mut common: Common, options: demo::Options) -> Exit {
-    common.log = common.log.or(Some(LevelFilter::WARN));
-    with_config(&common, |loaded| demo::demo(loaded.config, options))
+fn demonstrate(mut global: Global, options: demo::Options) -> Exit {
+    global.log = global.log.or(Some(LevelFilter::WARN));
+    with_config(&global, |loaded| demo::demo(loaded.config, options))
 }
 
 /// Loads the configuration, starts the log, shows warnings.
-fn with_config(common: &Common, command: impl FnOnce(Loaded) -> Exit) -> Exit {
-    let mut loaded = match config::load(common.config.as_deref()) {
+fn with_config(global: &Global, command: impl FnOnce(Loaded) -> Exit) -> Exit {
+    let mut loaded = match config::load(global.config.as_deref()) {
         Ok(loaded) => loaded,
         Err(error) => return not_loaded(&error),
     };
     let gateway = &mut loaded.config.gateway;
-    gateway.log = common.log.unwrap_or(gateway.log);
-    gateway.log_format = match common.log_format {
+    gateway.log = global.log.unwrap_or(gateway.log);
+    gateway.log_format = match global.log_format {
         None => gateway.log_format,
         Some(Format::Auto) => LogFormat::Auto,
         Some(Format::Text) => LogFormat::Text,

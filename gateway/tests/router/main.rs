@@ -250,11 +250,7 @@ async fn a_deleted_stream_is_made_again_on_first_use() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_refused_batch_leaves_no_marks() {
     let dir = tempfile::tempdir().unwrap();
-    let router = open_with(dir.path(), "", |journal| {
-        journal.segment_bytes = 4 << 20;
-        journal.size_bytes_max = 16 << 20;
-    });
-    let router = router.await;
+    let router = open_with(dir.path(), "", |journal| journal.size_bytes_max = 16 << 20).await;
     let big = vec![7; 900_000];
     let full = loop {
         match router.ingest(&[publish("raw/x", &big)]) {
