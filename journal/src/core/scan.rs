@@ -137,8 +137,12 @@ impl<F: StorageFile> Scanner<'_, F> {
             self.damage(next, next, unknown_bytes, Vec::new());
         } else if at + BLOCK_BYTES <= self.file_bytes {
             let salt = self.found.salt;
-            let torn = GroupHead::peek(self.bytes(at, HEAD_BYTES)?).filter(|head| is_near(head.salt, salt));
-            self.found.torn_bytes = torn.map_or(0, |head| head.padded() as u64);
+            let head = self.bytes(at, HEAD_BYTES)?;
+            if GroupHead::trace(head).is_some_and(|found| is_near(found, salt)) {
+                // A length that cannot be: one block at least.
+                let bytes = GroupHead::peek(head).map_or(BLOCK_BYTES, |head| head.padded());
+                self.found.torn_bytes = bytes as u64;
+            }
         }
         Ok(())
     }
@@ -175,8 +179,7 @@ impl<F: StorageFile> Scanner<'_, F> {
     fn has_traces(&mut self, mut at: usize) -> io::Result<bool> {
         let salt = self.found.salt;
         while at + BLOCK_BYTES <= self.file_bytes {
-            let head = GroupHead::peek(self.bytes(at, HEAD_BYTES)?);
-            if head.is_some_and(|head| is_near(head.salt, salt)) {
+            if GroupHead::trace(self.bytes(at, HEAD_BYTES)?).is_some_and(|found| is_near(found, salt)) {
                 return Ok(true);
             }
             at += BLOCK_BYTES;

@@ -64,6 +64,11 @@ impl GroupHead {
         })
     }
 
+    /// The salt of what begins like a group, however damaged its other fields are.
+    pub(crate) fn trace(bytes: &[u8]) -> Option<u64> {
+        (bytes.get(..4)? == MAGIC).then(|| Fields::new(bytes.get(16..24)?).u64()).flatten()
+    }
+
     /// Bytes of head and run headers.
     pub(crate) fn tables_bytes(&self) -> usize {
         HEAD_BYTES + index(self.runs) * RUN_HEADER_BYTES
