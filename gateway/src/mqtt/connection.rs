@@ -175,6 +175,15 @@ impl<I: Ingest> Connection<I> {
             return self.pause(FULL_PAUSE).await;
         };
         drop(inbound);
+        if ingested.verdicts.len() != batch.publishes.len() {
+            // A bug of ours; 3.1.1 has no acknowledgement that promises nothing.
+            tracing::error!(
+                publishes = batch.publishes.len(),
+                verdicts = ingested.verdicts.len(),
+                "verdicts are missing"
+            );
+            return Err(End::Close(Reason::UnspecifiedError, "internal error"));
+        }
         let forwards = self.forwards(&batch, &ingested.downlink);
         let acks = batch.into_acks();
         if let Err(error) = ingested.commit.await {

@@ -35,7 +35,8 @@ pub const PUBLISHES_QUEUED: usize = 4096;
 pub struct Limits {
     /// Connections at once. Each costs at most 4 kB idle, so 10,000 idle ones stay below 40 MB.
     pub connections: usize,
-    /// Connections at once from one address. Off (0) would let one machine use up all of them.
+    /// Connections at once from one address, so that one machine cannot use up all of them; an agent or a NAT with
+    /// thousands of devices behind it still fits.
     pub connections_per_ip: usize,
     /// New connections a second from one address, with a burst of as many. A reboot storm behind one NAT passes;
     /// a loop of failing logins does not.
@@ -58,7 +59,8 @@ pub struct Limits {
     pub sessions_kept: usize,
     /// Longest time a session outlives its connection; asked-for values beyond it are shortened.
     pub session_expiry: Duration,
-    /// Longest keep alive accepted; clients that ask for more, or for none, get this one (MQTT 5: told so; 3.1.1: applied).
+    /// Longest keep alive of an MQTT 5 client: those that ask for more, or for none, are told this one. A 3.1.1 client
+    /// cannot be told, so its own stands, none included.
     pub keep_alive: Duration,
     /// A client that takes none of our bytes for so long is dropped.
     pub write_timeout: Duration,
