@@ -102,16 +102,22 @@ async fn a_full_disk_is_told_to_mqtt_5_and_holds_3_1_1_back() {
     front.storage.refuse(Some(IngestError::Full));
     v5.send(&publish5(1, "a", 1, &[], b"x"));
     assert_eq!(v5.packet(), [0x40, 3, 0, 1, 0x97]);
+    // Sent without waiting, as any client does that keeps a window: it must not overtake the one that was refused.
+    v5.send(&publish5(1, "a", 2, &[], b"y"));
     v4.send(&publish4(1, "a", 1, b"x"));
     v4.assert_silent();
     assert!(front.storage.stored().is_empty());
     front.storage.refuse(None);
     assert_eq!(v4.packet(), [0x40, 2, 0, 1], "taken once there is room, without being sent again");
-    v5.send(&publish5(1, "a", 2, &[], b"x"));
-    assert_eq!(v5.packet(), [0x40, 2, 0, 2]);
+    let goodbye = v5.rest();
+    assert_eq!((goodbye[0], goodbye[2]), (0xe0, 0x97), "and no word about the second publish");
+    let mut v5 = front.v5("five");
+    v5.send(&publish5(1, "a", 1, &[], b"x"));
+    assert_eq!(v5.packet(), [0x40, 2, 0, 1]);
+    assert_eq!(front.storage.stored().len(), 2, "one of each client");
     let counters = front.counters.snapshot();
     assert!(counters.full_waits >= 2);
-    assert_eq!(counters.refused, [(Reason::QuotaExceeded, 1)]);
+    assert_eq!(counters.refused, [(Reason::QuotaExceeded, 2)], "the publish and the connection");
 }
 
 #[tokio::test(flavor = "multi_thread")]

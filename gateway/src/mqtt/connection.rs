@@ -172,7 +172,10 @@ impl<I: Ingest> Connection<I> {
             self.session.handle_full(&batch.into_acks());
             self.transmit().await?;
             // The socket is not read meanwhile: that is what slows the client down.
-            return self.pause(FULL_PAUSE).await;
+            self.pause(FULL_PAUSE).await?;
+            // Whatever the client sent after what was refused must not be stored before it is sent again: a device's
+            // entries would change their order. So the client starts over.
+            return Err(End::Close(Reason::QuotaExceeded, "the disk is full"));
         };
         drop(inbound);
         if ingested.verdicts.len() != batch.publishes.len() {

@@ -71,7 +71,8 @@ counters! {
     repeated_entries,
     /// Readings stored raw, for no hello told their channels yet.
     readings_without_channels,
-    /// Boots whose marks were forgotten for newer ones; repeats of theirs are stored again.
+    /// Boots whose marks were forgotten, for newer ones or because a device was erased and counts its boots anew;
+    /// repeats of theirs are stored again.
     boots_forgotten,
     /// Ranges of sequence numbers that were forgotten; repeats of them are stored again.
     ranges_forgotten,

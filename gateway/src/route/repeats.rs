@@ -92,6 +92,17 @@ impl Seen {
         forgotten
     }
 
+    /// A device says that it is in `boot`. If later boots are known its counter went back: it was erased and counts
+    /// anew, and the marks of `boot` and after would take its new entries for repeats. Returns how many boots were
+    /// forgotten for that.
+    pub(crate) fn handle_boot(&mut self, boot: BootId) -> u64 {
+        let before = self.boots.len();
+        if self.boots.iter().any(|known| known.id > boot) {
+            self.boots.retain(|known| known.id < boot);
+        }
+        (before - self.boots.len()) as u64
+    }
+
     /// Appends the mark's bytes to `out`.
     pub(crate) fn encode(&self, out: &mut Vec<u8>) {
         let small = |n: usize| u8::try_from(n).expect("boots and ranges are bounded far below 256");
@@ -188,6 +199,19 @@ mod tests {
 
     fn fresh(seen: &Seen, boot: u32, first: u32, last: u32) -> Vec<(u32, u32)> {
         seen.fresh(BootId(boot), range(first, last)).map(|range| (range.first.0, range.last.0)).collect()
+    }
+
+    #[test]
+    fn a_counter_that_went_back_forgets_what_it_will_count_again() {
+        let mut seen = Seen::default();
+        for boot in 1..=4 {
+            seen.cover(BootId(boot), range(0, 9));
+        }
+        assert_eq!(seen.handle_boot(BootId(4)), 0, "the same boot again, as at every connection");
+        assert_eq!(seen.handle_boot(BootId(5)), 0);
+        assert_eq!(seen.handle_boot(BootId(2)), 3);
+        assert_eq!(fresh(&seen, 1, 0, 9), []);
+        assert_eq!(fresh(&seen, 2, 0, 9), [(0, 9)]);
     }
 
     #[test]

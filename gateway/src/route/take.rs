@@ -216,7 +216,9 @@ impl<S: Shelf> Taker<'_, S> {
             let reason = format!("the hello says schema {}, its channels make {computed}", hello.schema);
             return Err(Failure::DeadLetter(reason));
         }
-        if self.desk.device(device).learn(hello) {
+        let known = self.desk.device(device);
+        self.counts.boots_forgotten += known.seen.handle_boot(hello.boot);
+        if known.learn(hello) {
             self.counts.stored += 1;
         } else {
             self.counts.repeated += 1;

@@ -166,6 +166,22 @@ async fn repeats_are_stored_once_also_after_a_restart() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn an_erased_device_is_not_taken_for_a_repeat() {
+    // Its boots are counted from the beginning again, and so are the entries of each.
+    let dir = tempfile::tempdir().unwrap();
+    let router = open(dir.path(), "").await;
+    let schema = hello("d1").schema;
+    let (old, new) = (batch(2, 0, 10, schema), batch(1, 0, 10, schema));
+    offer(&router, &[publish("headwater/d1/batch", &new), publish("headwater/d1/batch", &old)]).await;
+    let birth = body(&Up::Hello(hello("d1")));
+    offer(&router, &[publish("headwater/d1/birth", &birth)]).await;
+    offer(&router, &[publish("headwater/d1/batch", &new)]).await;
+    assert_eq!(json_records(router.engine(), "telemetry").await.len(), 30);
+    assert_eq!(router.counters().boots_forgotten, 2);
+    router.engine().close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_gap_is_a_record_and_its_numbers_are_not_missing() {
     let dir = tempfile::tempdir().unwrap();
     let router = open(dir.path(), "").await;
