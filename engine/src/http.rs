@@ -6,6 +6,7 @@
 
 mod body;
 mod connection;
+mod patient;
 mod request;
 
 use crate::counters::Tally;

@@ -87,7 +87,7 @@ pub const HTTP2_HEADER_BYTES_MAX: u32 = 32 << 10;
 pub const HTTP2_PING_INTERVAL: Duration = Duration::from_secs(60);
 /// and closed when it does not answer for this long.
 pub const HTTP2_PING_TIMEOUT: Duration = Duration::from_secs(20);
-/// How long a request body may take, apart from the time its size is given. Also how long a large one waits for room.
+/// How long a request body may take, apart from the time its size is given. Also how long one waits for room.
 pub const BODY_TIMEOUT: Duration = Duration::from_secs(20);
 /// The slowest a request body may come: 1 Mbit/s, below what any network that carries it has.
 pub const BODY_BYTES_PER_SECOND_MIN: u64 = 128 << 10;
@@ -102,8 +102,14 @@ pub const BUSY_WAIT: Duration = Duration::from_millis(200);
 pub const REPLY_WAIT: Duration = Duration::from_secs(10);
 /// Pause between two attempts within [`BUSY_WAIT`]: several commits of a fast disk, one of a slow one.
 pub const BUSY_PAUSE: Duration = Duration::from_millis(2);
-/// Reads that reach back further than this behind the end go to a blocking thread: they may touch the disk.
-pub const INLINE_READ_RECORDS: u64 = 256;
+/// How long a client may take nothing of an answer before its connection is closed: a consumer that hangs must not hold
+/// its part of [`REPLY_BYTES_IN_FLIGHT_MAX`] for ever. Longer than any pause of a network that comes back.
+pub const WRITE_TIMEOUT: Duration = Duration::from_secs(30);
+/// Request bodies up to this size have room of their own, [`SMALL_BODY_BYTES_IN_FLIGHT_MAX`], so that they do not wait
+/// behind large ones.
+pub const SMALL_BODY_BYTES: usize = 16 << 10;
+/// Small request bodies held at once over all connections, those of one HTTP/2 connection included; more wait.
+pub const SMALL_BODY_BYTES_IN_FLIGHT_MAX: usize = CONNECTIONS_MAX * SMALL_BODY_BYTES;
 
 const _: () =
     assert!(RECORD_BYTES_MAX <= RECORD_BYTES_CEILING && RECORD_BYTES_CEILING <= PUT_RECORDS_BYTES_MAX);

@@ -12,39 +12,53 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 /// A request body, with the room it takes until the request is answered.
 pub(super) struct Held {
     pub(super) bytes: Bytes,
-    _room: Option<OwnedSemaphorePermit>,
+    _room: OwnedSemaphorePermit,
 }
 
-/// Bodies up to this size are read without waiting for room: all connections together hold 16 MiB of them at most.
-const SMALL_BODY_BYTES: usize = 16 << 10;
-const _: () = assert!(SMALL_BODY_BYTES * limits::CONNECTIONS_MAX <= 16 << 20);
+/// Bytes left for request bodies, over all connections.
+pub(super) struct Room {
+    large: Arc<Semaphore>,
+    /// Apart, because who waits for much room would stand in front of those who need little.
+    small: Arc<Semaphore>,
+}
+
+impl Room {
+    pub(super) fn new() -> Self {
+        Self::of(limits::BODY_BYTES_IN_FLIGHT_MAX, limits::SMALL_BODY_BYTES_IN_FLIGHT_MAX)
+    }
+
+    fn of(large: usize, small: usize) -> Self {
+        Room { large: Arc::new(Semaphore::new(large)), small: Arc::new(Semaphore::new(small)) }
+    }
+
+    async fn reserve(&self, bytes: usize) -> Result<OwnedSemaphorePermit, ApiError> {
+        let room = if bytes <= limits::SMALL_BODY_BYTES { &self.small } else { &self.large };
+        let bytes = u32::try_from(bytes).unwrap_or(u32::MAX);
+        let permit = tokio::time::timeout(limits::BODY_TIMEOUT, Arc::clone(room).acquire_many_owned(bytes));
+        permit.await.ok().and_then(Result::ok).ok_or_else(|| {
+            ApiError::new(ErrorType::ServiceUnavailable, "Too many requests are being received at once.")
+        })
+    }
+}
 
 /// Reads a body to its end.
 ///
 /// # Errors
 /// 413 when it is larger than any request can be, 408 when it comes too slowly, 503 when there is no room for it for too
 /// long, `SerializationException` when the client breaks off.
-pub(super) async fn read(body: Incoming, room: &Arc<Semaphore>) -> Result<Held, ApiError> {
+pub(super) async fn read(body: Incoming, room: &Room) -> Result<Held, ApiError> {
     // What is not announced may become as large as the limit.
     let announced = body.size_hint().exact().and_then(|bytes| usize::try_from(bytes).ok());
     let expected = announced.unwrap_or(limits::BODY_BYTES_MAX);
     if expected > limits::BODY_BYTES_MAX {
         return Err(too_large());
     }
-    let permit = if expected <= SMALL_BODY_BYTES { None } else { Some(reserve(room, expected).await?) };
+    let permit = room.reserve(expected).await?;
     let slow = || ApiError::new(ErrorType::RequestTimeout, "The request body came too slowly.");
     let time =
         limits::BODY_TIMEOUT + Duration::from_secs(expected as u64 / limits::BODY_BYTES_PER_SECOND_MIN);
     let bytes = tokio::time::timeout(time, collect(body, announced)).await.map_err(|_| slow())??;
     Ok(Held { bytes, _room: permit })
-}
-
-async fn reserve(room: &Arc<Semaphore>, bytes: usize) -> Result<OwnedSemaphorePermit, ApiError> {
-    let bytes = u32::try_from(bytes).unwrap_or(u32::MAX);
-    let permit = tokio::time::timeout(limits::BODY_TIMEOUT, Arc::clone(room).acquire_many_owned(bytes)).await;
-    permit.ok().and_then(Result::ok).ok_or_else(|| {
-        ApiError::new(ErrorType::ServiceUnavailable, "Too many large requests are being received at once.")
-    })
 }
 
 async fn collect(mut body: Incoming, announced: Option<usize>) -> Result<Bytes, ApiError> {
@@ -92,5 +106,25 @@ struct Sending {
 impl AsRef<[u8]> for Sending {
     fn as_ref(&self) -> &[u8] {
         &self.body
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn every_body_takes_room_and_small_ones_do_not_wait_behind_large_ones() {
+        let room = Room::of(100_000, 2 * limits::SMALL_BODY_BYTES);
+        let large = room.reserve(100_000).await.unwrap();
+        let small = room.reserve(limits::SMALL_BODY_BYTES).await.unwrap();
+        let second = room.reserve(limits::SMALL_BODY_BYTES).await.unwrap();
+        // As many as one HTTP/2 connection likes to begin: they wait, and are told in the end.
+        assert_eq!(room.reserve(1).await.err().unwrap().error, ErrorType::ServiceUnavailable);
+        drop(small);
+        assert!(room.reserve(limits::SMALL_BODY_BYTES).await.is_ok());
+        assert_eq!(room.reserve(50_000).await.err().unwrap().error, ErrorType::ServiceUnavailable);
+        drop((large, second));
+        assert!(room.reserve(50_000).await.is_ok());
     }
 }

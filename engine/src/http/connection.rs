@@ -1,5 +1,6 @@
 //! One connection: which protocol it speaks, and its timeouts.
 
+use super::patient::Patient;
 use super::request::Face;
 use crate::limits;
 use hyper::server::conn::{http1, http2};
@@ -37,7 +38,7 @@ pub(super) async fn serve(
         let face = Arc::clone(&face);
         async move { Ok::<_, Infallible>(face.answer(request).await) }
     });
-    let io = TokioIo::new(socket);
+    let io = TokioIo::new(Patient::new(socket, limits::WRITE_TIMEOUT));
     let outcome = match protocol {
         Protocol::Http1 => watcher.watch(http1().serve_connection(io, service)).await,
         Protocol::Http2 => watcher.watch(http2().serve_connection(io, service)).await,

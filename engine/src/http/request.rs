@@ -3,7 +3,6 @@
 use super::body;
 use crate::api::{ApiError, ErrorType, Reply};
 use crate::engine::Engine;
-use crate::limits;
 use crate::operations::{self, Operation};
 use bytes::Bytes;
 use http_body_util::Full;
@@ -11,9 +10,7 @@ use hyper::body::Incoming;
 use hyper::header::{self, HeaderMap, HeaderName, HeaderValue};
 use hyper::{Method, Request, Response, StatusCode};
 use std::hash::{BuildHasher, Hasher};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use tokio::sync::Semaphore;
 
 const JSON: HeaderValue = HeaderValue::from_static("application/x-amz-json-1.1");
 const TARGET: HeaderName = HeaderName::from_static("x-amz-target");
@@ -25,18 +22,13 @@ const SERVICE: &str = "Kinesis_20131202.";
 /// What all connections share.
 pub(super) struct Face {
     engine: Engine,
-    /// Bytes left for large request bodies.
-    room: Arc<Semaphore>,
+    room: body::Room,
     ids: RequestIds,
 }
 
 impl Face {
     pub(super) fn new(engine: Engine) -> Self {
-        Face {
-            engine,
-            room: Arc::new(Semaphore::new(limits::BODY_BYTES_IN_FLIGHT_MAX)),
-            ids: RequestIds::new(),
-        }
+        Face { engine, room: body::Room::new(), ids: RequestIds::new() }
     }
 
     /// Answers one request. Counts it, and gives every answer an id.

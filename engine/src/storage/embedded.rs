@@ -7,6 +7,8 @@
 
 mod commits;
 mod meta;
+#[cfg(test)]
+mod tests;
 
 pub use meta::EmbeddedMeta;
 
@@ -14,7 +16,6 @@ use super::{
     Ack, AppendError, AppendSet, BoxFuture, CommitError, Cursor, Fence, LogState, Lost, Page, Pending,
     Position, ReadError, ReadLimits, RecordRef, Run, ShardKey, ShardLog,
 };
-use crate::limits;
 use crate::names::StreamNumber;
 use commits::Commits;
 use headwater_journal::{self as journal, Journal};
@@ -157,30 +158,16 @@ impl ShardLog for EmbeddedLog {
         from: Position,
         limits: ReadLimits,
     ) -> BoxFuture<'_, Result<Page, ReadError>> {
-        let mut from = sequence(from);
+        let from = sequence(from);
         Box::pin(async move {
             let Some(bounds) = self.journal.bounds(key(shard)) else { return Ok(nothing(from)) };
             if from >= bounds.end {
                 return Ok(Page { newest_ms: Some(bounds.newest_ms), ..nothing(from) });
             }
-            let wanted = journal::ReadLimits { records: limits.records, bytes: limits.bytes };
-            // Near the end the journal reads from memory.
-            if bounds.oldest_ms >= limits.not_before_ms && bounds.end - from <= limits::INLINE_READ_RECORDS {
-                return self
-                    .journal
-                    .read(key(shard), from, wanted)
-                    .map(page)
-                    .map_err(|e| unreadable(shard, &e));
-            }
+            // Even a reader at the end of a quiet shard may need the disk, and a slow disk must not hold up the thread
+            // that keeps connections alive.
             let journal = self.journal.clone();
-            blocking(shard, move || {
-                if bounds.oldest_ms < limits.not_before_ms {
-                    from = from.max(journal.seek_time(key(shard), limits.not_before_ms)?);
-                }
-                journal.read(key(shard), from, wanted)
-            })
-            .await
-            .map(page)
+            blocking(shard, move || read(&journal, shard, from, limits)).await.map(page)
         })
     }
 
@@ -236,6 +223,23 @@ impl Run for journal::Run {
             visit(RecordRef { position, time_ms: record.time_ms, key: record.key, data: record.data });
         }
     }
+}
+
+/// Reads from `from` on, past what is older than `limits` allow: the journal keeps whole segments.
+fn read(
+    journal: &Journal,
+    shard: ShardKey,
+    from: u64,
+    limits: ReadLimits,
+) -> Result<journal::Page, journal::ReadError> {
+    let wanted = journal::ReadLimits { records: limits.records, bytes: limits.bytes };
+    let page = journal.read(key(shard), from, wanted)?;
+    // Looked for only when there is something to skip: it costs a read of its own.
+    if page.records().next().is_none_or(|record| record.time_ms >= limits.not_before_ms) {
+        return Ok(page);
+    }
+    let from = from.max(journal.seek_time(key(shard), limits.not_before_ms)?);
+    journal.read(key(shard), from, wanted)
 }
 
 fn page(page: journal::Page) -> Page {
