@@ -86,13 +86,16 @@ impl Area {
         self.start + page % self.pages * Io::<F>::PAGE
     }
 
-    /// Counts a start: higher than every one before and than `seen`. Durable on return.
+    /// Counts a start: higher than every one before and than `seen`; where nothing was counted yet, higher than `after`
+    /// as well. Durable on return.
     pub(crate) async fn count_boot<F: NorFlash>(
         &mut self,
         io: &mut Io<F>,
         seen: BootId,
+        after: BootId,
     ) -> Result<BootId, F::Error> {
-        self.boot = BootId(self.boot.max(seen).0.saturating_add(1));
+        let after = if self.newest.is_none() { after } else { BootId(0) };
+        self.boot = BootId(self.boot.max(seen).max(after).0.saturating_add(1));
         let size = io.seal_value(Kind::Boot, &self.boot).expect("a number fits the scratch");
         let full = self.newest.is_none() || self.write + size > Io::<F>::PAGE;
         // A word whose writing was cut short may read as erased and yet refuse: without a way round it the device

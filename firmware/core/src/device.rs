@@ -32,6 +32,10 @@ pub struct Settings {
     pub firmware: &'static str,
     /// Why this start happened.
     pub reset: ResetReason,
+    /// Where the counting of starts begins on a chip that was never used, or was erased: a random number where the board
+    /// has one, the lower 31 bits of it. Entries are known by device, boot and place; a device that is erased and counts
+    /// from the same number again gives new entries old names, and a receiver that knows those takes them for repeats.
+    pub boots_from: u32,
     /// Entries after which a batch is closed, 1 to [`BATCH_ENTRIES_MAX`].
     pub batch_entries: usize,
     /// Milliseconds after which a batch is closed: what a power cut takes at the most.
@@ -39,10 +43,11 @@ pub struct Settings {
 }
 
 impl Settings {
-    /// Full batches, or what there is after ten seconds.
+    /// Full batches, or what there is after ten seconds. Starts are counted from one.
     pub fn new(device: DeviceId, firmware: &'static str) -> Self {
         let reset = ResetReason::Unknown;
-        Self { device, firmware, reset, batch_entries: BATCH_ENTRIES_MAX, batch_age_ms: 10_000 }
+        let (batch_entries, batch_age_ms) = (BATCH_ENTRIES_MAX, 10_000);
+        Self { device, firmware, reset, boots_from: 0, batch_entries, batch_age_ms }
     }
 }
 
@@ -80,7 +85,7 @@ impl<F: NorFlash, O: Observer> Device<F, O> {
         sampler: &impl Sampler,
         observer: O,
     ) -> Result<Self, OpenError<F::Error>> {
-        let (mut spool, boot, found) = Spool::open(flash, layout).await?;
+        let (mut spool, boot, found) = Spool::open_counting_from(flash, layout, settings.boots_from).await?;
         let mut period_ms = None;
         if let Some(config) = spool.config().await.map_err(OpenError::Driver)? {
             settings.device = config.device;

@@ -5,6 +5,9 @@ use headwater_telemetry::limits::{BATCH_ENTRIES_MAX, BODY_BYTES_MAX};
 /// Pages of the ring, at least: one being written, one erased or about to be, and one that keeps data meanwhile.
 pub const RING_PAGES_MIN: u32 = 3;
 
+/// Bits of the number that counting of starts begins after: half of all boot numbers, so that 2^31 starts are left to count.
+pub const BOOTS_FROM_BITS: u32 = 31;
+
 /// Pages of the settings area, at least: the old copy stays until the new one is whole.
 pub const AREA_PAGES_MIN: u32 = 2;
 

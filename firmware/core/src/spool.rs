@@ -5,7 +5,7 @@
 
 use crate::area::Area;
 use crate::item::{Cursor, FlashError, Item, Lost};
-use crate::limits::{AREA_PAGES_MIN, RING_PAGES_MIN};
+use crate::limits::{AREA_PAGES_MIN, BOOTS_FROM_BITS, RING_PAGES_MIN};
 use crate::record::Io;
 use crate::ring::Ring;
 use core::fmt;
@@ -68,12 +68,27 @@ impl<F: NorFlash> Spool<F> {
     /// # Errors
     /// When the driver fails or the layout does not fit the chip.
     pub async fn open(flash: F, layout: Layout) -> Result<(Self, BootId, Found), OpenError<F::Error>> {
+        Self::open_counting_from(flash, layout, 0).await
+    }
+
+    /// As [`Spool::open`]; on a chip where no start was ever counted, counting begins after `boots_from`, of which the
+    /// lower [`BOOTS_FROM_BITS`] bits are used. Why this should be a random number is in
+    /// [`Settings::boots_from`](crate::Settings::boots_from).
+    ///
+    /// # Errors
+    /// When the driver fails or the layout does not fit the chip.
+    pub async fn open_counting_from(
+        flash: F,
+        layout: Layout,
+        boots_from: u32,
+    ) -> Result<(Self, BootId, Found), OpenError<F::Error>> {
         check(&layout, Io::<F>::PAGE, flash.capacity()).ok_or(OpenError::Layout)?;
         let mut io = Io::new(flash);
         let (mut area, area_formatted) = Area::open(&mut io, layout.area).await.map_err(OpenError::Driver)?;
         let (ring, found) = Ring::open(&mut io, layout.ring).await.map_err(OpenError::Driver)?;
+        let after = BootId(boots_from & ((1 << BOOTS_FROM_BITS) - 1));
         // Also above what the ring knows: a lost settings area must not bring back names that were used.
-        let boot = area.count_boot(&mut io, ring.boot()).await.map_err(OpenError::Driver)?;
+        let boot = area.count_boot(&mut io, ring.boot(), after).await.map_err(OpenError::Driver)?;
         let found = Found { area_formatted, ring_formatted: found.formatted, torn: found.torn };
         Ok((Self { io, area, ring }, boot, found))
     }

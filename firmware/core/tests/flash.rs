@@ -182,6 +182,36 @@ fn a_boot_or_configuration_cut_anywhere_leaves_the_old_or_the_new() {
 }
 
 #[test]
+fn an_erased_device_does_not_count_from_the_same_number_again() {
+    let open_from = |chip: &Shared, from| {
+        let opened = now(Spool::open_counting_from(SharedFlash(chip.clone()), layout(), from)).unwrap();
+        (opened.0, opened.1.0)
+    };
+    let chip = shared(Model::erased(PAGES, 1));
+    assert_eq!(open_from(&chip, 700).1, 701);
+    assert_eq!(open_from(&chip, 9).1, 702, "the number counts only where none was counted before");
+    assert_eq!(open_from(&chip, 90_000).1, 703);
+    let erased = shared(Model::erased(PAGES, 1));
+    assert_eq!(open_from(&erased, 9).1, 10);
+    assert_eq!(
+        open_from(&shared(Model::erased(PAGES, 1)), u32::MAX).1,
+        1 << 31,
+        "half of all numbers are left"
+    );
+    // A lost settings area: above everything that the ring holds, whatever the number is.
+    let (mut spool, boot) = open_from(&chip, 0);
+    now(spool.push(&batch(BootId(boot), 0, 5))).unwrap();
+    drop(spool);
+    now(embedded_storage_async::nor_flash::NorFlash::erase(
+        &mut SharedFlash(chip.clone()),
+        0,
+        2 * u32::try_from(PAGE).unwrap(),
+    ))
+    .unwrap();
+    assert_eq!(open_from(&chip, 3).1, boot + 1);
+}
+
+#[test]
 fn a_refused_batch_may_be_given_again() {
     let chip = shared(Model::erased(PAGES, 1));
     let (mut spool, boot, _) = open(&chip);
