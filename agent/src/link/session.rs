@@ -192,6 +192,12 @@ impl Session {
             return;
         }
         self.counters.hellos.add(1);
+        if self.device().is_some_and(|device| *device != hello.device) {
+            // Swapped at the same port. An ack names no device, so one for the first would tell the second to drop what
+            // it never delivered; what the first sent and nobody acked stays in its flash.
+            self.pending.clear();
+            self.items.clear();
+        }
         self.peer = Peer::Known(hello.device.clone());
         self.is_clean = true;
         self.items.push(Item::Hello { hello: Box::new(hello), body });

@@ -17,8 +17,8 @@ use std::collections::{BTreeMap, VecDeque};
 pub(super) enum Sent {
     /// A birth that is published at connect, beside the spool.
     Birth,
-    /// A record of the spool.
-    Record(Offset),
+    /// A record of the spool; births and log lines are records that need not be stored by anyone.
+    Record { offset: Offset, is_batch: bool },
 }
 
 /// How far the checkpoint moved with one outcome, in records.
@@ -103,9 +103,10 @@ impl Flight {
         &mut self,
         offset: u64,
         size_bytes: usize,
+        is_batch: bool,
     ) -> Result<(), headwater_relay::OfferError> {
         self.window.offer(Offset(offset), size_bytes)?;
-        self.handed.push_back(Sent::Record(Offset(offset)));
+        self.handed.push_back(Sent::Record { offset: Offset(offset), is_batch });
         Ok(())
     }
 
@@ -177,7 +178,7 @@ mod tests {
 
     fn acked(flight: &mut Flight, packet_id: u16) -> Progress {
         match flight.handle_answered(packet_id).unwrap() {
-            Sent::Record(offset) => flight.handle_outcome(offset, Outcome::Acked).unwrap(),
+            Sent::Record { offset, .. } => flight.handle_outcome(offset, Outcome::Acked).unwrap(),
             Sent::Birth => Progress::default(),
         }
     }
@@ -186,8 +187,8 @@ mod tests {
     fn packet_ids_belong_to_publishes_in_the_order_they_were_handed_over() {
         let mut flight = Flight::new(LIMITS, 100);
         flight.hand_birth();
-        flight.hand_record(100, 10).unwrap();
-        flight.hand_record(101, 10).unwrap();
+        flight.hand_record(100, 10, true).unwrap();
+        flight.hand_record(101, 10, true).unwrap();
         for packet_id in [1, 2, 3] {
             flight.handle_sent(packet_id).unwrap();
         }
@@ -204,7 +205,7 @@ mod tests {
     fn an_answer_to_nothing_is_an_error() {
         let mut flight = Flight::new(LIMITS, 1);
         assert_eq!(flight.handle_sent(1), Err(Stray(1)));
-        flight.hand_record(1, 1).unwrap();
+        flight.hand_record(1, 1, true).unwrap();
         flight.handle_sent(7).unwrap();
         assert_eq!(flight.handle_answered(8), Err(Stray(8)));
         acked(&mut flight, 7);
@@ -215,7 +216,7 @@ mod tests {
     fn a_lost_connection_offers_everything_from_the_checkpoint_again() {
         let mut flight = Flight::new(LIMITS, 1);
         for offset in 1..=3 {
-            flight.hand_record(offset, 1).unwrap();
+            flight.hand_record(offset, 1, true).unwrap();
             flight.handle_sent(u16::try_from(offset).unwrap()).unwrap();
         }
         acked(&mut flight, 1);
@@ -227,14 +228,14 @@ mod tests {
     #[test]
     fn progress_tells_delivered_rejected_and_lost_apart() {
         let mut flight = Flight::new(LIMITS, 1);
-        flight.hand_record(1, 1).unwrap();
-        flight.hand_record(2, 1).unwrap();
+        flight.hand_record(1, 1, true).unwrap();
+        flight.hand_record(2, 1, true).unwrap();
         flight.note_lost(&[(3, 5)]);
         assert_eq!(flight.skip_to(6), Progress::default(), "1 and 2 are open");
         for packet_id in [1, 2] {
             flight.handle_sent(packet_id).unwrap();
         }
-        let Sent::Record(second) = flight.handle_answered(2).unwrap() else { panic!() };
+        let Sent::Record { offset: second, .. } = flight.handle_answered(2).unwrap() else { panic!() };
         assert_eq!(flight.handle_outcome(second, Outcome::Rejected), Some(Progress::default()));
         assert_eq!(acked(&mut flight, 1), Progress { delivered: 1, rejected: 1, lost: 3 });
         assert_eq!(flight.checkpoint(), 6);
@@ -243,7 +244,7 @@ mod tests {
     #[test]
     fn a_retry_stops_the_flight() {
         let mut flight = Flight::new(LIMITS, 1);
-        flight.hand_record(1, 1).unwrap();
+        flight.hand_record(1, 1, true).unwrap();
         assert_eq!(flight.handle_outcome(Offset(1), Outcome::Retry), None);
         assert!(!flight.has_room(1));
     }

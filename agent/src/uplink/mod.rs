@@ -182,9 +182,10 @@ impl Uplink {
 
     async fn handle_answered(&mut self, packet_id: u16, reason: PubAckReason) -> Result<(), End> {
         let sent = self.flight.handle_answered(packet_id).map_err(|stray| End::Lost(stray.to_string()))?;
-        let outcome = outcome_of(reason);
+        let is_batch = matches!(sent, Sent::Record { is_batch: true, .. });
+        let outcome = outcome_of(reason, is_batch);
         let offset = match sent {
-            Sent::Record(offset) => offset,
+            Sent::Record { offset, .. } => offset,
             Sent::Birth => {
                 self.counters.births_published.add(1);
                 // The spool has the same birth in its place, so nothing is lost with this one.
@@ -263,7 +264,8 @@ impl Uplink {
                 }
                 let record = connection.ahead.pop_front().expect("front was some");
                 let is_birth = record.key.ends_with("/birth");
-                let handed = self.flight.hand_record(record.offset, size_bytes);
+                let is_batch = record.key.ends_with("/batch");
+                let handed = self.flight.hand_record(record.offset, size_bytes, is_batch);
                 handed
                     .map_err(|error| End::Lost(format!("record {} not offered: {error}", record.offset)))?;
                 publish(&connection.client, format!("{ROOT}/{}", record.key), is_birth, record.body)?;

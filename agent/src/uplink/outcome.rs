@@ -9,9 +9,14 @@ use rumqttc::v5::mqttbytes::v5::PubAckReason;
 /// behind it for ever. It takes one answer, not several: sending again after later records were accepted could
 /// neither keep the order nor tell a late acceptance from a dropped repeat. Everything a person or time can mend
 /// (permissions, quota, a broken store behind the broker) is tried again.
-pub(super) fn outcome_of(reason: PubAckReason) -> Outcome {
+///
+/// 0x10 says that no route of the gateway (no subscriber of another broker) wanted it: nothing was stored. A batch was
+/// acked to its device, so it waits until a person mends the routes; births and log lines may be unwanted.
+pub(super) fn outcome_of(reason: PubAckReason, is_batch: bool) -> Outcome {
     match reason {
-        PubAckReason::Success | PubAckReason::NoMatchingSubscribers => Outcome::Acked,
+        PubAckReason::Success => Outcome::Acked,
+        PubAckReason::NoMatchingSubscribers if is_batch => Outcome::Retry,
+        PubAckReason::NoMatchingSubscribers => Outcome::Acked,
         PubAckReason::TopicNameInvalid | PubAckReason::PayloadFormatInvalid => Outcome::Rejected,
         PubAckReason::UnspecifiedError
         | PubAckReason::ImplementationSpecificError
@@ -42,10 +47,11 @@ mod tests {
 
     #[test]
     fn only_what_can_never_be_taken_is_rejected() {
-        assert_eq!(outcome_of(PubAckReason::QuotaExceeded), Outcome::Retry, "a full gateway");
-        assert_eq!(outcome_of(PubAckReason::NotAuthorized), Outcome::Retry, "a person can mend it");
-        assert_eq!(outcome_of(PubAckReason::PayloadFormatInvalid), Outcome::Rejected);
-        assert_eq!(outcome_of(PubAckReason::NoMatchingSubscribers), Outcome::Acked, "stored all the same");
+        assert_eq!(outcome_of(PubAckReason::QuotaExceeded, true), Outcome::Retry, "a full gateway");
+        assert_eq!(outcome_of(PubAckReason::NotAuthorized, true), Outcome::Retry, "a person can mend it");
+        assert_eq!(outcome_of(PubAckReason::PayloadFormatInvalid, true), Outcome::Rejected);
+        assert_eq!(outcome_of(PubAckReason::NoMatchingSubscribers, true), Outcome::Retry, "nothing stored it");
+        assert_eq!(outcome_of(PubAckReason::NoMatchingSubscribers, false), Outcome::Acked);
         assert_eq!(reason_code(PubAckReason::PayloadFormatInvalid), 0x99);
     }
 }

@@ -58,6 +58,21 @@ fn an_ack_waits_for_its_sync_and_says_the_last_of_a_boot() {
 }
 
 #[test]
+fn an_ack_never_reaches_another_device_at_the_same_port() {
+    // Both count their boots from 1: the ack of the first would look right to the second.
+    let mut session = session();
+    session.handle_bytes(&frame(&Up::Hello(hello("first"))), NOW);
+    session.handle_bytes(&frame(&batch(1, 0, 10)), NOW);
+    assert_eq!(session.take_items().len(), 2);
+    session.handle_staged(5, &[(BootId(1), Seq(9))]);
+    session.handle_bytes(&frame(&batch(1, 10, 10)), NOW);
+    session.handle_bytes(&frame(&Up::Hello(hello("second"))), NOW);
+    session.handle_synced(5);
+    assert_eq!(downs(&session.take_transmit()), []);
+    assert_eq!(session.take_items().len(), 1, "the second's hello alone");
+}
+
+#[test]
 fn a_device_that_was_not_introduced_is_asked_who_it_is_and_gives_no_items() {
     let mut session = session();
     for _ in 0..3 {
