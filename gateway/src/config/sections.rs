@@ -258,8 +258,10 @@ fn journal(mut table: Section<'_, '_>) -> Journal {
 }
 
 fn repeats(mut table: Section<'_, '_>) -> Repeats {
-    let repeats =
-        Repeats { devices_in_memory: size(table.count("devices_in_memory", 10_000, 16..=10_000_000)) };
+    let repeats = Repeats {
+        devices_in_memory: size(table.count("devices_in_memory", 10_000, 16..=10_000_000)),
+        devices_max: size(table.count("devices_max", 100_000, 16..=10_000_000)),
+    };
     table.end();
     repeats
 }

@@ -184,6 +184,8 @@ pub struct Stream {
 pub struct Repeats {
     /// Devices whose marks are kept in memory; those of others are read from disk when they send.
     pub devices_in_memory: usize,
+    /// Devices whose marks are kept on disk, and with it in the memory of the journal's metadata.
+    pub devices_max: usize,
 }
 
 /// A simulated fleet.

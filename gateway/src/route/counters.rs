@@ -76,6 +76,8 @@ counters! {
     boots_forgotten,
     /// Ranges of sequence numbers that were forgotten; repeats of them are stored again.
     ranges_forgotten,
+    /// Times a device was stored for that has no room in the metadata; its repeats are found only while it is in memory.
+    devices_over_limit,
 }
 
 /// Topics that no route takes, bounded.

@@ -2,7 +2,8 @@
 //!
 //! In: device ids, and the metadata they were saved as. Out: a [`Device`] to ask and change, and marks to save.
 //! Invariants: a change counts only after [`Desk::keep`]; a desk dropped without it leaves everything as it was. Memory
-//! holds at most the configured number of devices (plus one call's), the others are read back when they send.
+//! holds at most the configured number of devices (plus one call's), the others are read back when they send. At most
+//! `saved_max` devices are saved; more than that are remembered only while they are in memory.
 //!
 //! ```text
 //! metadata key            value
@@ -25,13 +26,16 @@ pub(crate) struct Device {
     pub(crate) seen: Seen,
     /// The newest last, at most [`SCHEMAS_PER_DEVICE_MAX`].
     hellos: Vec<Arc<Hello>>,
+    /// Whether the metadata has it, or will have it with the commit of this call.
+    saved: bool,
 }
 
 impl Device {
     /// What the saved values say. A value that cannot be read is as none: repeats are stored once more.
     pub(crate) fn restore(seen: Option<&[u8]>, schemas: Option<&[u8]>) -> Device {
+        let saved = seen.is_some() || schemas.is_some();
         let seen = seen.and_then(Seen::decode).unwrap_or_default();
-        Device { seen, hellos: schemas.and_then(decode_hellos).unwrap_or_default() }
+        Device { seen, hellos: schemas.and_then(decode_hellos).unwrap_or_default(), saved }
     }
 
     /// The hello whose channel table readings of `schema` refer to.
@@ -95,11 +99,16 @@ pub(crate) struct Devices {
     young: HashMap<DeviceId, Device>,
     old: HashMap<DeviceId, Device>,
     generation_max: usize,
+    saved: usize,
+    saved_max: usize,
 }
 
 impl Devices {
-    pub(crate) fn new(devices_max: usize) -> Self {
-        Devices { young: HashMap::new(), old: HashMap::new(), generation_max: devices_max.div_ceil(2).max(1) }
+    /// `saved` devices are in the metadata, at most `saved_max` may be: metadata is kept in memory and written whole
+    /// with every snapshot, and anybody who may publish can invent device ids.
+    pub(crate) fn new(devices_max: usize, saved: usize, saved_max: usize) -> Self {
+        let generation_max = devices_max.div_ceil(2).max(1);
+        Devices { young: HashMap::new(), old: HashMap::new(), generation_max, saved, saved_max }
     }
 
     pub(crate) fn len(&self) -> usize {
@@ -127,11 +136,13 @@ pub(crate) struct Desk<'a> {
     guard: Option<MutexGuard<'a, Devices>>,
     /// Each device of this call as it was before.
     touched: Vec<(DeviceId, Device)>,
+    /// Devices that this call saves for the first time.
+    admitted: usize,
 }
 
 impl<'a> Desk<'a> {
     pub(crate) fn new(devices: &'a Mutex<Devices>, load: &'a dyn Fn(&DeviceId) -> Device) -> Self {
-        Desk { devices, load, guard: None, touched: Vec::new() }
+        Desk { devices, load, guard: None, touched: Vec::new(), admitted: 0 }
     }
 
     pub(crate) fn device(&mut self, id: &DeviceId) -> &mut Device {
@@ -145,17 +156,39 @@ impl<'a> Desk<'a> {
         device
     }
 
-    /// Every device of this call that changed, with what it was.
+    /// Admits the devices of this call that are new, as far as there is room; returns how many there is none for.
+    pub(crate) fn admit(&mut self) -> u64 {
+        let Some(devices) = &mut self.guard else { return 0 };
+        let (room, mut refused) = (devices.saved_max.saturating_sub(devices.saved), 0);
+        for (id, before) in &self.touched {
+            let Some(now) = devices.young.get_mut(id) else { continue };
+            if now.saved || now == before {
+                continue;
+            }
+            if self.admitted < room {
+                now.saved = true;
+                self.admitted += 1;
+            } else {
+                refused += 1;
+            }
+        }
+        refused
+    }
+
+    /// Every device of this call that changed and is to be saved, with what it was.
     pub(crate) fn changed(&self) -> impl Iterator<Item = (&DeviceId, &Device, &Device)> {
         self.touched.iter().filter_map(|(id, before)| {
             let now = self.guard.as_ref().and_then(|devices| devices.young.get(id))?;
-            (now != before).then_some((id, before, now))
+            (now != before && now.saved).then_some((id, before, now))
         })
     }
 
     /// The changes are staged: they count.
     pub(crate) fn keep(mut self) {
         self.touched.clear();
+        if let Some(devices) = &mut self.guard {
+            devices.saved += self.admitted;
+        }
     }
 }
 
@@ -190,11 +223,11 @@ mod tests {
 
     #[test]
     fn what_is_not_kept_never_happened() {
-        let devices = Mutex::new(Devices::new(10));
+        let devices = Mutex::new(Devices::new(10, 0, 100));
         let load = |_: &DeviceId| Device::default();
         let mut desk = Desk::new(&devices, &load);
         cover(desk.device(&id(1)));
-        assert_eq!(desk.changed().count(), 1);
+        assert_eq!((desk.admit(), desk.changed().count()), (0, 1));
         drop(desk);
 
         let mut desk = Desk::new(&devices, &load);
@@ -208,8 +241,22 @@ mod tests {
     }
 
     #[test]
+    fn more_devices_than_may_be_saved_are_counted_and_not_saved() {
+        let devices = Mutex::new(Devices::new(10, 1, 3));
+        let load = |_: &DeviceId| Device::default();
+        for (round, (n, refused)) in (0..).zip([(1, 0), (2, 0), (3, 1), (1, 0)]) {
+            let mut desk = Desk::new(&devices, &load);
+            desk.device(&id(n)).seen.cover(BootId(1), SeqRange::new(Seq(round), Seq(round)));
+            assert_eq!(desk.admit(), refused, "device {n}");
+            assert_eq!(desk.changed().count(), 1 - usize::try_from(refused).unwrap());
+            desk.keep();
+        }
+        assert_eq!(devices.lock().unwrap().saved, 3);
+    }
+
+    #[test]
     fn memory_is_bounded_and_the_silent_leave() {
-        let devices = Mutex::new(Devices::new(10));
+        let devices = Mutex::new(Devices::new(10, 0, 100));
         let loads = std::cell::Cell::new(0);
         let load = |_: &DeviceId| {
             loads.set(loads.get() + 1);
@@ -236,8 +283,10 @@ mod tests {
         assert_eq!(device.hello(hello("0").schema), None);
         let bytes = device.encode_hellos();
         let restored = Device::restore(None, Some(&bytes));
+        device.saved = true;
         assert_eq!(restored, device);
         assert_eq!(restored.hello(hello("5").schema).as_deref(), Some(&hello("5")));
-        assert_eq!(Device::restore(Some(b"x"), Some(&bytes[..9])), Device::default());
+        let unreadable = Device { saved: true, ..Device::default() };
+        assert_eq!(Device::restore(Some(b"x"), Some(&bytes[..9])), unreadable);
     }
 }

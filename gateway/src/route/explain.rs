@@ -49,7 +49,7 @@ pub struct ExplainedRecord {
 /// Foretells what `publish` becomes at `now_ms` on a gateway that has seen nothing yet.
 pub fn explain(settings: &RouterSettings, publish: &Inbound<'_>, now_ms: u64) -> Option<Explanation> {
     let rules = Rules::new(settings.routes.clone(), &settings.dead_letter)?;
-    let devices = Mutex::new(Devices::new(1));
+    let devices = Mutex::new(Devices::new(1, 0, 1));
     let load = |_: &DeviceId| Device::default();
     let mut taker = Taker {
         rules: &rules,

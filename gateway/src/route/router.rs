@@ -39,6 +39,8 @@ pub struct RouterSettings {
     pub create_streams: bool,
     /// Devices whose marks are kept in memory.
     pub devices_in_memory: usize,
+    /// Devices whose marks are kept on disk.
+    pub devices_max: usize,
     /// Where the time comes from.
     pub clock: Clock,
 }
@@ -53,6 +55,7 @@ impl RouterSettings {
             stream_defaults: config.stream_defaults,
             create_streams: config.create_streams,
             devices_in_memory: config.repeats.devices_in_memory,
+            devices_max: config.repeats.devices_max,
             clock: Clock::system(),
         }
     }
@@ -106,11 +109,13 @@ impl Router {
             underway: Mutex::default(),
         };
         creation.create_known(&rules).await?;
+        let saved = saved_devices(&engine);
+        let devices = Devices::new(settings.devices_in_memory, saved, settings.devices_max);
         Ok(Router {
             engine,
             rules,
             creation: Arc::new(creation),
-            devices: Mutex::new(Devices::new(settings.devices_in_memory)),
+            devices: Mutex::new(devices),
             scratch: Mutex::default(),
             totals: Totals::default(),
             unmatched: Unmatched::default(),
@@ -264,6 +269,16 @@ impl Router {
         }
         Ok(whole)
     }
+}
+
+/// Devices that the metadata knows.
+fn saved_devices(engine: &Engine) -> usize {
+    let ids = |prefix: &[u8]| {
+        let list = engine.meta_list(prefix).into_iter();
+        list.map(|(key, _)| key[prefix.len()..].to_vec()).collect::<Vec<_>>()
+    };
+    let known: std::collections::BTreeSet<_> = ids(b"g/seen/").into_iter().chain(ids(b"g/schema/")).collect();
+    known.len()
 }
 
 enum Offered {

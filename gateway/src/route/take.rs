@@ -117,6 +117,7 @@ impl<S: Shelf> Taker<'_, S> {
     /// Saves what changed about the devices of this call.
     pub(crate) fn save_devices(&mut self) {
         let mut mark = Vec::new();
+        self.counts.devices_over_limit += self.desk.admit();
         for (id, before, now) in self.desk.changed() {
             if before.seen != now.seen {
                 mark.clear();
@@ -168,7 +169,7 @@ impl<S: Shelf> Taker<'_, S> {
     ) -> Result<bool, Failure> {
         let origin = Origin { device: device.as_str(), received_ms: self.now_ms };
         let batch = match up {
-            Up::Hello(hello) => return self.store_hello(device, hello),
+            Up::Hello(hello) => return self.store_hello(device, hello, publish.client_id == device.as_str()),
             Up::TimeRequest { .. } => {
                 self.counts.ignored += 1;
                 return Ok(true);
@@ -206,7 +207,9 @@ impl<S: Shelf> Taker<'_, S> {
         Ok(true)
     }
 
-    fn store_hello(&mut self, device: &DeviceId, hello: Hello) -> Result<bool, Failure> {
+    /// `is_own`: the device itself is connected and says it now. An agent says what it has in its spool, and again
+    /// after every lost connection.
+    fn store_hello(&mut self, device: &DeviceId, hello: Hello, is_own: bool) -> Result<bool, Failure> {
         if hello.device != *device {
             let reason = format!("the hello is of device {}, the topic of {device}", hello.device);
             return Err(Failure::DeadLetter(reason));
@@ -217,7 +220,9 @@ impl<S: Shelf> Taker<'_, S> {
             return Err(Failure::DeadLetter(reason));
         }
         let known = self.desk.device(device);
-        self.counts.boots_forgotten += known.seen.handle_boot(hello.boot);
+        if is_own {
+            self.counts.boots_forgotten += known.seen.handle_boot(hello.boot);
+        }
         if known.learn(hello) {
             self.counts.stored += 1;
         } else {

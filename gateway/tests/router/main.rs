@@ -166,16 +166,23 @@ async fn repeats_are_stored_once_also_after_a_restart() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_erased_device_is_not_taken_for_a_repeat() {
-    // Its boots are counted from the beginning again, and so are the entries of each.
+async fn an_older_boot_is_news_from_the_device_and_a_repeat_from_an_agent() {
     let dir = tempfile::tempdir().unwrap();
     let router = open(dir.path(), "").await;
     let schema = hello("d1").schema;
-    let (old, new) = (batch(2, 0, 10, schema), batch(1, 0, 10, schema));
-    offer(&router, &[publish("headwater/d1/batch", &new), publish("headwater/d1/batch", &old)]).await;
-    let birth = body(&Up::Hello(hello("d1")));
-    offer(&router, &[publish("headwater/d1/birth", &birth)]).await;
-    offer(&router, &[publish("headwater/d1/batch", &new)]).await;
+    let hello_of = |boot| body(&Up::Hello(Hello { boot: BootId(boot), ..hello("d1") }));
+    let (births, batches) = ([hello_of(1), hello_of(2)], [batch(1, 0, 10, schema), batch(2, 0, 10, schema)]);
+    // An agent sends its spool again when the acks of all four were lost.
+    for _ in 0..2 {
+        for (birth, batch) in births.iter().zip(&batches) {
+            offer(&router, &[publish("headwater/d1/birth", birth), publish("headwater/d1/batch", batch)])
+                .await;
+        }
+    }
+    assert_eq!(json_records(router.engine(), "telemetry").await.len(), 20);
+    // The device itself comes with a boot that was long ago: it was erased and counts again.
+    let own = |topic, payload| Inbound { client_id: "d1", ..publish(topic, payload) };
+    offer(&router, &[own("headwater/d1/birth", &births[0]), own("headwater/d1/batch", &batches[0])]).await;
     assert_eq!(json_records(router.engine(), "telemetry").await.len(), 30);
     assert_eq!(router.counters().boots_forgotten, 2);
     router.engine().close().await;
