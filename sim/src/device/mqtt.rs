@@ -29,6 +29,8 @@ enum Seen {
     Connected,
     Published(u16),
     Acked(u16),
+    /// No route took it: nothing was stored.
+    Unwanted(u16),
     Command(Box<Down>),
 }
 
@@ -60,7 +62,8 @@ async fn pump(mut events: EventLoop, seen: mpsc::UnboundedSender<Seen>) {
             Event::Incoming(Packet::ConnAck(_)) => Seen::Connected,
             Event::Outgoing(Outgoing::Publish(packet_id)) if packet_id != 0 => Seen::Published(packet_id),
             Event::Incoming(Packet::PubAck(ack)) => match ack.reason {
-                PubAckReason::Success | PubAckReason::NoMatchingSubscribers => Seen::Acked(ack.pkid),
+                PubAckReason::Success => Seen::Acked(ack.pkid),
+                PubAckReason::NoMatchingSubscribers => Seen::Unwanted(ack.pkid),
                 // Not stored: end the connection and come back later.
                 _ => return,
             },
@@ -116,7 +119,7 @@ async fn session(
     }
 }
 
-/// Publishes and waits for the PUBACK.
+/// Publishes and waits for the PUBACK. What is not a batch may be unwanted: it is not in flash either.
 async fn publish(
     body: &Body<'_>,
     client: &AsyncClient,
@@ -125,6 +128,7 @@ async fn publish(
     retain: bool,
     payload: Vec<u8>,
 ) -> Result<(), Ended> {
+    let is_batch = topic.ends_with("/batch");
     client.publish(topic, QoS::AtLeastOnce, retain, payload).await.map_err(|_| Ended)?;
     let acked = async {
         let mut expected = None;
@@ -132,6 +136,8 @@ async fn publish(
             match inbox.recv().await.ok_or(Ended)? {
                 Seen::Published(packet_id) => expected = Some(packet_id),
                 Seen::Acked(packet_id) if expected == Some(packet_id) => return Ok(()),
+                Seen::Unwanted(packet_id) if expected == Some(packet_id) && !is_batch => return Ok(()),
+                Seen::Unwanted(_) => return Err(Ended),
                 seen => handle(body, seen).await,
             }
         }

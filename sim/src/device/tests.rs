@@ -179,6 +179,61 @@ async fn rough(link: fn(SocketAddr) -> Link) {
     assert!(boots > 40 && cuts > 5, "the faults no longer happen: {boots} boots, {cuts} cuts in a write");
 }
 
+/// As [`serve_mqtt`] for a gateway whose routes name no batches: everything is answered, batches with 0x10.
+async fn serve_mqtt_without_routes(mut stream: TcpStream, batches: Arc<Mutex<u64>>) -> std::io::Result<()> {
+    loop {
+        // Every packet of a device with one channel table is shorter than 16 KiB.
+        let kind = stream.read_u8().await?;
+        let mut len = usize::from(stream.read_u8().await?);
+        if len & 0x80 != 0 {
+            len = (len & 0x7f) | usize::from(stream.read_u8().await?) << 7;
+        }
+        let mut packet = vec![0; len];
+        stream.read_exact(&mut packet).await?;
+        let reply: Vec<u8> = match kind >> 4 {
+            1 => vec![0x20, 3, 0, 0, 0],
+            3 => {
+                let end = 2 + usize::from(u16::from_be_bytes([packet[0], packet[1]]));
+                *batches.lock().unwrap() += u64::from(packet[..end].ends_with(b"/batch"));
+                vec![0x40, 3, packet[end], packet[end + 1], 0x10]
+            }
+            8 => vec![0x90, 4, packet[0], packet[1], 0, 1],
+            12 => vec![0xd0, 0],
+            _ => return Ok(()),
+        };
+        stream.write_all(&reply).await?;
+    }
+}
+
+#[tokio::test]
+async fn a_batch_that_no_route_takes_is_not_delivered() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let batches = Arc::new(Mutex::new(0));
+    let seen = batches.clone();
+    tokio::spawn(async move {
+        while let Ok((stream, _)) = listener.accept().await {
+            tokio::spawn(serve_mqtt_without_routes(stream, seen.clone()));
+        }
+    });
+    let host = DeviceHost::start().unwrap();
+    let (phase, phases) = watch::channel(Phase::Run);
+    let mut config = DeviceConfig::new(DeviceId::parse("dev").unwrap(), 1, 200.0, Link::Mqtt(address));
+    config.batch_age_ms = 200;
+    let mut handle = host.spawn(config, phases);
+    let offered_twice = async {
+        while *batches.lock().unwrap() < 2 {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(20), offered_twice)
+        .await
+        .expect("it comes back and tries again");
+    assert_eq!(handle.ledger.totals().acked, 0, "nothing was stored anywhere");
+    phase.send_replace(Phase::Stop);
+    handle.ended().await;
+}
+
 #[tokio::test]
 async fn a_calm_fleet_delivers_everything_to_an_agent() {
     calm(Link::Tcp).await;
