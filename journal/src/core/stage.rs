@@ -1,27 +1,33 @@
-//! What waits for the device: groups being filled, and the plan of where they will stand.
+//! What waits for the device: groups being filled, and the state that the next set is checked against.
 //!
 //! In: append sets. Out: sequence numbers and tickets at once; whole groups to the leader.
 //! Invariants: a set is in one group; a refused set changes nothing; a group that was admitted has its place in a segment file that
 //! exists, so running out of disk is found here and never by the leader; memory stays below `staged_bytes_max`.
-//! Not here: the lock (`queue`), files, the order of runs in a group (`writer`).
+//! Not here: the lock (`queue`), files, the order of runs in a group (`writer`), whether a set fits (`admit`, `plan`).
+
+mod admit;
+mod building;
+mod cut;
+mod plan;
 
 use std::collections::{BTreeMap, VecDeque};
 
+use self::admit::Class;
+pub(super) use self::admit::Refusal;
+pub(crate) use self::building::Building;
+pub(super) use self::building::Chunk;
+use self::cut::Cut;
+use self::plan::{Cost, Plan};
 use crate::ShardKey;
-use crate::blocks::BLOCK_BYTES;
-use crate::bytes::{VARINT_BYTES_MAX, put_varint};
+use crate::bytes::put_varint;
 use crate::config::Config;
-use crate::core::meta::{self, Meta, own};
-use crate::error::AppendError;
-use crate::format::footer::{PIECE_BYTES, RUN_BYTES};
-use crate::format::group::{HEAD_BYTES, RUN_HEADER_BYTES, RunHeader};
-use crate::format::segment::{HEADER_BYTES, TRAILER_BYTES};
-use crate::format::snapshot::{ShardState, Snapshot};
+use crate::core::meta::{self, Meta};
+use crate::format::group::RunHeader;
 use crate::format::{index, u32_of};
-use crate::limits::{DATA_BYTES_MAX, KEY_BYTES_MAX, VALUE_BYTES_MAX, set_bytes_max};
+use crate::limits::set_bytes_max;
 use crate::queue::Stage;
 use crate::set::AppendSet;
-use crate::types::{Appended, Firsts, META_STREAM, Ticket};
+use crate::types::{Appended, Firsts, Ticket};
 
 /// Slot of stream 0: always the first.
 pub(super) const META_SLOT: u32 = 0;
@@ -50,7 +56,6 @@ struct Limits {
     group_bytes_max: usize,
     staged_bytes_max: usize,
     set_bytes_max: usize,
-    segment_bytes: usize,
 }
 
 struct ShardStage {
@@ -62,84 +67,6 @@ struct ShardStage {
     in_segment: u64,
 }
 
-/// A group being filled or waiting for the leader.
-#[derive(Default)]
-pub(crate) struct Building {
-    pub(super) number: u64,
-    /// Whether it opens a new segment.
-    pub(super) rolls: bool,
-    pub(super) bytes: Vec<u8>,
-    pub(super) chunks: Vec<Chunk>,
-    /// Runs copied from old segments as they are, with their shard's slot; their `offset` is into `bytes`.
-    pub(super) copied: Vec<(RunHeader, u32)>,
-    pub(super) runs: u32,
-    pub(super) records: u64,
-    pub(super) received: u64,
-    pub(super) wall_ms: u64,
-}
-
-/// Records of one shard inside `Building::bytes`, encoded whole.
-#[derive(Clone, Copy)]
-pub(super) struct Chunk {
-    pub(super) key: ShardKey,
-    pub(super) first: u64,
-    pub(super) time_ms: u64,
-    pub(super) slot: u32,
-    pub(super) count: u32,
-    pub(super) start: u32,
-    pub(super) len: u32,
-}
-
-/// Where the next group will stand. Exact: the writer does the same sums.
-struct Plan {
-    offset: usize,
-    footer: usize,
-    segment: u64,
-    // Segment files that exist and are not planned for.
-    spare: u64,
-    // Spare files that records may not take: the reserve.
-    withheld: u64,
-}
-
-/// A copy of the state for the next snapshot.
-#[derive(Default)]
-enum Cut {
-    #[default]
-    Idle,
-    Wanted,
-    Made(Snapshot),
-}
-
-/// Why a set was not staged.
-pub(super) enum Refusal {
-    /// A segment file is needed first.
-    NeedSegment,
-    /// For the caller.
-    Error(AppendError),
-}
-
-impl From<AppendError> for Refusal {
-    fn from(error: AppendError) -> Self {
-        Self::Error(error)
-    }
-}
-
-/// Whose set it is.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Class {
-    Records,
-    /// A user's metadata without records: may use the reserve.
-    Metadata,
-    /// The journal's own: may use the reserve, and is never told to wait.
-    Own,
-}
-
-/// Room a set may take at most.
-struct Cost {
-    group: usize,
-    footer: usize,
-}
-
 impl Stage for Staged {
     type Group = Building;
 
@@ -147,7 +74,7 @@ impl Stage for Staged {
         let group = self.waiting.pop_front()?;
         self.last_taken = group.number;
         if self.waiting.is_empty() {
-            self.plan.offset += padded(group.size());
+            self.plan = self.plan.after(group.size());
             self.make_cut(group.number);
         }
         Some((group.number, group))
@@ -168,9 +95,7 @@ impl Staged {
             group_bytes_max: config.group_bytes_max.min(segment_bytes / 4),
             staged_bytes_max: config.staged_bytes_max,
             set_bytes_max: set_bytes_max(config.segment_bytes),
-            segment_bytes,
         };
-        let plan = Plan { offset: segment_bytes, footer: 0, segment: 0, spare: 0, withheld: 0 };
         let mut staged = Self {
             meta: Meta::default(),
             full: false,
@@ -180,7 +105,7 @@ impl Staged {
             spares: Vec::new(),
             last_taken: 0,
             staged_bytes: 0,
-            plan,
+            plan: Plan::new(segment_bytes),
             limits,
             cut: Cut::Idle,
             last_slot: None,
@@ -204,7 +129,7 @@ impl Staged {
         }
         // Metadata alone may use the reserve: cursors must move while the disk is full, or it would never become empty.
         let class = if set.records() == 0 { Class::Metadata } else { Class::Records };
-        self.admit(cost(set), class)?;
+        self.admit(Cost::of(set), class)?;
         let firsts = self.stage_records(set, now_ms);
         self.stage_changes(set, now_ms);
         let group = self.waiting.back_mut().expect("admit made one");
@@ -214,7 +139,7 @@ impl Staged {
 
     /// Stages the journal's own changes; they may use the reserve.
     pub(super) fn append_own(&mut self, set: &AppendSet, now_ms: u64) -> Result<(), Refusal> {
-        self.admit(cost(set), Class::Own)?;
+        self.admit(Cost::of(set), Class::Own)?;
         self.stage_changes(set, now_ms);
         Ok(())
     }
@@ -223,9 +148,8 @@ impl Staged {
     pub(super) fn append_copy(&mut self, run: RunHeader, body: &[u8], now_ms: u64) -> Result<(), Refusal> {
         // Gone when the stream was dropped since: nothing to copy.
         let Some(&slot) = self.slots.get(&run.shard) else { return Ok(()) };
-        let group = RUN_HEADER_BYTES + body.len();
-        self.admit(Cost { group, footer: RUN_BYTES + PIECE_BYTES }, Class::Own)?;
-        self.plan.footer += RUN_BYTES + PIECE_BYTES;
+        self.admit(Cost::of_copy(body), Class::Own)?;
+        self.plan.add_run(true);
         self.staged_bytes += body.len();
         let group = self.waiting.back_mut().expect("admit made one");
         let offset = u32_of(group.bytes.len());
@@ -234,93 +158,6 @@ impl Staged {
         group.runs += 1;
         group.wall_ms = group.wall_ms.max(now_ms);
         Ok(())
-    }
-
-    fn check(&self, set: &AppendSet) -> Result<(), AppendError> {
-        let too_large = |what, found, limit| Err(AppendError::TooLarge { what, found, limit });
-        let (key, data) = set.largest();
-        if key > KEY_BYTES_MAX {
-            return too_large("a record's key", key, KEY_BYTES_MAX);
-        }
-        if data > DATA_BYTES_MAX {
-            return too_large("a record's payload", data, DATA_BYTES_MAX);
-        }
-        let cost = cost(set);
-        if cost.group + cost.footer > self.limits.set_bytes_max {
-            return too_large("the set", cost.group + cost.footer, self.limits.set_bytes_max);
-        }
-        for change in &set.changes {
-            let (key, value) = (set.key(change), set.value(change).unwrap_or_default());
-            if key.len() > KEY_BYTES_MAX {
-                return too_large("a metadata key", key.len(), KEY_BYTES_MAX);
-            }
-            if value.len() > VALUE_BYTES_MAX {
-                return too_large("a metadata value", value.len(), VALUE_BYTES_MAX);
-            }
-            if key.first() == Some(&own::PREFIX) {
-                let reason = "metadata keys that begin with byte 0 are the journal's own";
-                return Err(AppendError::Refused { shard: ShardKey::META, reason });
-            }
-        }
-        for chunk in &set.chunks {
-            if chunk.shard.stream == META_STREAM {
-                let reason = "stream 0 is the journal's own";
-                return Err(AppendError::Refused { shard: chunk.shard, reason });
-            }
-            if self.any_dropped
-                && !self.slots.contains_key(&chunk.shard)
-                && self.is_dropped(chunk.shard.stream)
-            {
-                let reason = "the stream was dropped, its number is never used again";
-                return Err(AppendError::Refused { shard: chunk.shard, reason });
-            }
-        }
-        self.meta.check(set)
-    }
-
-    fn is_dropped(&self, stream: u32) -> bool {
-        self.meta.get(&own::dropped(stream)).is_some()
-    }
-
-    /// Makes sure that the last group of `waiting` can take `cost` more.
-    fn admit(&mut self, cost: Cost, class: Class) -> Result<(), Refusal> {
-        let staged_bytes = self.staged_bytes + cost.group;
-        // An empty queue takes any set, or a set larger than the limit would never go in.
-        if class != Class::Own && self.staged_bytes > 0 && staged_bytes > self.limits.staged_bytes_max {
-            let limit_bytes = self.limits.staged_bytes_max;
-            return Err(AppendError::Busy { staged_bytes: self.staged_bytes, limit_bytes }.into());
-        }
-        let current = self.waiting.back().map_or(0, Building::size);
-        if current > 0
-            && current + cost.group <= self.limits.group_bytes_max
-            && self.fits(self.plan.offset, current + cost.group, cost.footer)
-        {
-            return Ok(());
-        }
-        let after = self.plan.offset + padded(current);
-        let rolls = !self.fits(after, HEAD_BYTES + cost.group, cost.footer);
-        if rolls && self.plan.spare <= if class == Class::Records { self.plan.withheld } else { 0 } {
-            return Err(Refusal::NeedSegment);
-        }
-        if let Some(closed) = self.waiting.back().map(|group| group.number) {
-            self.make_cut(closed);
-        }
-        self.plan.offset = after;
-        if rolls {
-            self.plan.offset = index(HEADER_BYTES);
-            self.plan.footer = 0;
-            self.plan.segment += 1;
-            self.plan.spare -= 1;
-        }
-        let number = self.newest() + 1;
-        let spare = self.spares.pop().unwrap_or_default();
-        self.waiting.push_back(Building { number, rolls, ..spare });
-        Ok(())
-    }
-
-    fn fits(&self, offset: usize, group: usize, footer: usize) -> bool {
-        offset + padded(group) + padded(self.plan.footer + footer) + index(TRAILER_BYTES)
-            <= self.limits.segment_bytes
     }
 
     fn stage_records(&mut self, set: &AppendSet, now_ms: u64) -> Firsts {
@@ -382,11 +219,9 @@ impl Staged {
         } else {
             shard.in_group = group.number;
             group.runs += 1;
-            self.plan.footer += RUN_BYTES;
-            if shard.in_segment != self.plan.segment {
-                shard.in_segment = self.plan.segment;
-                self.plan.footer += PIECE_BYTES;
-            }
+            let segment = self.plan.segment();
+            self.plan.add_run(shard.in_segment != segment);
+            shard.in_segment = segment;
             // The run's base is this chunk's time.
             group.bytes.push(0);
         }
@@ -460,66 +295,15 @@ impl Staged {
     }
 
     pub(super) fn spare_added(&mut self, files: u64, withheld: u64) {
-        self.plan.spare += files;
-        self.plan.withheld = withheld;
-        if self.plan.spare > withheld {
+        self.plan.add_spare(files, withheld);
+        if self.plan.may_roll(false) {
             self.full = false;
         }
     }
 
     pub(super) fn spare(&self) -> u64 {
-        self.plan.spare
+        self.plan.spare()
     }
-
-    /// Asks for a copy of the state at the next point between two groups; made at once when nothing waits.
-    pub(super) fn want_cut(&mut self) {
-        if matches!(self.cut, Cut::Idle) {
-            self.cut = Cut::Wanted;
-        }
-        if self.waiting.is_empty() {
-            self.make_cut(self.last_taken);
-        }
-    }
-
-    /// The copy, once group `durable` covers it.
-    pub(super) fn take_cut(&mut self, durable: u64) -> Option<Snapshot> {
-        match std::mem::take(&mut self.cut) {
-            Cut::Made(snapshot) if snapshot.group <= durable => Some(snapshot),
-            other => {
-                self.cut = other;
-                None
-            }
-        }
-    }
-
-    fn make_cut(&mut self, group: u64) {
-        if matches!(self.cut, Cut::Wanted) {
-            let state = |&slot: &u32| {
-                let shard = &self.shards[index(slot)];
-                ShardState { shard: shard.key, floor: 0, next: shard.next, newest_ms: shard.newest_ms }
-            };
-            let shards = self.slots.values().map(state).collect();
-            self.cut = Cut::Made(Snapshot { group, shards, keys: self.meta.all(), ..Snapshot::default() });
-        }
-    }
-}
-
-impl Building {
-    /// Bytes of the group without padding.
-    pub(super) fn size(&self) -> usize {
-        HEAD_BYTES + index(self.runs) * RUN_HEADER_BYTES + self.bytes.len()
-    }
-}
-
-fn cost(set: &AppendSet) -> Cost {
-    // Every chunk counts as a run of its own; the sum is exact again once the set is staged.
-    let runs = set.chunks.len() + usize::from(!set.changes.is_empty());
-    let framing = set.chunks.len() * VARINT_BYTES_MAX + set.changes.len() * (3 * VARINT_BYTES_MAX + 1);
-    Cost { group: set.bytes() + framing + runs * RUN_HEADER_BYTES, footer: runs * (RUN_BYTES + PIECE_BYTES) }
-}
-
-fn padded(bytes: usize) -> usize {
-    bytes.next_multiple_of(BLOCK_BYTES)
 }
 
 fn varint_len(value: usize) -> usize {
