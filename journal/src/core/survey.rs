@@ -4,40 +4,29 @@
 //! Rules: a footer whose checksums are right is trusted, any other segment is read whole; a file whose header is of no use is a segment
 //! all the same when trailer or groups say so; a file that shows no group of this lane is blank.
 //! Invariant: whatever may have been acknowledged is in the index or in the damage.
-//! Not here: metadata and known losses (`recover`), reading one segment (`scan`).
+//! Not here: metadata and known losses (`recover`), reading one segment (`scan`), what one file says of itself (`candidate`).
 
-use std::collections::{BTreeMap, BTreeSet};
+mod candidate;
+mod renew;
+mod settle;
+
+use std::collections::BTreeMap;
 use std::io;
 use std::sync::Arc;
 
+pub(super) use self::candidate::{Candidate, candidates, lane, unreadable_numbers};
 use crate::ShardKey;
-use crate::blocks::Blocks;
-use crate::bytes::splitmix;
 use crate::config::Config;
 use crate::core::files::Files;
 use crate::core::index::{Index, Piece, Segment, Tables, Written};
 use crate::core::scan::{Damage, Found, Start, scan};
 use crate::core::stage::{META_SLOT, Staged};
 use crate::error::OpenError;
-use crate::format::footer::{PIECE_BYTES, PieceEntry, RunRef};
-use crate::format::group::GroupHead;
-use crate::format::segment::{FileName, HEADER_BYTES, HeaderError, SegmentHeader, TRAILER_BYTES, Trailer};
-use crate::format::snapshot::Snapshot;
-use crate::format::{FORMAT_VERSION, index};
+use crate::format::FORMAT_VERSION;
+use crate::format::footer::{PieceEntry, RunRef};
+use crate::format::segment::{FileName, HEADER_BYTES, HeaderError, SegmentHeader, Trailer};
 use crate::storage::{Storage, StorageFile};
-use crate::types::{FIRST_SEQUENCE, Recovery};
-
-/// Fewest bytes a record takes: three varints. Bounds how many records unknown bytes can have held.
-const RECORD_BYTES_MIN: u64 = 3;
-
-/// A file with the name of a segment.
-pub(super) struct Candidate<F> {
-    pub(super) number: u64,
-    pub(super) file: Arc<F>,
-    pub(super) file_bytes: u64,
-    pub(super) header: Result<SegmentHeader, HeaderError>,
-    pub(super) blank: bool,
-}
+use crate::types::Recovery;
 
 /// What is put together while segments are looked at.
 pub(super) struct Survey<F> {
@@ -115,7 +104,7 @@ impl<F: StorageFile> Survey<F> {
         }
         // The header vouches for every group before its first.
         self.last.0 = self.last.0.max(header.first_group.saturating_sub(1));
-        if let Some((trailer, pieces)) = sealed(candidate, Some(header.salt)) {
+        if let Some((trailer, pieces)) = candidate.sealed(Some(header.salt)) {
             return self.sealed(candidate, &trailer, &pieces, false);
         }
         let (salt, chain) = (Some(header.salt), Some(header.previous_crc));
@@ -128,17 +117,17 @@ impl<F: StorageFile> Survey<F> {
 
     /// A file whose header is of no use: a segment all the same when trailer or groups say so.
     fn suspect(&mut self, candidate: &Candidate<F>, followed_by: Option<u64>) {
-        if let Some((trailer, pieces)) = sealed(candidate, None) {
+        if let Some((trailer, pieces)) = candidate.sealed(None) {
             return self.sealed(candidate, &trailer, &pieces, true);
         }
-        if candidate.blank && !begins_with_group(&*candidate.file) {
+        if candidate.blank && !candidate.begins_with_group() {
             return self.blank(candidate);
         }
         let next = self.last.0 + 1;
         let start = Start { salt: None, next, chain: None, followed_by };
         match scan(&*candidate.file, candidate.file_bytes, start) {
             Ok(found) if found.groups.is_empty() && followed_by.is_none_or(|first| first <= next) => {
-                if claims_its_name(candidate) {
+                if candidate.claims_its_name() {
                     let error =
                         io::Error::new(io::ErrorKind::InvalidData, "header and first group are damaged");
                     return self.unreadable(candidate, &error, followed_by);
@@ -220,45 +209,6 @@ impl<F: StorageFile> Survey<F> {
         }
     }
 
-    /// Writes the last group again as it was read. It may be the one that was in flight when the process was killed: seen, and yet not
-    /// durable. A sync alone would not do: after a failed one, bytes that only memory holds count as clean.
-    pub(super) fn renew_tail(&mut self) -> Result<(), OpenError> {
-        let Some((file, number, at, end)) = self.tail.take() else { return Ok(()) };
-        let mut blocks = Blocks::zeroed(index(end - at));
-        let mut renew = || {
-            file.read_at(blocks.as_mut_slice(), u64::from(at))?;
-            if at == 0 {
-                self.mend_header(number, blocks.as_mut_slice());
-            }
-            file.write_at(&blocks, u64::from(at))?;
-            file.sync()
-        };
-        let doing = format!("writing the last group of {} again", FileName::Segment(number));
-        renew().map_err(|source| OpenError::Io { doing, source })
-    }
-
-    /// Puts a header before the first and only group of a segment that has none: a cut kept the group's sectors of their common
-    /// write and not the header's. Without it the group's number would look like a loss once the segments before it are let go.
-    fn mend_header(&mut self, number: u64, bytes: &mut [u8]) {
-        let (block, group) = bytes.split_at_mut(index(HEADER_BYTES));
-        let (Err(_), Some(head)) = (SegmentHeader::decode(block), GroupHead::peek(group)) else { return };
-        let segment = self.index.segments.get_mut(&number);
-        let Some(segment) = segment.filter(|segment| segment.last_group == head.number) else { return };
-        let header = SegmentHeader {
-            lane_id: 0,
-            lane: self.lane,
-            number,
-            salt: head.salt,
-            first_group: head.number,
-            wall_ms: head.wall_ms,
-            previous_crc: head.previous_crc,
-        };
-        let mut mended = Blocks::new();
-        header.encode(&mut mended);
-        block.copy_from_slice(mended.as_slice());
-        segment.damaged = false;
-    }
-
     fn damage(&mut self, damage: Damage) {
         tracing::error!(first_group = damage.first_group, last_group = damage.last_group, "groups damaged");
         self.recovery.groups_lost += damage.last_group - damage.first_group + 1;
@@ -325,53 +275,6 @@ impl<F: StorageFile> Survey<F> {
         ));
     }
 
-    /// Adds what only the snapshot knows: floors, and how far shards came whose segments are gone or damaged.
-    pub(super) fn snapshot(&mut self, snapshot: &Snapshot, blind: bool) {
-        for state in &snapshot.shards {
-            let slot = self.staged.slot(state.shard);
-            let shard = self.index.shard_mut(slot, state.shard);
-            shard.end = shard.end.max(state.next);
-            shard.newest_ms = shard.newest_ms.max(state.newest_ms);
-        }
-        for damage in std::mem::take(&mut self.unknown) {
-            // Up to its group the snapshot knows every shard's next sequence, and the loss shows as a hole.
-            if damage.last_group > snapshot.group {
-                self.skip(&damage);
-            }
-        }
-        for (key, slot) in self.index.keys() {
-            let state = snapshot.shards.iter().find(|state| state.shard == key);
-            let floor = match state {
-                // What the snapshot holds of stream 0 need not be read again.
-                Some(state) if key == ShardKey::META => state.next,
-                Some(state) => state.floor,
-                // Without a snapshot nobody knows what was let go on purpose.
-                None if blind => {
-                    self.index.at(slot).pieces.first_key_value().map_or(FIRST_SEQUENCE, |(&first, _)| first)
-                }
-                None => FIRST_SEQUENCE,
-            };
-            self.index.raise_floor(slot, floor);
-            let shard = self.index.at(slot);
-            self.staged.restore(key, shard.end, shard.newest_ms);
-        }
-        self.next_number = snapshot.next_segment;
-        self.staged.meta.load(snapshot.keys.clone());
-        self.recovery.last_group = self.last.0.max(snapshot.group);
-        self.staged.resume(self.recovery.last_group);
-    }
-
-    /// Moves the end of every shard that may have had records in `damage` past as many as can have been there, so that no sequence
-    /// is given twice and the possible loss is named.
-    fn skip(&mut self, damage: &Damage) {
-        let records = damage.unknown_bytes.div_ceil(RECORD_BYTES_MIN);
-        for (key, slot) in self.index.keys() {
-            if self.seen.get(&slot).is_none_or(|&group| group <= damage.last_group) {
-                self.index.shard_mut(slot, key).end += records;
-            }
-        }
-    }
-
     /// Puts files without content into the pool; those of another size are removed.
     pub(super) fn blank_files<S: Storage<File = F>>(
         &mut self,
@@ -413,95 +316,4 @@ impl<F: StorageFile> Survey<F> {
         }
         Ok(())
     }
-}
-
-pub(super) fn candidates<S: Storage>(
-    storage: &S,
-    names: &[String],
-    recovery: &mut Recovery,
-) -> Vec<Candidate<S::File>> {
-    let mut candidates = Vec::new();
-    let numbers: BTreeSet<u64> = names
-        .iter()
-        .filter_map(|name| match FileName::parse(name) {
-            Some(FileName::Segment(number)) => Some(number),
-            _ => None,
-        })
-        .collect();
-    for number in numbers {
-        let name = FileName::Segment(number).to_string();
-        let opened = storage.open(&name).and_then(|file| {
-            let file_bytes = file.len()?;
-            Ok((file, file_bytes))
-        });
-        match opened {
-            Ok((file, file_bytes)) => {
-                let mut block = vec![0; index(HEADER_BYTES)];
-                // A header that cannot be read is like a damaged one: trailer or groups may still speak for the segment.
-                let read = file.read_at(&mut block, 0);
-                let blank = read.is_ok() && block.iter().all(|&byte| byte == 0);
-                let header =
-                    read.map_err(|_| HeaderError::Damaged(None)).and_then(|()| SegmentHeader::decode(&block));
-                candidates.push(Candidate { number, file: Arc::new(file), file_bytes, header, blank });
-            }
-            Err(error) => {
-                tracing::error!(file = name, %error, "cannot open a segment");
-                recovery.unreadable.push(name);
-            }
-        }
-    }
-    candidates
-}
-
-pub(super) fn unreadable_numbers(recovery: &Recovery) -> impl Iterator<Item = u64> {
-    recovery.unreadable.iter().filter_map(|name| match FileName::parse(name) {
-        Some(FileName::Segment(number)) => Some(number),
-        _ => None,
-    })
-}
-
-pub(super) fn lane<F>(snapshot: Option<&Snapshot>, candidates: &[Candidate<F>], seed: u64) -> u128 {
-    // A header under another number is of an earlier life of its file, perhaps in a lane that ended before its first group.
-    let own = |candidate: &&Candidate<F>| {
-        candidate.header.as_ref().is_ok_and(|header| header.number == candidate.number)
-    };
-    let newest = candidates.iter().rev().filter(own).filter_map(|candidate| candidate.header.as_ref().ok());
-    let of_segment = newest.map(|header| header.lane).next();
-    snapshot.map(|snapshot| snapshot.lane).or(of_segment).unwrap_or_else(|| {
-        let mut chance = seed;
-        u128::from(splitmix(&mut chance)) << 64 | u128::from(splitmix(&mut chance))
-    })
-}
-
-/// Trailer and pieces of a segment, when both check out.
-fn sealed<F: StorageFile>(candidate: &Candidate<F>, salt: Option<u64>) -> Option<(Trailer, Vec<PieceEntry>)> {
-    let trailer_at = candidate.file_bytes.checked_sub(u64::from(TRAILER_BYTES))?;
-    let mut block = vec![0; index(TRAILER_BYTES)];
-    candidate.file.read_at(&mut block, trailer_at).ok()?;
-    let trailer = Trailer::decode(&block)?;
-    if trailer.number != candidate.number || salt.is_some_and(|salt| salt != trailer.salt) {
-        return None;
-    }
-    let bytes = u64::from(trailer.pieces) * PIECE_BYTES as u64;
-    if u64::from(trailer.footer_at) + bytes > trailer_at {
-        return None;
-    }
-    let mut table = vec![0; usize::try_from(bytes).ok()?];
-    candidate.file.read_at(&mut table, u64::from(trailer.footer_at)).ok()?;
-    let pieces = PieceEntry::decode_all(&table, trailer.pieces, trailer.pieces_crc)?;
-    Some((trailer, pieces))
-}
-
-/// Whether a damaged header still says that this is the segment of its name. A header is less than a sector, so it is never torn:
-/// this is damage, and groups may have been acknowledged behind it. One flipped bit in the number itself is allowed for.
-fn claims_its_name<F>(candidate: &Candidate<F>) -> bool {
-    match candidate.header {
-        Err(HeaderError::Damaged(Some(claimed))) => (claimed ^ candidate.number).count_ones() <= 1,
-        _ => false,
-    }
-}
-
-fn begins_with_group<F: StorageFile>(file: &F) -> bool {
-    let mut block = [0; 64];
-    file.read_at(&mut block, u64::from(HEADER_BYTES)).is_ok() && GroupHead::peek(&block).is_some()
 }
