@@ -7,11 +7,13 @@
 
 mod files;
 mod index;
+mod keep;
 mod meta;
 mod read;
 mod reclaim;
 mod recover;
 mod scan;
+mod seal;
 mod snapshot;
 mod stage;
 mod survey;

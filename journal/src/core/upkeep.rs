@@ -1,41 +1,37 @@
-//! Everything that is done beside the append path: footers, snapshots, segments made ready, data let go.
+//! Everything that is done beside the append path, step by step; snapshots, and segments that go.
 //!
 //! In: the time. Out: one small step per call, until nothing is left to do.
 //! Invariants: a segment goes only when no piece points at it and both snapshot slots know what it knew (metadata, floors, how far
 //! its shards came); nothing is written when nothing changed.
-//! Not here: copying live runs out of old segments (`reclaim`).
+//! Not here: footers (`seal`), what is kept how long (`keep`), making files and copying live runs out of old segments (`reclaim`).
 
+use std::collections::BTreeSet;
 use std::io;
-use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use crate::ShardKey;
-use crate::blocks::{BLOCK_BYTES, Blocks};
-use crate::bytes::crc32c;
-use crate::core::index::{Segment, Tables};
+use crate::core::index::Segment;
 use crate::core::meta::own;
 use crate::core::snapshot::Slots;
 use crate::core::stage::Refusal;
 use crate::core::{Core, lock};
 use crate::error::Failed;
-use crate::format::footer::{PIECE_BYTES, PieceEntry, RUN_BYTES, RunRef};
-use crate::format::segment::{FileName, TRAILER_BYTES, Trailer};
-use crate::format::{index, u32_of};
+use crate::format::segment::FileName;
 use crate::set::AppendSet;
-use crate::storage::{Storage, StorageFile};
+use crate::storage::Storage;
 use crate::types::{Lost, Recovery};
 
 /// State of whoever keeps house.
 pub(super) struct Upkeep<F> {
     pub(super) slots: Slots<F>,
     /// Segments whose footer does not fit: read whole at every opening.
-    unsealable: std::collections::BTreeSet<u64>,
+    pub(super) unsealable: BTreeSet<u64>,
     recovery: Recovery,
 }
 
 impl<F> Upkeep<F> {
     pub(super) fn new(slots: Slots<F>, recovery: Recovery) -> Self {
-        Self { slots, unsealable: std::collections::BTreeSet::new(), recovery }
+        Self { slots, unsealable: BTreeSet::new(), recovery }
     }
 
     pub(super) fn take_recovery(&mut self) -> Recovery {
@@ -111,78 +107,6 @@ impl<S: Storage> Core<S> {
         Ok(())
     }
 
-    /// Keeps records of `stream` for `max_age_ms` at least; without an age for ever. Kept in metadata, so it is durable with the
-    /// next commit. Whole segments are let go, so records live somewhat longer.
-    pub fn retain(&self, stream: u32, max_age_ms: Option<u64>) {
-        let (key, now_ms) = (own::retention(stream), self.newest_ms.load(Ordering::Relaxed));
-        let present = self.queue.look(|staged| staged.meta.get(&key).map(|meta| meta.value.clone()));
-        let wanted = max_age_ms.map(|age| age.to_le_bytes().to_vec());
-        if present == wanted {
-            return;
-        }
-        let mut set = AppendSet::new();
-        match wanted {
-            Some(age) => set.put(&key, &age, None),
-            None => set.delete(&key, None),
-        }
-        self.append_own(&set, now_ms);
-    }
-
-    /// Nothing of `shard` before sequence `before` is needed any more: not readable from now on, unless a [`hold`](Self::hold) keeps
-    /// it. Durable some time later, with the next snapshot; a crash may bring trimmed records back.
-    pub fn trim(&self, shard: ShardKey, before: u64) {
-        let mut index = self.index_mut();
-        if let Some(slot) = index.slot_of(shard) {
-            let state = index.shard_mut(slot, shard);
-            state.trimmed = state.trimmed.max(before);
-            let floor = state.trimmed.min(state.hold.unwrap_or(u64::MAX));
-            if index.raise_floor(slot, floor) {
-                self.upkeep_due.store(true, Ordering::Relaxed);
-            }
-        }
-    }
-
-    /// A required reader of `shard` has come to sequence `from`: neither retention nor trim passes it. One hold per shard; a later
-    /// call moves it. Setting it or moving it back is kept in metadata; moving it on is only remembered until the journal is closed,
-    /// so after a restart it is where it was first set until the reader says again.
-    pub fn hold(&self, shard: ShardKey, from: u64) {
-        let now_ms = self.newest_ms.load(Ordering::Relaxed);
-        let slot = self.queue.look(|staged| staged.slot(shard));
-        let before = self.index_mut().shard_mut(slot, shard).hold.replace(from);
-        if before.is_none_or(|before| from < before) {
-            let mut set = AppendSet::new();
-            set.put(&own::hold(shard), &from.to_le_bytes(), None);
-            self.append_own(&set, now_ms);
-        }
-        self.trim(shard, 0);
-    }
-
-    /// Ends the hold on `shard`.
-    pub fn release(&self, shard: ShardKey) {
-        let mut index = self.index_mut();
-        let held = index.slot_of(shard).and_then(|slot| index.shard_mut(slot, shard).hold.take());
-        drop(index);
-        if held.is_some() {
-            let mut set = AppendSet::new();
-            set.delete(&own::hold(shard), None);
-            self.append_own(&set, self.newest_ms.load(Ordering::Relaxed));
-            self.trim(shard, 0);
-        }
-    }
-
-    /// Forgets all shards of `stream`; its number is never used again. Durable with the next commit.
-    pub fn drop_stream(&self, stream: u32) {
-        let mut set = AppendSet::new();
-        for key in self.queue.look(|staged| own::of_stream(&staged.meta, stream)) {
-            set.delete(&key, None);
-        }
-        set.put(&own::dropped(stream), &[], None);
-        self.append_own(&set, self.newest_ms.load(Ordering::Relaxed));
-        self.queue.look(|staged| staged.forget(stream));
-        self.index_mut().drop_stream(stream);
-        self.upkeep_due.store(true, Ordering::Relaxed);
-    }
-
     /// Stages the journal's own metadata. When even the reserve is used up it is dropped: all of it is repeated or found again.
     pub(super) fn append_own(&self, set: &AppendSet, now_ms: u64) {
         loop {
@@ -213,122 +137,6 @@ impl<S: Storage> Core<S> {
         drop(index);
         if !set.is_empty() {
             self.append_own(&set, now_ms);
-        }
-    }
-
-    /// Raises floors past what is too old. Only segments that are full count, so that an idle journal stays as it is.
-    fn expire(&self, now_ms: u64) {
-        let retentions = self.queue.look(|staged| own::retentions(&staged.meta));
-        for (stream, age_ms) in retentions {
-            let cutoff = now_ms.saturating_sub(age_ms);
-            let mut index = self.index_mut();
-            let open = index.open;
-            for (key, slot) in index.keys().into_iter().filter(|(key, _)| key.stream == stream) {
-                let state = index.at(slot);
-                let old = state
-                    .pieces
-                    .values()
-                    .take_while(|piece| piece.newest_ms < cutoff && Some(piece.segment) != open);
-                let Some(floor) = old.last().map(|piece| piece.last + 1) else { continue };
-                let floor = floor.min(state.hold.unwrap_or(u64::MAX));
-                if index.raise_floor(slot, floor) {
-                    tracing::debug!(stream, shard = key.shard, floor, "records expired");
-                }
-            }
-        }
-    }
-
-    /// Writes the footer of one full segment.
-    fn seal_one(&self, upkeep: &mut Upkeep<S::File>) -> Result<bool, Failed> {
-        let Some((number, file, file_bytes, trailer, mut pieces, runs)) = self.to_seal(upkeep) else {
-            return Ok(false);
-        };
-        let mut table = Vec::with_capacity(runs.len() * RUN_BYTES);
-        for piece in &mut pieces {
-            let start = table.len();
-            let (from, count) = (index(piece.table.start), index(piece.table.runs));
-            runs[from..from + count].iter().for_each(|run| run.encode(&mut table));
-            piece.table.crc = crc32c(&table[start..]);
-        }
-        let mut bytes = Vec::with_capacity(pieces.len() * PIECE_BYTES + table.len());
-        pieces.iter().for_each(|piece| piece.encode(&mut bytes));
-        let pieces_crc = crc32c(&bytes);
-        bytes.extend_from_slice(&table);
-        let room = index(TRAILER_BYTES) + bytes.len().next_multiple_of(BLOCK_BYTES);
-        let at = usize::try_from(file_bytes).unwrap_or(0).checked_sub(room);
-        let Some(at) = at.filter(|&at| at >= index(trailer.data_end)) else {
-            tracing::warn!(segment = number, "no room for a footer");
-            upkeep.unsealable.insert(number);
-            return Ok(true);
-        };
-        let (footer_at, count) = (u32_of(at), u32_of(pieces.len()));
-        let trailer = Trailer { footer_at, pieces: count, runs: u32_of(runs.len()), pieces_crc, ..trailer };
-        let mut out = Blocks::from(&bytes[..]);
-        out.pad();
-        trailer.encode(&mut out);
-        let written = file.write_at(&out, u64::from(footer_at)).and_then(|()| file.sync());
-        written
-            .map_err(|error| Failed::new(format!("{}: footer failed: {error}", FileName::Segment(number))))?;
-        self.totals.bytes_written.add(out.len() as u64);
-        self.totals.device_writes.add(1);
-        self.totals.flushes.add(1);
-        self.sealed(number, footer_at, &pieces);
-        Ok(true)
-    }
-
-    #[expect(clippy::type_complexity, reason = "taken apart by its only caller")]
-    fn to_seal(
-        &self,
-        upkeep: &Upkeep<S::File>,
-    ) -> Option<(u64, Arc<S::File>, u64, Trailer, Vec<PieceEntry>, Vec<RunRef>)> {
-        let index = self.index();
-        let (&number, segment) = index.segments.iter().find(|(number, segment)| {
-            let unsealed =
-                matches!(segment.tables, Tables::Memory(_)) && !segment.damaged && segment.pieces > 0;
-            unsealed && index.open != Some(**number) && !upkeep.unsealable.contains(*number)
-        })?;
-        let Tables::Memory(tables) = &segment.tables else { return None };
-        let (mut pieces, mut all) = (Vec::new(), Vec::new());
-        let mut slots: Vec<u32> = tables.keys().copied().filter(|&slot| !index.at(slot).dropped).collect();
-        slots.sort_by_key(|&slot| index.at(slot).key);
-        for slot in slots {
-            let shard = index.at(slot);
-            let start = u32_of(all.len());
-            pieces.extend(Segment::<S::File>::pieces_of(shard.key, &tables[&slot], start));
-            all.extend_from_slice(&tables[&slot]);
-        }
-        let trailer = Trailer {
-            number,
-            salt: segment.salt,
-            first_group: segment.first_group,
-            last_group: segment.last_group,
-            last_crc: segment.last_crc,
-            data_end: segment.data_end,
-            footer_at: 0,
-            pieces: 0,
-            runs: 0,
-            pieces_crc: 0,
-        };
-        Some((number, Arc::clone(&segment.file), segment.file_bytes, trailer, pieces, all))
-    }
-
-    /// Forgets the run tables of a segment that has a footer now.
-    fn sealed(&self, number: u64, at: u32, entries: &[PieceEntry]) {
-        let mut index = self.index_mut();
-        for entry in entries {
-            if let Some(slot) = index.slot_of(entry.shard) {
-                let shard = index.shard_mut(slot, entry.shard);
-                let start =
-                    shard.piece_at(entry.first).map_or(entry.first, |(first, _)| first.min(entry.first));
-                for piece in shard.pieces.range_mut(start..=entry.last).map(|(_, piece)| piece) {
-                    if piece.segment == number {
-                        piece.table = Some(entry.table);
-                    }
-                }
-            }
-        }
-        if let Some(segment) = index.segments.get_mut(&number) {
-            segment.tables = Tables::Footer { at, pieces: u32_of(entries.len()) };
         }
     }
 
