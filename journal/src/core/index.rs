@@ -5,15 +5,18 @@
 //! a floor never moves back; memory grows with segments times shards, not with records, once a segment is sealed.
 //! Not here: reading (`read`), deciding what is too old (`upkeep`).
 
-use std::collections::BTreeMap;
-use std::sync::Arc;
+mod segment;
+mod shard;
 
+use std::collections::BTreeMap;
+
+pub(super) use self::segment::{Segment, Tables};
+pub(super) use self::shard::{Piece, ShardIndex};
 use crate::ShardKey;
-use crate::format::footer::{PieceEntry, RunRef, TableRef};
+use crate::format::footer::RunRef;
 use crate::format::group::RunHeader;
 use crate::format::index;
 use crate::page::LostRange;
-use crate::types::{Bounds, FIRST_SEQUENCE};
 
 pub(super) struct Index<F> {
     slots: BTreeMap<ShardKey, u32>,
@@ -23,61 +26,6 @@ pub(super) struct Index<F> {
     pub(super) open: Option<u64>,
     /// Rises when something is forgotten: a snapshot of this epoch knows of it.
     pub(super) epoch: u64,
-}
-
-pub(super) struct ShardIndex {
-    pub(super) key: ShardKey,
-    /// Sequences below are not readable any more.
-    pub(super) floor: u64,
-    /// What a trim asked for; a hold may keep the floor below it.
-    pub(super) trimmed: u64,
-    pub(super) hold: Option<u64>,
-    /// Next durable sequence.
-    pub(super) end: u64,
-    pub(super) newest_ms: u64,
-    pub(super) dropped: bool,
-    /// By first sequence.
-    pub(super) pieces: BTreeMap<u64, Piece>,
-    /// In order, not overlapping.
-    pub(super) lost: Vec<LostRange>,
-}
-
-/// Consecutive records of one shard in one segment.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Piece {
-    pub(super) last: u64,
-    pub(super) segment: u64,
-    pub(super) oldest_ms: u64,
-    pub(super) newest_ms: u64,
-    pub(super) bytes: u64,
-    /// Where the footer lists its runs; none while the segment has no footer.
-    pub(super) table: Option<TableRef>,
-}
-
-pub(super) struct Segment<F> {
-    pub(super) file: Arc<F>,
-    pub(super) file_bytes: u64,
-    pub(super) salt: u64,
-    pub(super) first_group: u64,
-    pub(super) last_group: u64,
-    pub(super) last_crc: u32,
-    pub(super) data_end: u32,
-    pub(super) tables: Tables,
-    /// Pieces that point here, and their bytes.
-    pub(super) pieces: u32,
-    pub(super) live_bytes: u64,
-    /// Has damage: kept for a person to look at even when nothing of it is wanted by a reader.
-    pub(super) damaged: bool,
-    /// Epoch in which the last piece went.
-    pub(super) released: u64,
-}
-
-/// Where a segment's run tables are.
-pub(super) enum Tables {
-    /// In memory, by slot; each in order of sequences.
-    Memory(BTreeMap<u32, Vec<RunRef>>),
-    /// In the footer, which begins here; the run table follows after this many pieces.
-    Footer { at: u32, pieces: u32 },
 }
 
 /// A run that became durable.
@@ -279,81 +227,6 @@ impl<F> Index<F> {
     }
 }
 
-impl ShardIndex {
-    fn new(key: ShardKey) -> Self {
-        Self {
-            key,
-            floor: FIRST_SEQUENCE,
-            trimmed: 0,
-            hold: None,
-            end: FIRST_SEQUENCE,
-            newest_ms: 0,
-            dropped: false,
-            pieces: BTreeMap::new(),
-            lost: Vec::new(),
-        }
-    }
-
-    pub(super) fn bounds(&self) -> Bounds {
-        let oldest = self.pieces.first_key_value();
-        Bounds {
-            first: oldest.map_or(self.end, |(&first, _)| first.max(self.floor)),
-            end: self.end,
-            oldest_ms: oldest.map_or(0, |(_, piece)| piece.oldest_ms),
-            newest_ms: self.newest_ms,
-        }
-    }
-
-    /// The piece that holds `sequence`, or the next after it.
-    pub(super) fn piece_at(&self, sequence: u64) -> Option<(u64, Piece)> {
-        let before = self.pieces.range(..=sequence).next_back().filter(|(_, piece)| piece.last >= sequence);
-        before.or_else(|| self.pieces.range(sequence..).next()).map(|(&first, &piece)| (first, piece))
-    }
-
-    /// Ranges between `floor` and `end` that no piece holds.
-    pub(super) fn holes(&self) -> Vec<LostRange> {
-        let mut holes = Vec::new();
-        let mut next = self.floor;
-        for (&first, piece) in &self.pieces {
-            if first > next {
-                holes.push(LostRange { first: next, last: first - 1 });
-            }
-            next = next.max(piece.last + 1);
-        }
-        if next < self.end {
-            holes.push(LostRange { first: next, last: self.end - 1 });
-        }
-        holes
-    }
-}
-
-impl<F> Segment<F> {
-    /// The pieces of a table in memory, split where sequences are not consecutive, with `table` filled in.
-    pub(super) fn pieces_of(slot_key: ShardKey, runs: &[RunRef], start: u32) -> Vec<PieceEntry> {
-        let mut pieces: Vec<PieceEntry> = Vec::new();
-        for (at, run) in (start..).zip(runs) {
-            match pieces.last_mut() {
-                Some(piece) if piece.last + 1 == run.first => {
-                    piece.last = run.last();
-                    piece.newest_ms = piece.newest_ms.max(run.newest_ms());
-                    piece.table.runs += 1;
-                    piece.bytes = piece.bytes.saturating_add(run.stored);
-                }
-                _ => pieces.push(PieceEntry {
-                    shard: slot_key,
-                    first: run.first,
-                    last: run.last(),
-                    oldest_ms: run.base_ms,
-                    newest_ms: run.newest_ms(),
-                    table: TableRef { start: at, runs: 1, crc: 0 },
-                    bytes: run.stored,
-                }),
-            }
-        }
-        pieces
-    }
-}
-
 fn signed(bytes: u64) -> i64 {
     i64::try_from(bytes).unwrap_or(i64::MAX)
 }
@@ -364,6 +237,8 @@ fn share(bytes: u64, part: u64, whole: u64) -> u64 {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use super::*;
 
     fn piece(segment: u64, last: u64) -> Piece {
