@@ -1,33 +1,31 @@
 //! Reading: from a sequence or a time to runs of records.
 //!
 //! In: shard, place, limits. Out: a page of durable records and the gaps among them.
-//! Always: a run's checksum was right, or its range is a gap from now on; neighbours' runs are read along only where that is cheaper
-//! than another request; no lock is held while the disk is read.
-//! Not here: where pieces come from (`index`), what is recent (`tail`).
+//! Always: a run's checksum was right, or its range is a gap from now on; no lock is held while the disk is read.
+//! Not here: from runs to records (`runs`), where pieces come from (`index`), what is recent (`tail`).
 
-use std::io;
-use std::sync::{Arc, Mutex};
+mod buffers;
+mod runs;
 
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+pub(super) use self::buffers::Buffers;
+use self::runs::{Broken, Budget};
 use crate::ShardKey;
-use crate::blocks::Blocks;
-use crate::bytes::crc32c;
 use crate::core::index::{Piece, Tables};
 use crate::core::scan::{Start, scan};
 use crate::core::{Core, lock};
 use crate::error::ReadError;
 use crate::format::footer::{PIECE_BYTES, RUN_BYTES, RunRef, TableRef};
 use crate::format::index;
-use crate::limits::{READ_BYTES_MAX, READ_HOLE_BYTES};
-use crate::page::{LostRange, Page, ReadLimits, Records, Run};
+use crate::limits::READ_BYTES_MAX;
+use crate::page::{LostRange, Page, ReadLimits};
 use crate::storage::{Storage, StorageFile};
 use crate::types::{FIRST_SEQUENCE, Lost};
 
 /// Runs of an unsealed segment that are copied out at once.
 const RUNS_PER_STEP: usize = 1024;
-
-/// Read buffers kept for reuse, and the largest that is.
-const BUFFERS_KEPT: usize = 4;
-const BUFFER_KEPT_BYTES: usize = 2 * READ_BYTES_MAX;
 
 /// One piece to read from.
 struct Source<F> {
@@ -44,18 +42,6 @@ enum Listing {
     Here(Vec<RunRef>),
     /// In the footer at this offset.
     Footer { offset: u64, table: TableRef },
-}
-
-/// What a page still may take.
-struct Budget {
-    records: usize,
-    bytes: usize,
-}
-
-/// A run that is not what its header says, or cannot be read.
-struct Broken {
-    first: u64,
-    last: u64,
 }
 
 impl<S: Storage> Core<S> {
@@ -207,7 +193,7 @@ impl<S: Storage> Core<S> {
         tracing::warn!(segment = number, "footer is damaged, reading the segment whole");
         let groups = scan(&*file, file_bytes, start).map(|found| found.groups).unwrap_or_default();
         let mut index = self.index_mut();
-        let mut tables = std::collections::BTreeMap::<u32, Vec<RunRef>>::new();
+        let mut tables = BTreeMap::<u32, Vec<RunRef>>::new();
         for group in &groups {
             for (header, newest_ms) in &group.runs {
                 if let Some(slot) = index.slot_of(header.shard) {
@@ -250,164 +236,4 @@ impl<S: Storage> Core<S> {
         );
         self.found_lost(Lost { shard, range });
     }
-
-    /// Enters records of `runs` into the page until a limit; the first run holds `page.next`.
-    fn read_runs(
-        &self,
-        shard: ShardKey,
-        source: &Source<S::File>,
-        runs: &[RunRef],
-        page: &mut Page,
-        budget: &mut Budget,
-    ) -> Result<Option<Broken>, ReadError> {
-        let mut rest = runs;
-        while let Some(run) = rest.first() {
-            // A run that does not continue the page is behind a hole: the caller looks the next piece up.
-            if budget.records == 0 || budget.bytes == 0 || run.first > page.next || run.first > source.last {
-                break;
-            }
-            if run.flags != 0 || run.key_id != 0 {
-                if page.runs.is_empty() {
-                    let (first, flags, key_id) = (run.first, run.flags, run.key_id);
-                    return Err(ReadError::Unsupported { shard, first, flags, key_id });
-                }
-                budget.records = 0;
-                break;
-            }
-            let recent = lock(&self.tail).find(source.number, run.offset);
-            if let Some((buffer, start)) = recent {
-                take(run, source.last, &buffer, start, page, budget);
-                rest = &rest[1..];
-                continue;
-            }
-            let together = merge(rest, budget);
-            let start = run.offset;
-            let len = index(together[together.len() - 1].end() - start);
-            let (batch, buffer) = match self.read_buffer(&source.file, start, len) {
-                Ok(buffer) => (together, buffer),
-                // One bad sector must not take the neighbours along.
-                Err(_) => match self.read_buffer(&source.file, start, index(run.stored)) {
-                    Ok(buffer) => (&together[..1], buffer),
-                    Err(error) => {
-                        tracing::warn!(segment = source.number, offset = start, %error, "cannot read a run");
-                        return Ok(Some(Broken { first: run.first, last: run.last() }));
-                    }
-                },
-            };
-            for run in batch {
-                let at = index(run.offset - start);
-                if crc32c(&buffer.as_slice()[at..at + index(run.stored)]) != run.crc {
-                    return Ok(Some(Broken { first: run.first, last: run.last() }));
-                }
-                if run.first > page.next || budget.records == 0 || budget.bytes == 0 {
-                    return Ok(None);
-                }
-                take(run, source.last, &buffer, start, page, budget);
-            }
-            rest = &rest[batch.len()..];
-        }
-        Ok(None)
-    }
-
-    fn read_buffer(&self, file: &S::File, offset: u32, len: usize) -> io::Result<Arc<Blocks>> {
-        let mut buffer = self.buffers.take();
-        let blocks = Arc::get_mut(&mut buffer).expect("take gives a buffer nobody else has");
-        blocks.set_len(len);
-        file.read_at(blocks.as_mut_slice(), u64::from(offset))?;
-        self.buffers.keep(&buffer);
-        Ok(buffer)
-    }
-}
-
-/// Buffers that reads filled, used again when their page is gone.
-#[derive(Default)]
-pub(super) struct Buffers(Mutex<Vec<Arc<Blocks>>>);
-
-impl Buffers {
-    fn take(&self) -> Arc<Blocks> {
-        let mut kept = lock(&self.0);
-        let free = kept.iter().position(|buffer| Arc::strong_count(buffer) == 1);
-        // `get_mut` needs the only handle, so the buffer leaves the list.
-        free.map(|at| kept.swap_remove(at))
-            .filter(|buffer| Arc::strong_count(buffer) == 1)
-            .unwrap_or_default()
-    }
-
-    fn keep(&self, buffer: &Arc<Blocks>) {
-        let mut kept = lock(&self.0);
-        if kept.len() < BUFFERS_KEPT && buffer.capacity() <= BUFFER_KEPT_BYTES {
-            kept.push(Arc::clone(buffer));
-        }
-    }
-}
-
-/// The runs from the first of `runs` on that are worth one read.
-fn merge<'a>(runs: &'a [RunRef], budget: &Budget) -> &'a [RunRef] {
-    let start = index(runs[0].offset);
-    let (mut count, mut end, mut bytes, mut next) =
-        (1, index(runs[0].end()), index(runs[0].stored), runs[0].last() + 1);
-    for run in &runs[1..] {
-        let near = index(run.offset) >= end && index(run.offset) - end <= READ_HOLE_BYTES;
-        if !near
-            || index(run.end()) - start > READ_BYTES_MAX
-            || bytes >= budget.bytes
-            || run.first != next
-            || run.flags != 0
-        {
-            break;
-        }
-        count += 1;
-        end = index(run.end());
-        bytes += index(run.stored);
-        next = run.last() + 1;
-    }
-    &runs[..count]
-}
-
-/// Enters what fits of a run whose body begins at `run.offset - start` of `buffer`.
-fn take(run: &RunRef, last: u64, buffer: &Arc<Blocks>, start: u32, page: &mut Page, budget: &mut Budget) {
-    let at = index(run.offset - start);
-    let (mut from, end) = (at, at + index(run.stored));
-    let bytes = buffer.as_slice();
-    let (mut first, mut base_ms, mut count) = (run.first, run.base_ms, index(run.count));
-    if page.next > run.first {
-        let skip = usize::try_from(page.next - run.first).unwrap_or(usize::MAX);
-        let mut records = Records::over(&bytes[from..end], first, base_ms, count);
-        records.by_ref().take(skip).for_each(drop);
-        (from, first, base_ms) = (end - records.rest().len(), page.next, records.time_ms());
-        count = count.saturating_sub(skip);
-    }
-    let wanted = usize::try_from(last.saturating_sub(first) + 1).unwrap_or(usize::MAX);
-    count = count.min(wanted).min(budget.records);
-    if end - from > budget.bytes {
-        count = fitting(
-            Records::over(&bytes[from..end], first, base_ms, count),
-            budget.bytes,
-            page.runs.is_empty(),
-        );
-        budget.bytes = 0;
-    } else {
-        budget.bytes -= end - from;
-    }
-    if count == 0 {
-        budget.records = 0;
-        return;
-    }
-    budget.records -= count;
-    page.next = first + count as u64;
-    page.runs.push(Run { buffer: Arc::clone(buffer), range: from..end, first, base_ms, count });
-}
-
-/// How many records fit into `bytes`; at least one when `one` is set.
-fn fitting(records: Records<'_>, mut bytes: usize, one: bool) -> usize {
-    let mut count = 0;
-    for record in records {
-        let size = record.key.len() + record.data.len();
-        if size > bytes && !(one && count == 0) {
-            break;
-        }
-        bytes = bytes.saturating_sub(size);
-        count += 1;
-    }
-    count
 }
