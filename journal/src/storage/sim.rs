@@ -24,6 +24,8 @@
 mod chance;
 mod content;
 mod disk;
+mod fate;
+mod names;
 
 use std::io;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -137,7 +139,7 @@ impl SimDisk {
     #[must_use]
     pub fn power_cut(&self, seed: u64) -> Self {
         let mut disk = self.lock();
-        let mut choose = disk::seeded_fates(seed, disk.pending());
+        let mut choose = fate::seeded_fates(seed, disk.pending());
         let life = disk.cut(&mut choose);
         drop(disk);
         self.in_life(life)

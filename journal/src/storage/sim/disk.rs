@@ -1,10 +1,16 @@
-//! Names, files and faults of the simulated disk, behind the lock of its handles.
+//! Files and faults of the simulated disk, behind the lock of its handles.
+//!
+//! In: operations, each with the life of its handle. Out: what a disk may answer, the same for the same seed.
+//! Always: an operation meets its fault before it does anything; a file stays while a name, a pending change or a handle wants it.
+//! Not here: the directory (`names`), bytes and their cuts (`content`), drawing fates (`fate`).
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::io;
 
 use super::chance::{Chance, Faults};
 use super::content::{Content, Page};
+use super::fate::seeded_fate;
+use super::names::Names;
 use super::{Fate, Fault, Operation, Pending, SimCounters, Step};
 
 #[derive(Clone)]
@@ -16,9 +22,7 @@ pub(super) struct Disk {
     pub(super) limit_bytes: u64,
     files: BTreeMap<u64, File>,
     next_file: u64,
-    names: BTreeMap<String, u64>,
-    durable_names: BTreeMap<String, u64>,
-    changes: Vec<Change>,
+    names: Names,
     pub(super) counters: SimCounters,
     pub(super) record: Option<Vec<Step>>,
 }
@@ -28,14 +32,6 @@ struct File {
     content: Content,
     /// Handles: a removed file stays readable through them.
     opened: u32,
-}
-
-/// A change of the directory that no directory sync has covered.
-#[derive(Clone)]
-struct Change {
-    operation: Operation,
-    file: u64,
-    sets: Vec<(String, Option<u64>)>,
 }
 
 impl Disk {
@@ -48,9 +44,7 @@ impl Disk {
             limit_bytes: u64::MAX,
             files: BTreeMap::new(),
             next_file: 0,
-            names: BTreeMap::new(),
-            durable_names: BTreeMap::new(),
-            changes: Vec::new(),
+            names: Names::default(),
             counters: SimCounters::default(),
             record: None,
         }
@@ -58,14 +52,14 @@ impl Disk {
 
     pub(super) fn list(&mut self, life: u64) -> io::Result<Vec<String>> {
         self.check(life)?;
-        Ok(self.names.keys().cloned().collect())
+        Ok(self.names.list())
     }
 
     pub(super) fn open(&mut self, life: u64, name: &str) -> io::Result<u64> {
         if self.begin(life, Operation::Open, name, 0, 0)?.is_some() {
             return Err(input_output(name));
         }
-        let file = self.find(name)?;
+        let file = self.names.find(name)?;
         self.file(file)?.opened += 1;
         Ok(file)
     }
@@ -73,7 +67,7 @@ impl Disk {
     pub(super) fn create(&mut self, life: u64, name: &str, len: u64) -> io::Result<u64> {
         self.counters.creates += 1;
         let fault = self.begin(life, Operation::Create, name, 0, len)?;
-        if self.names.contains_key(name) {
+        if self.names.find(name).is_ok() {
             let found = format!("{name} exists already");
             return Err(io::Error::new(io::ErrorKind::AlreadyExists, found));
         }
@@ -87,7 +81,7 @@ impl Disk {
         let file = self.next_file;
         self.next_file += 1;
         self.files.insert(file, File { content: Content::zeros(len_made), opened: 0 });
-        self.change(Operation::Create, file, vec![(name.to_owned(), Some(file))]);
+        self.names.change(Operation::Create, file, vec![(name.to_owned(), Some(file))]);
         self.failed(fault, name)?;
         self.file(file)?.opened += 1;
         Ok(file)
@@ -96,9 +90,13 @@ impl Disk {
     pub(super) fn rename(&mut self, life: u64, from: &str, to: &str) -> io::Result<()> {
         self.counters.renames += 1;
         let fault = self.begin(life, Operation::Rename, &format!("{from} > {to}"), 0, 0)?;
-        let file = self.find(from)?;
+        let file = self.names.find(from)?;
         if fault.is_none() || self.half_done(fault) {
-            self.change(Operation::Rename, file, vec![(from.to_owned(), None), (to.to_owned(), Some(file))]);
+            self.names.change(
+                Operation::Rename,
+                file,
+                vec![(from.to_owned(), None), (to.to_owned(), Some(file))],
+            );
         }
         self.failed(fault, from)
     }
@@ -106,9 +104,9 @@ impl Disk {
     pub(super) fn remove(&mut self, life: u64, name: &str) -> io::Result<()> {
         self.counters.removes += 1;
         let fault = self.begin(life, Operation::Remove, name, 0, 0)?;
-        let file = self.find(name)?;
+        let file = self.names.find(name)?;
         if fault.is_none() || self.half_done(fault) {
-            self.change(Operation::Remove, file, vec![(name.to_owned(), None)]);
+            self.names.change(Operation::Remove, file, vec![(name.to_owned(), None)]);
         }
         self.failed(fault, name)
     }
@@ -117,8 +115,7 @@ impl Disk {
         self.counters.dir_syncs += 1;
         let fault = self.begin(life, Operation::SyncDir, "", 0, 0)?;
         if fault.is_none() || (fault == Some(Fault::PowerOff) && self.chance.one_in(2)) {
-            self.changes.clear();
-            self.durable_names = self.names.clone();
+            self.names.sync();
             self.forget_unnamed();
         }
         self.failed(fault, "the directory")
@@ -202,7 +199,7 @@ impl Disk {
     }
 
     pub(super) fn flip(&mut self, name: &str, offset: u64, bit: u8) -> io::Result<()> {
-        let file = self.find(name)?;
+        let file = self.names.find(name)?;
         let content = &mut self.file(file)?.content;
         if offset >= content.len() {
             let found = format!("{name} has {} bytes, none at {offset}", content.len());
@@ -214,33 +211,19 @@ impl Disk {
 
     pub(super) fn pending(&self) -> u64 {
         let writes: usize = self.files.values().map(|file| file.content.pending().len()).sum();
-        (writes + self.changes.len()) as u64
+        (writes + self.names.pending()) as u64
     }
 
     pub(super) fn image(&self) -> Vec<(String, Vec<u8>)> {
-        let bytes = |file: &u64| self.files.get(file).map(|file| file.content.bytes()).unwrap_or_default();
-        self.names.iter().map(|(name, file)| (name.clone(), bytes(file))).collect()
+        let bytes = |file: u64| self.files.get(&file).map(|file| file.content.bytes()).unwrap_or_default();
+        self.names.iter().map(|(name, file)| (name.to_owned(), bytes(file))).collect()
     }
 
     /// Power goes and comes back; returns the new life.
     pub(super) fn cut(&mut self, choose: &mut dyn FnMut(Pending<'_>) -> Fate) -> u64 {
-        let mut lost_names = BTreeSet::new();
-        let mut lost_files = BTreeSet::new();
-        for change in std::mem::take(&mut self.changes) {
-            let name = change.sets.last().map_or("", |(name, _)| name.as_str());
-            let builds_on_lost = lost_files.contains(&change.file)
-                || change.sets.iter().any(|(name, _)| lost_names.contains(name.as_str()));
-            let pending = Pending { operation: change.operation, name, offset: 0, len: 0 };
-            if builds_on_lost || choose(pending) == Fate::Lost {
-                lost_files.insert(change.file);
-                lost_names.extend(change.sets.into_iter().map(|(name, _)| name));
-            } else {
-                apply(&mut self.durable_names, change.sets);
-            }
-        }
-        self.names = self.durable_names.clone();
-        for (name, file) in &self.names {
-            let Some(file) = self.files.get_mut(file) else { continue };
+        self.names.cut(choose);
+        for (name, file) in self.names.iter() {
+            let Some(file) = self.files.get_mut(&file) else { continue };
             let fates: Vec<Fate> = file
                 .content
                 .pending()
@@ -311,8 +294,8 @@ impl Disk {
     ) -> io::Result<Option<Fault>> {
         let mut name = String::new();
         if self.record.is_some() {
-            let found = self.names.iter().find(|(_, named)| **named == file);
-            name = found.map_or_else(|| "a removed file".to_owned(), |(name, _)| name.clone());
+            let found = self.names.iter().find(|(_, named)| *named == file);
+            name = found.map_or("a removed file", |(name, _)| name).to_owned();
         }
         self.begin(life, operation, &name, offset, len)
     }
@@ -332,16 +315,6 @@ impl Disk {
         }
     }
 
-    fn change(&mut self, operation: Operation, file: u64, sets: Vec<(String, Option<u64>)>) {
-        apply(&mut self.names, sets.clone());
-        self.changes.push(Change { operation, file, sets });
-    }
-
-    fn find(&self, name: &str) -> io::Result<u64> {
-        let missing = || io::Error::new(io::ErrorKind::NotFound, format!("no file {name}"));
-        self.names.get(name).copied().ok_or_else(missing)
-    }
-
     fn file(&mut self, file: u64) -> io::Result<&mut File> {
         self.files
             .get_mut(&file)
@@ -354,48 +327,8 @@ impl Disk {
     }
 
     fn forget_unnamed(&mut self) {
-        let named: BTreeSet<u64> = self.names.values().chain(self.durable_names.values()).copied().collect();
-        let changed: BTreeSet<u64> = self.changes.iter().map(|change| change.file).collect();
-        self.files
-            .retain(|number, file| file.opened > 0 || named.contains(number) || changed.contains(number));
-    }
-}
-
-fn apply(names: &mut BTreeMap<String, u64>, sets: Vec<(String, Option<u64>)>) {
-    for (name, file) in sets {
-        match file {
-            Some(file) => names.insert(name, file),
-            None => names.remove(&name),
-        };
-    }
-}
-
-/// Fates for a cut drawn from `seed`. Whole-disk patterns first (all, none, a prefix), because chance alone almost never gives
-/// them when much is pending, and they are what happens most.
-pub(super) fn seeded_fates(seed: u64, pending: u64) -> impl FnMut(Pending<'_>) -> Fate {
-    let mut chance = Chance::new(seed);
-    let pattern = chance.below(6);
-    let prefix = chance.below(pending + 1);
-    let mut asked = 0;
-    move |change| {
-        asked += 1;
-        match pattern {
-            0 => Fate::Lost,
-            1 => Fate::Kept,
-            2 if asked <= prefix => Fate::Kept,
-            2 if asked == prefix + 1 => seeded_fate(&mut chance, change.len / 512),
-            2 => Fate::Lost,
-            _ => seeded_fate(&mut chance, change.len / 512),
-        }
-    }
-}
-
-fn seeded_fate(chance: &mut Chance, sectors: u64) -> Fate {
-    match chance.below(6) {
-        0 | 1 => Fate::Kept,
-        2 | 3 => Fate::Lost,
-        4 => Fate::Head { sectors: chance.below(sectors + 1) },
-        _ => Fate::Sectors { mask: chance.next() },
+        let reachable = self.names.reachable();
+        self.files.retain(|number, file| file.opened > 0 || reachable.contains(number));
     }
 }
 
