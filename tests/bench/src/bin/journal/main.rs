@@ -60,6 +60,7 @@ fn main() -> anyhow::Result<()> {
 fn append(args: &Args, case: Case, table: &mut Table) -> anyhow::Result<()> {
     let scratch = args.scratch()?;
     let (journal, _) = Ours::open(&scratch.path().join("journal"))?;
+    let journal = journal.steady();
     let events = EventLoop(&journal);
     let bare = Bare::open(scratch.path())?;
     #[cfg(feature = "rocksdb")]

@@ -1,6 +1,7 @@
 //! The journal of this repository.
 
 use std::path::Path;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use headwater_journal::{AppendError, AppendSet, Config, Journal, Recovery, ShardKey};
@@ -10,9 +11,14 @@ use crate::contender::{Contender, RECORD_BYTES, payload};
 /// Shards the writers spread over.
 pub const SHARDS: u32 = 4;
 
+/// Bytes appended between two trims of a steady journal: as often as a segment fills.
+const TRIM_EVERY_BYTES: u64 = 64 << 20;
+
 /// The journal and the records it is given.
 pub struct Ours {
     journal: Journal,
+    /// Bytes staged, when readers keep up and everything behind them may be recycled.
+    steady: Option<AtomicU64>,
     payload: [u8; RECORD_BYTES],
 }
 
@@ -27,7 +33,26 @@ impl Ours {
     pub fn open(directory: &Path) -> anyhow::Result<(Self, Recovery)> {
         let config = Config { reserve_bytes: 0, size_bytes_max: 64 << 30, ..Config::default() };
         let (journal, recovery) = Journal::open(directory, config, now_ms())?;
-        Ok((Self { journal, payload: payload() }, recovery))
+        Ok((Self { journal, steady: None, payload: payload() }, recovery))
+    }
+
+    /// Trims behind the writers from now on, so that segments are recycled as they are in daily use.
+    pub fn steady(mut self) -> Self {
+        self.steady = Some(AtomicU64::new(0));
+        self
+    }
+
+    fn trim(&self, staged: u64) {
+        let Some(total) = &self.steady else { return };
+        let before = total.fetch_add(staged, Ordering::Relaxed);
+        if before / TRIM_EVERY_BYTES == (before + staged) / TRIM_EVERY_BYTES {
+            return;
+        }
+        for shard in (0..SHARDS).map(|shard| ShardKey { stream: 1, shard }) {
+            if let Some(bounds) = self.journal.bounds(shard) {
+                self.journal.trim(shard, bounds.end);
+            }
+        }
     }
 
     /// The journal itself, to read from.
@@ -48,7 +73,10 @@ impl Ours {
     fn stage(&self, set: &AppendSet) -> anyhow::Result<headwater_journal::Ticket> {
         loop {
             match self.journal.append(set, now_ms()) {
-                Ok(appended) => return Ok(appended.ticket),
+                Ok(appended) => {
+                    self.trim(set.bytes() as u64);
+                    return Ok(appended.ticket);
+                }
                 Err(AppendError::Busy { .. }) => self.journal.wait(self.journal.barrier())?,
                 Err(error) => return Err(error.into()),
             }
