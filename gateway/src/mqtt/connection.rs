@@ -1,35 +1,33 @@
 //! One connection: a task that pumps bytes between a socket and its session.
 //!
-//! Not here: any decision about the protocol (`session`, `codec`), and how it began (`handshake`).
+//! In: bytes, deliveries, what the registry tells, time. Out: bytes, publishes for storage, what ends the connection.
+//! Invariant: nothing more is read while something waits: for storage, for the budget, for the client to read.
+//! Not here: any decision about the protocol (`session`, `codec`), how it began (`handshake`), how it waits for
+//! storage (`store`), what it leaves behind (`leave`).
 
+mod leave;
+mod store;
+
+use self::leave::STOPS;
 use super::budget::Held;
-use super::codec::{self, Version};
-use super::downlink::{Attachment, Delivery, Message, expires};
+use super::codec;
+use super::downlink::{Attachment, Delivery};
 use super::handshake;
 use super::limits::{DELIVERIES_QUEUED, READ_BYTES, READ_BYTES_PRESSED};
 use super::reason::Reason;
-use super::registry::{Away, Control, Told};
+use super::registry::{Control, Told};
 use super::server::{Inner, Pass};
 use super::session::{self, Batch, End, Event, Session};
-use super::socket::{LINGER, linger, read};
-use crate::ingest::{Inbound, Ingest, IngestError};
+use super::socket::read;
+use crate::ingest::Ingest;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
-use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
 
-/// First pause when too much waits to become durable; doubles up to `BUSY_PAUSE_MAX`. A commit takes about this long.
-const BUSY_PAUSE: Duration = Duration::from_micros(500);
-/// Longest pause: what a spinning disk or a worn SD card needs for one flush.
-const BUSY_PAUSE_MAX: Duration = Duration::from_millis(64);
-/// Between two attempts while the disk is full. Space comes back when a segment is retired: seconds at best.
-const FULL_PAUSE: Duration = Duration::from_millis(500);
 /// A large packet that finds the budget used up looks again after this.
 const BUDGET_PAUSE: Duration = Duration::from_millis(10);
-/// What clients are told at the end.
-const STOPS: &str = "the gateway stops";
 
 /// Serves one connection from accept to close.
 pub(super) async fn run<I: Ingest>(
@@ -89,6 +87,7 @@ impl<I: Ingest> Connection<I> {
         let packet = self.packet_began.map(|began| began + limits.packet_timeout);
         let deadline = [self.session.poll_timeout(), packet].into_iter().flatten().min();
         let wants_delivery = self.session.wants_delivery();
+        let wants_replay = self.attachment.is_some() && self.session.wants_replay();
         tokio::select! {
             biased;
             count = read(&mut self.stream, &mut self.buffer, limit) => {
@@ -104,6 +103,8 @@ impl<I: Ingest> Connection<I> {
             delivery = next_delivery(&mut self.attachment), if wants_delivery => {
                 self.session.handle_delivery(delivery, Instant::now())
             }
+            // Others first, then the next page.
+            () = tokio::task::yield_now(), if wants_replay => Ok(()),
             () = sleep_until(deadline) => {
                 let now = Instant::now();
                 if packet.is_some_and(|packet| now >= packet) {
@@ -157,103 +158,6 @@ impl<I: Ingest> Connection<I> {
         self.buffer = buffer;
     }
 
-    /// Stages a batch, waits for its commit, and writes its acknowledgements.
-    async fn store(&mut self, batch: Batch<'_>) -> Result<(), End> {
-        if batch.publishes.is_empty() {
-            self.session.handle_commit(&batch.into_acks(), &[]);
-            return Ok(());
-        }
-        let client_id = self.session.client.id.clone();
-        let inbound: Vec<Inbound<'_>> =
-            batch.publishes.iter().map(|pending| pending.inbound(&client_id)).collect();
-        let Some(ingested) = self.stage(&inbound, &batch).await? else {
-            drop(inbound);
-            self.inner.shared.counters.dropped_full.add(batch.tally.qos0());
-            self.session.handle_full(&batch.into_acks());
-            self.transmit().await?;
-            // The socket is not read meanwhile: that is what slows the client down.
-            self.pause(FULL_PAUSE).await?;
-            // Whatever the client sent after what was refused must not be stored before it is sent again: a device's
-            // entries would change their order. So the client starts over.
-            return Err(End::Close(Reason::QuotaExceeded, "the disk is full"));
-        };
-        drop(inbound);
-        if ingested.verdicts.len() != batch.publishes.len() {
-            // A bug of ours; 3.1.1 has no acknowledgement that promises nothing.
-            tracing::error!(
-                publishes = batch.publishes.len(),
-                verdicts = ingested.verdicts.len(),
-                "verdicts are missing"
-            );
-            return Err(End::Close(Reason::UnspecifiedError, "internal error"));
-        }
-        let forwards = self.forwards(&batch, &ingested.downlink);
-        let acks = batch.into_acks();
-        if let Err(error) = ingested.commit.await {
-            return Err(end_of_error(&error));
-        }
-        self.session.handle_commit(&acks, &ingested.verdicts);
-        for message in forwards {
-            // A full queue is counted there; the record itself is durable.
-            let _ = self.inner.downlink.forward(message);
-        }
-        Ok(())
-    }
-
-    /// `None` when the disk is full and the client can be told so.
-    async fn stage(
-        &mut self,
-        inbound: &[Inbound<'_>],
-        batch: &Batch<'_>,
-    ) -> Result<Option<crate::ingest::Ingested<I::Commit>>, End> {
-        let began = Instant::now();
-        let mut pause = BUSY_PAUSE;
-        loop {
-            let counters = &self.inner.shared.counters;
-            let error = match self.inner.ingest.ingest(inbound) {
-                Ok(ingested) => return Ok(Some(ingested)),
-                Err(error) => error,
-            };
-            match error {
-                IngestError::Failed(_) => return Err(end_of_error(&error)),
-                IngestError::Full => {
-                    counters.full_waits.add(1);
-                    if self.session.version() == Version::V5 && batch.owes() {
-                        return Ok(None);
-                    }
-                    self.pause(FULL_PAUSE).await?;
-                }
-                IngestError::Busy => {
-                    counters.busy_waits.add(1);
-                    self.pause(pause).await?;
-                    pause = (pause * 2).min(BUSY_PAUSE_MAX);
-                }
-            }
-            if began.elapsed() >= self.inner.shared.limits.stall_timeout {
-                return Err(end_of_error(&error));
-            }
-        }
-    }
-
-    /// Copies of what subscribers shall get too, before the read buffer is gone.
-    fn forwards(&self, batch: &Batch<'_>, downlink: &[bool]) -> Vec<Message> {
-        if !downlink.contains(&true) {
-            return Vec::new();
-        }
-        let now = Instant::now();
-        let chosen = batch.publishes.iter().zip(downlink).filter(|(_, down)| **down);
-        let message = |pending: &session::Pending<'_>| Message {
-            topic: pending.topic().to_owned(),
-            payload: bytes::Bytes::copy_from_slice(pending.payload),
-            qos: pending.qos,
-            retain: pending.retain,
-            properties: pending.properties.as_deref().cloned().unwrap_or_default(),
-            publisher: self.session.connection(),
-            expires: expires(pending.properties.as_deref(), now),
-        };
-        chosen.map(|(pending, _)| message(pending)).collect()
-    }
-
     /// Waits, but not when told to leave.
     async fn pause(&mut self, pause: Duration) -> Result<(), End> {
         let waited = tokio::time::timeout(pause, self.control.wait()).await;
@@ -297,7 +201,8 @@ impl<I: Ingest> Connection<I> {
     fn take_deliveries(&mut self) -> Result<(), End> {
         let Some(attachment) = &mut self.attachment else { return Ok(()) };
         let now = Instant::now();
-        while let Some(replay) = self.session.poll_replay() {
+        // One page a turn: a filter that matches little may have to look at all of them.
+        if let Some(replay) = self.session.poll_replay() {
             let (page, more) =
                 self.inner.downlink.retained_page(&replay.filter, replay.after.as_deref(), now);
             self.session.handle_replay(replay, page, more, now);
@@ -314,7 +219,7 @@ impl<I: Ingest> Connection<I> {
 
     /// Writes what the session has to say.
     async fn transmit(&mut self) -> Result<(), End> {
-        while !self.session.poll_transmit().is_empty() {
+        while self.session.has_output(Instant::now()) {
             match self.stream.try_write(self.session.poll_transmit()) {
                 Ok(0) => return Err(End::Lost),
                 Ok(count) => {
@@ -356,79 +261,12 @@ impl<I: Ingest> Connection<I> {
         }
         Ok(READ_BYTES)
     }
-
-    /// Says goodbye, and leaves behind what outlives the connection.
-    async fn finish(mut self, end: End) {
-        let counters = self.inner.shared.counters.clone();
-        counters.clients_disconnected.add(1);
-        if let End::Close(reason, what) = end {
-            counters.refused(reason);
-            if reason == Reason::SessionTakenOver {
-                counters.takeovers.add(1);
-            }
-            tracing::debug!(client = %self.session.client.id, %reason, what, "connection closed");
-        }
-        self.session.close(end);
-        let goodbye = std::mem::take(self.session.poll_transmit());
-        let mut stream = self.leave(end);
-        if end != End::Lost && !goodbye.is_empty() {
-            let _ = tokio::time::timeout(LINGER, stream.write_all(&goodbye)).await;
-            linger(&mut stream).await;
-        }
-    }
-
-    /// Leaves the registry: the session is kept, or ends and its will is published.
-    fn leave(self, end: End) -> TcpStream {
-        let Connection { inner, stream, session, control, attachment, .. } = self;
-        let parts = session.into_parts(end);
-        let now = Instant::now();
-        let (client, id) = (parts.client.clone(), parts.client.id.clone());
-        let delay =
-            parts.will.as_ref().map_or(Duration::ZERO, |will| Duration::from_secs(u64::from(will.delay_s)));
-        let delayed =
-            parts.kept.is_some() && !delay.is_zero() && end != End::Close(Reason::ServerShuttingDown, STOPS);
-        let (mut at_once, mut later) = (parts.will, None);
-        if delayed {
-            later = at_once.take().map(|will| (will, now + delay));
-        }
-        let away = parts.kept.map(|kept| {
-            let attachment = attachment.filter(|_| parts.has_links);
-            Box::new(Away {
-                client: client.clone(),
-                kept: Some(kept),
-                attachment,
-                expires: now + parts.keep_for,
-                will: later,
-            })
-        });
-        let keeps = away.is_some();
-        let refused = inner.registry.leave(&id, &control, away);
-        if keeps && refused.is_none() {
-            inner.shared.counters.sessions_kept.add(1);
-        }
-        if let Some(refused) = refused {
-            inner.shared.counters.sessions_over_limit.add(1);
-            at_once = at_once.or(refused.will.map(|(will, _)| will));
-        }
-        if let Some(will) = at_once {
-            inner.publish_will(client, *will);
-        }
-        stream
-    }
 }
 
 fn end_of(told: Told) -> End {
     match told {
         Told::TakenOver => End::Close(Reason::SessionTakenOver, "the same client connected again"),
         Told::Shutdown => End::Close(Reason::ServerShuttingDown, STOPS),
-    }
-}
-
-fn end_of_error(error: &IngestError) -> End {
-    match error {
-        IngestError::Full => End::Close(Reason::QuotaExceeded, "the disk is full"),
-        IngestError::Busy => End::Close(Reason::ServerBusy, "storage is too slow"),
-        IngestError::Failed(_) => End::Close(Reason::ServerUnavailable, "storage failed"),
     }
 }
 

@@ -185,13 +185,22 @@ impl Session {
     }
 
     /// The batch is durable: writes its acknowledgements.
-    pub(crate) fn handle_commit(&mut self, acks: &Acks, verdicts: &[Verdict]) {
+    ///
+    /// # Errors
+    /// When something was not stored and the version has no words for that: an acknowledgement would say that it is. The
+    /// others are acknowledged all the same.
+    pub(crate) fn handle_commit(&mut self, acks: &Acks, verdicts: &[Verdict]) -> Result<(), End> {
+        let mut result = Ok(());
         for &Owed { id, qos, outcome } in &acks.0 {
             let (reason, text) = match outcome {
                 Outcome::Known(reason) => (reason, None),
                 Outcome::Of(at) => reason_of(verdicts.get(at).copied()),
             };
-            self.ack(id, qos, reason, text);
+            if reason.is_error() && self.version == Version::V4 {
+                result = Err(End::Close(reason, "a publish was not stored"));
+            } else {
+                self.ack(id, qos, reason, text);
+            }
         }
         self.shared.counters.acks.add(acks.0.len());
         for verdict in verdicts {
@@ -201,6 +210,7 @@ impl Session {
                 Verdict::Rejected(_) => self.shared.counters.rejected.add(1),
             }
         }
+        result
     }
 
     /// Nothing of the batch was taken. Only MQTT 5 has words for that; the caller keeps 3.1.1 clients waiting.

@@ -202,6 +202,12 @@ impl Session {
         &mut self.out
     }
 
+    /// Whether there are bytes for the client, after writing what is still to be sent again as far as there is room.
+    pub(crate) fn has_output(&mut self, now: Instant) -> bool {
+        self.kept.outbound.resend(&mut self.out, now);
+        !self.out.is_empty()
+    }
+
     /// What the shell shall do next on the bus.
     pub(crate) fn poll_event(&mut self) -> Option<Event> {
         self.events.pop_front()

@@ -4,6 +4,7 @@
 
 use crate::mqtt::codec::{self, Ack, Outgoing, Version, kind};
 use crate::mqtt::downlink::Message;
+use crate::mqtt::limits::WRITE_BYTES_HIGH;
 use crate::mqtt::reason::Reason;
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -23,6 +24,8 @@ struct Sent {
     id: u16,
     /// `None` once PUBREC came: PUBREL was sent and PUBCOMP is awaited.
     publish: Option<Addressed>,
+    /// To be sent again on this connection.
+    again: bool,
 }
 
 #[derive(Debug)]
@@ -55,15 +58,26 @@ impl Outbound {
         self.version = version;
         self.window = window.max(1);
         self.packet_bytes_max = packet_bytes_max;
+        self.inflight.iter_mut().for_each(|sent| sent.again = true);
     }
 
     pub(super) fn has_room(&self) -> bool {
-        self.queue.is_empty() && self.inflight.len() < self.window
+        self.queue.is_empty() && self.inflight.len() < self.window && !self.resends()
     }
 
-    /// Sends again what an earlier connection left unacknowledged (MQTT 4.4), in order.
+    /// Whether something is still to be sent again: nothing new may leave before it.
+    fn resends(&self) -> bool {
+        self.inflight.iter().any(|sent| sent.again)
+    }
+
+    /// Sends again what an earlier connection left unacknowledged (MQTT 4.4), in order, as far as `out` has room: a whole
+    /// window of the largest messages for each of many clients would be more than there is memory.
     pub(super) fn resend(&mut self, out: &mut Vec<u8>, now: Instant) {
-        for sent in &self.inflight {
+        for sent in self.inflight.iter_mut().filter(|sent| sent.again) {
+            if out.len() >= WRITE_BYTES_HIGH {
+                return;
+            }
+            sent.again = false;
             match &sent.publish {
                 Some(publish) => write(out, self.version, publish, sent.id, true, now),
                 None => codec::ack(out, kind::PUBREL, self.version, sent.id, Reason::Success, None),
@@ -106,6 +120,9 @@ impl Outbound {
     }
 
     fn drain(&mut self, out: &mut Vec<u8>, now: Instant) {
+        if self.resends() {
+            return;
+        }
         while let Some(next) = self.queue.front() {
             if next.qos > 0 && self.inflight.len() >= self.window {
                 return;
@@ -120,7 +137,7 @@ impl Outbound {
             }
             let id = self.next_id();
             write(out, self.version, &next, id, false, now);
-            self.inflight.push_back(Sent { id, publish: Some(next) });
+            self.inflight.push_back(Sent { id, publish: Some(next), again: false });
         }
     }
 

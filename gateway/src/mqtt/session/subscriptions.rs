@@ -147,6 +147,8 @@ impl Session {
         let subscriptions = &mut self.kept.subscriptions;
         if entry.replay {
             let tag = entry.subscription.tag;
+            // Begun anew instead of once more: a client may subscribe again as often as it likes.
+            subscriptions.replays.retain(|replay| replay.tag != tag);
             subscriptions.replays.push_back(Replay { tag, filter: entry.filter.clone(), after: None });
         }
         subscriptions.by_filter.insert(entry.filter.as_str().to_owned(), entry.subscription);
@@ -190,12 +192,14 @@ impl Session {
         Ok(())
     }
 
+    /// Whether retained messages are owed and there is room for them.
+    pub(crate) fn wants_replay(&self) -> bool {
+        !self.kept.subscriptions.replays.is_empty() && self.wants_delivery()
+    }
+
     /// The retained messages to fetch next, if there is room for them.
     pub(crate) fn poll_replay(&mut self) -> Option<Replay> {
-        if !self.wants_delivery() {
-            return None;
-        }
-        self.kept.subscriptions.replays.pop_front()
+        if self.wants_replay() { self.kept.subscriptions.replays.pop_front() } else { None }
     }
 
     /// Retained messages, and where to go on when there are more.

@@ -68,7 +68,7 @@ impl Client5 {
         let batch = self.feed(bytes).unwrap();
         assert_eq!(batch.publishes.len(), verdicts.len());
         let acks = batch.into_acks();
-        self.session.handle_commit(&acks, verdicts);
+        self.session.handle_commit(&acks, verdicts).unwrap();
         self.out()
     }
 
@@ -107,16 +107,14 @@ fn acknowledgements_leave_after_the_commit_and_in_order() {
     assert_eq!(batch.publishes.iter().map(Pending::topic).collect::<Vec<_>>(), ["a", "b"]);
     let acks = batch.into_acks();
     assert_eq!(client.out(), b"\xd0\0", "only the ping is answered before the commit");
-    client.session.handle_commit(&acks, &[Verdict::Accepted; 2]);
+    client.session.handle_commit(&acks, &[Verdict::Accepted; 2]).unwrap();
     assert_eq!(client.out(), b"\x40\x02\0\x01\x40\x02\0\x02");
 }
 
 #[test]
-fn verdicts_become_reason_codes_for_mqtt_5_and_acknowledgements_for_3_1_1() {
+fn verdicts_become_reason_codes_for_mqtt_5() {
     let verdicts =
         [Verdict::NoRoute, Verdict::Rejected("payload is not JSON"), Verdict::Rejected("device is unknown")];
-    let v4 = [PUBLISH_1, PUBLISH_2, b"\x32\x06\0\x01c\0\x03z"].concat();
-    assert_eq!(session(V4).commit(&v4, &verdicts), b"\x40\x02\0\x01\x40\x02\0\x02\x40\x02\0\x03");
     let v5 = b"\x32\x07\0\x01a\0\x01\0x\x32\x07\0\x01b\0\x02\0y\x32\x07\0\x01c\0\x03\0z";
     let mut client = session(V5);
     let out = client.commit(v5, &verdicts);
@@ -127,6 +125,19 @@ fn verdicts_become_reason_codes_for_mqtt_5_and_acknowledgements_for_3_1_1() {
     assert!(out.windows(3).any(|window| window == [0, 3, 0x83]));
     let counters = &client.session.shared.counters;
     assert_eq!((counters.unrouted.get(), counters.rejected.get(), counters.acks.get()), (1, 2, 3));
+}
+
+#[test]
+fn what_was_not_stored_is_never_acknowledged_to_3_1_1() {
+    let verdicts = [Verdict::NoRoute, Verdict::Rejected("no room anywhere"), Verdict::Accepted];
+    let mut client = session(V4);
+    let bytes = [PUBLISH_1, PUBLISH_2, QOS2].concat();
+    let acks = client.feed(&bytes).unwrap().into_acks();
+    let end = client.session.handle_commit(&acks, &verdicts);
+    assert!(matches!(end, Err(End::Close(Reason::ImplementationSpecificError, _))), "{end:?}");
+    // The others are: one that was never subscribed to or routed, and one that is stored and must not be stored again.
+    assert_eq!(client.out(), b"\x40\x02\0\x01\x50\x02\0\x07");
+    assert_eq!(client.commit(QOS2_AGAIN, &[]), b"\x50\x02\0\x07");
 }
 
 #[test]
@@ -193,6 +204,44 @@ fn unreleased_qos_2_publishes_count_against_the_window() {
         client.feed(b"\x34\x07\0\x01a\0\x08\0x"),
         Err(End::Close(Reason::ReceiveMaximumExceeded, _))
     ));
+}
+
+#[test]
+fn subscribing_again_and_again_owes_retained_messages_once() {
+    let mut client = session(V5);
+    for _ in 0..100 {
+        client.subscribe(b"\x82\x07\0\x05\0\0\x01a\x02");
+    }
+    assert!(client.session.poll_replay().is_some());
+    assert!(client.session.poll_replay().is_none(), "the others were the same");
+}
+
+#[test]
+fn what_is_sent_again_waits_for_room() {
+    // Two messages of 300 kB were not acknowledged; the write buffer takes the first alone.
+    let mut client = start(V5_KEPT, Limits::default(), None);
+    client.subscribe(b"\x82\x07\0\x05\0\0\x01a\x02");
+    for topic in ["a", "b"] {
+        let message = Message {
+            topic: topic.into(),
+            payload: vec![7; 300_000].into(),
+            qos: 1,
+            retain: false,
+            properties: PublishProperties::default(),
+            publisher: 0,
+            expires: None,
+        };
+        let delivery = Delivery::Message { tag: 1, message: Arc::new(message) };
+        client.session.handle_delivery(delivery, client.now).unwrap();
+    }
+    assert!(client.out().len() > 600_000);
+    let kept = client.session.into_parts(End::Lost).kept;
+    let mut client = start(V5_KEPT, Limits::default(), kept);
+    assert!((300_000..400_000).contains(&client.out().len()));
+    assert!(!client.session.wants_delivery(), "nothing new before what is old");
+    assert!(client.session.has_output(client.now));
+    assert!((300_000..400_000).contains(&client.out().len()));
+    assert!(!client.session.has_output(client.now));
 }
 
 #[test]
@@ -436,7 +485,7 @@ fn no_packets_make_a_session_panic() {
             let Ok(batch) = (if whole { client.feed(&bytes) } else { continue }) else { break };
             let verdicts = vec![Verdict::Accepted; batch.publishes.len()];
             let acks = batch.into_acks();
-            client.session.handle_commit(&acks, &verdicts);
+            client.session.handle_commit(&acks, &verdicts).unwrap();
             while let Some(event) = client.session.poll_event() {
                 if let Event::Subscribe(request) = event {
                     client.session.handle_subscribed(request, Ok(()));
