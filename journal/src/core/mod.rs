@@ -139,7 +139,7 @@ impl<S: Storage> Core<S> {
 
     fn flush(&self, lead: Lead<Building>) {
         let Lead { number, mut group } = lead;
-        let guard = FlushGuard(&self.queue);
+        let guard = FlushGuard(self);
         let outcome = self.write_group(&mut group);
         if let Err(failed) = &outcome {
             tracing::error!(group = number, reason = %failed.reason, "journal stopped");
@@ -278,13 +278,13 @@ impl<S: Storage> std::fmt::Debug for Core<S> {
     }
 }
 
-/// Stops the journal when a flush panics: those who wait for it must not wait for ever.
-struct FlushGuard<'a>(&'a Queue<Staged>);
+/// Stops the journal when a flush panics: those who wait for it, also those who listen, must not wait for ever.
+struct FlushGuard<'a, S: Storage>(&'a Core<S>);
 
-impl Drop for FlushGuard<'_> {
+impl<S: Storage> Drop for FlushGuard<'_, S> {
     fn drop(&mut self) {
         if std::thread::panicking() {
-            self.0.fail(Failed::new("a flush panicked"));
+            self.0.stop(Failed::new("a flush panicked"));
         }
     }
 }
