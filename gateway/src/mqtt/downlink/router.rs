@@ -12,19 +12,22 @@
 //! What it never frees (230 B a topic, a log for each filter) is bounded by renewing it. Its thread cannot be
 //! stopped; it ends by a panic, which frees everything, so the letter with two bytes above is how it is renewed.
 
+mod carry;
+mod link;
+
+use self::carry::{encode, poison};
+use self::link::Link;
+use super::Message;
 use super::bus::{Bus, Command, Delivery, Gone, Published};
-use super::{Message, PublishProperties};
 use crate::mqtt::counters::Counters;
 use crate::mqtt::limits::{Limits, PUBLISHES_QUEUED};
-use crate::mqtt::topic::TopicFilter;
 use rumqttd::local::{LinkBuilder, LinkError, LinkRx, LinkTx};
-use rumqttd::protocol::{self, Packet};
-use rumqttd::{Notification, Router, RouterConfig};
+use rumqttd::{Router, RouterConfig};
 use std::collections::{BTreeSet, HashSet};
 use std::hash::{BuildHasher, RandomState};
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 use tokio::sync::mpsc;
 
 /// Links are named with this and a number.
@@ -35,8 +38,6 @@ const PUBLISHER_NAME: &str = "publisher";
 const LOG_SEGMENTS: usize = 4;
 /// Between two looks whether links are still being made on a bus that is to end; each takes about a millisecond.
 const RENEW_PAUSE: Duration = Duration::from_millis(5);
-/// A router that unwinds is gone after so many looks, `RENEW_PAUSE` apart.
-const DEATH_LOOKS: u32 = 200;
 /// The smallest segment the router takes.
 const SEGMENT_BYTES_MIN: usize = 1024;
 
@@ -241,72 +242,6 @@ impl Names {
     }
 }
 
-/// One link of a subscriber, with the task that owns it.
-struct Link {
-    tx: LinkTx,
-    rx: LinkRx,
-    sink: mpsc::Sender<Delivery>,
-    alive: Arc<Alive>,
-    filters: Arc<Mutex<HashSet<u64>>>,
-    hasher: RandomState,
-}
-
-impl Link {
-    async fn run(mut self, mut commands: mpsc::UnboundedReceiver<Command>) {
-        let mut waiting: Option<Delivery> = None;
-        let sink = self.sink.clone();
-        loop {
-            tokio::select! {
-                command = commands.recv() => match command {
-                    Some(command) => if self.handle_command(command).is_err() { break },
-                    None => {
-                        let leave = protocol::Disconnect { reason_code: protocol::DisconnectReasonCode::NormalDisconnection };
-                        let _ = now(self.tx.send(Packet::Disconnect(leave, None)));
-                        return;
-                    }
-                },
-                permit = sink.reserve(), if waiting.is_some() => {
-                    // Without a permit the session is being dropped: the commands end next.
-                    if let (Ok(permit), Some(delivery)) = (permit, waiting.take()) {
-                        permit.send(delivery);
-                    }
-                }
-                next = self.rx.next(), if waiting.is_none() => match next {
-                    Ok(Some(Notification::Forward(forward))) => waiting = decode(forward),
-                    Ok(Some(Notification::Unschedule)) => if self.rx.ready().is_err() { break },
-                    Ok(Some(Notification::Disconnect(..))) | Err(_) => break,
-                    Ok(_) => {}
-                },
-            }
-        }
-        // The links of a dying router end before its queue does. Who heard of it now would queue up in vain.
-        for _ in 0..DEATH_LOOKS {
-            if !(self.alive)() {
-                break;
-            }
-            tokio::time::sleep(RENEW_PAUSE).await;
-        }
-        let _ = sink.send(Delivery::Lost).await;
-    }
-
-    fn handle_command(&mut self, command: Command) -> Result<(), Gone> {
-        match command {
-            Command::Subscribe { filter, tag, done } => {
-                let path = path(&filter, &self.hasher);
-                lock(&self.filters).insert(self.hasher.hash_one(&path));
-                now(self.tx.send(subscribe(path, tag)))?;
-                // Nobody waits any more when the connection just ended.
-                let _: Result<(), ()> = done.send(());
-            }
-            Command::Unsubscribe { filter } => {
-                let filters = vec![path(&filter, &self.hasher)];
-                now(self.tx.send(Packet::Unsubscribe(protocol::Unsubscribe { pkid: 1, filters }, None)))?;
-            }
-        }
-        Ok(())
-    }
-}
-
 /// The router's `send` is `async` without ever waiting.
 fn now<T>(send: impl Future<Output = Result<T, LinkError>>) -> Result<(), Gone> {
     let mut context = std::task::Context::from_waker(std::task::Waker::noop());
@@ -314,94 +249,4 @@ fn now<T>(send: impl Future<Output = Result<T, LinkError>>) -> Result<(), Gone> 
         std::task::Poll::Ready(result) => result.map(|_| ()).map_err(|_| Gone),
         std::task::Poll::Pending => Err(Gone),
     }
-}
-
-fn subscribe(path: String, tag: u32) -> Packet {
-    let filter = protocol::Filter {
-        path,
-        qos: protocol::QoS::AtMostOnce,
-        nolocal: false,
-        preserve_retain: false,
-        retain_forward_rule: protocol::RetainForwardRule::Never,
-    };
-    let id = usize::try_from(tag).unwrap_or(usize::MAX);
-    let properties = protocol::SubscribeProperties { id: Some(id), user_properties: Vec::new() };
-    Packet::Subscribe(protocol::Subscribe { pkid: 1, filters: vec![filter] }, Some(properties))
-}
-
-/// A filter as the router knows it.
-fn path(filter: &TopicFilter, hasher: &RandomState) -> String {
-    let inner = prefixed(filter.filter());
-    match filter.group() {
-        None => inner,
-        Some(group) => format!("$share/{:016x}/{inner}", hasher.hash_one((group, filter.filter()))),
-    }
-}
-
-/// Wildcards at the start do not match topics that begin with `$`; two name spaces see to that.
-fn prefixed(topic: &str) -> String {
-    let space = if topic.starts_with('$') { "s/" } else { "t/" };
-    [space, topic].concat()
-}
-
-/// Topic the router dies of.
-const POISON: &str = "é";
-
-fn poison() -> Message {
-    Message {
-        topic: POISON.into(),
-        payload: bytes::Bytes::from_static(b"-"),
-        qos: 0,
-        retain: false,
-        properties: PublishProperties::default(),
-        publisher: u64::MAX,
-        expires: None,
-    }
-}
-
-/// A message as the router carries it: its properties, and last a user property with what the router has no field for.
-fn encode(message: &Message) -> Packet {
-    let is_poison = message.publisher == u64::MAX && message.topic == POISON;
-    let topic = if is_poison { message.topic.clone() } else { prefixed(&message.topic) };
-    let publish = protocol::Publish::new(bytes::Bytes::from(topic), message.payload.clone(), false);
-    let PublishProperties { utf8, content_type, response_topic, correlation_data, user, .. } =
-        &message.properties;
-    let mut user_properties = user.clone();
-    let rest = format!("{} {} {}", message.qos, u8::from(message.retain), message.publisher);
-    user_properties.push((String::new(), rest));
-    let properties = protocol::PublishProperties {
-        payload_format_indicator: utf8.then_some(1),
-        message_expiry_interval: message.expires_in_s(Instant::now()),
-        content_type: content_type.clone(),
-        response_topic: response_topic.clone(),
-        correlation_data: correlation_data.clone(),
-        user_properties,
-        ..protocol::PublishProperties::default()
-    };
-    Packet::Publish(publish, Some(properties))
-}
-
-/// The reverse of `encode`. `None` cannot happen with what `encode` made.
-fn decode(forward: rumqttd::Forward) -> Option<Delivery> {
-    let mut properties = forward.properties?;
-    let (_, rest) = properties.user_properties.pop()?;
-    let mut rest = rest.split(' ');
-    let qos = rest.next()?.parse().ok()?;
-    let retain = rest.next()? == "1";
-    let publisher = rest.next()?.parse().ok()?;
-    let tag = u32::try_from(*properties.subscription_identifiers.last()?).ok()?;
-    let topic = String::from_utf8(forward.publish.topic.get(2..)?.to_vec()).ok()?;
-    let expiry_s = properties.message_expiry_interval;
-    let expires = expiry_s.map(|s| Instant::now() + Duration::from_secs(u64::from(s)));
-    let properties = PublishProperties {
-        utf8: properties.payload_format_indicator == Some(1),
-        message_expiry_s: expiry_s,
-        content_type: properties.content_type,
-        response_topic: properties.response_topic,
-        correlation_data: properties.correlation_data,
-        user: properties.user_properties,
-    };
-    let payload = forward.publish.payload;
-    let message = Message { topic, payload, qos, retain, properties, publisher, expires };
-    Some(Delivery::Message { tag, message: Arc::new(message) })
 }
