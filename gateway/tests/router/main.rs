@@ -2,17 +2,16 @@
 
 #![expect(clippy::unwrap_used, reason = "a panic in a test is its report")]
 
+mod device;
 mod reader;
 
+use device::{batch, body, hello};
 use headwater::config;
 use headwater::ingest::{Inbound, Ingest, IngestError, Verdict};
 use headwater::route::{Router, RouterSettings};
 use headwater_engine::{Engine, EngineConfig, StreamName};
 use headwater_journal as journal;
-use headwater_telemetry::{
-    BatchBuilder, BootId, Channel, ChannelId, DeviceId, Hello, ResetReason, Schema, Seq, Up, Uptime, Value,
-    ValueKind, encode_body,
-};
+use headwater_telemetry::{BatchBuilder, BootId, ChannelId, Hello, Schema, Seq, Up, Uptime, Value};
 use reader::{json_records, records};
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -78,25 +77,6 @@ async fn offer(router: &Router, publishes: &[Inbound<'_>]) -> (Vec<Verdict>, Vec
         }
     }
     panic!("never taken");
-}
-
-fn hello(device: &str) -> Hello {
-    let channels = [Channel::new("flow", "l/min", ValueKind::Fixed, -2).unwrap()].into_iter().collect();
-    Hello::new(DeviceId::parse(device).unwrap(), BootId(1), "1", ResetReason::Power, channels)
-}
-
-fn body(up: &Up) -> Vec<u8> {
-    let mut buffer = [0; 512];
-    encode_body(up, &mut buffer).unwrap().to_vec()
-}
-
-fn batch(boot: u32, first: u32, readings: u32, schema: Schema) -> Vec<u8> {
-    let mut builder = BatchBuilder::new(BootId(boot), Seq(first), schema, Uptime(1_000));
-    for n in 0..readings {
-        let value = Value::Fixed(i32::try_from(first + n).unwrap());
-        builder.reading(Uptime(1_000 + u64::from(n)), ChannelId(0), value).unwrap();
-    }
-    body(&Up::Batch(builder.finish(None)))
 }
 
 #[tokio::test(flavor = "multi_thread")]
