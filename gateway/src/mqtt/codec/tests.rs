@@ -82,9 +82,8 @@ fn connects_of_rumqttc_are_read() {
     );
 }
 
-/// What we write, rumqttc's codec reads as it was meant.
-#[test]
-fn rumqttc_reads_what_we_write() {
+/// One packet of every kind that a server sends.
+fn packets_of_ours() -> Vec<u8> {
     let mut out = Vec::new();
     connack(
         &mut out,
@@ -127,7 +126,13 @@ fn rumqttc_reads_what_we_write() {
         },
     );
     disconnect(&mut out, Reason::SessionTakenOver, Some("again"));
-    let mut stream = BytesMut::from(&out[..]);
+    out
+}
+
+/// What we write, rumqttc's codec reads as it was meant.
+#[test]
+fn rumqttc_reads_what_we_write() {
+    let mut stream = BytesMut::from(&packets_of_ours()[..]);
     let mut next = || v5::Packet::read(&mut stream, None).unwrap();
     let v5::Packet::ConnAck(connack) = next() else { panic!("CONNACK") };
     let properties = connack.properties.unwrap();
