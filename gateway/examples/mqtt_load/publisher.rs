@@ -1,22 +1,17 @@
-//! A cheap MQTT publisher for benches and kill tests: raw sockets, so that the server is the bottleneck.
+//! One connection that publishes as fast as its window allows.
 //!
-//! ```text
-//! cargo run --release --example mqtt_load -- --addr 127.0.0.1:1883 --clients 50 --messages 100000 --window 20
-//! cargo run --release --example mqtt_load -- --clients 20 --seconds 10 --ids --acked acked.txt
-//! ```
-//! Prints one line: messages acknowledged, seconds, rate, and the latency from PUBLISH to PUBACK of every 16th.
-//! With `--ids` every payload begins with an identifier, `{client:05}-{sequence:010}`; with `--acked FILE` the
-//! identifiers that were acknowledged with success are in FILE, one a line, each written before the next read: what
-//! is in the file was acknowledged, whenever this program or the server is killed.
-//! Ends with 1 when a client lost its connection or an acknowledgement was an error, unless `--tolerate`.
+//! In: options, acknowledgements. Out: publishes, an outcome, the identifiers that were acknowledged.
+//! Invariant: an identifier is in the file before anything more is read.
+//! Not here: threads and the report (`main`), the bytes of a CONNECT (`packets`).
 
+use crate::packets::{connect_packet, remaining_length, string};
+use crate::{Options, Outcome};
 use anyhow::{Context, Result, bail, ensure};
-use clap::Parser;
 use std::collections::VecDeque;
 use std::fs::File;
 use std::io::{Read, Write};
-use std::net::{SocketAddr, TcpStream};
-use std::sync::{Arc, Barrier, Mutex};
+use std::net::TcpStream;
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 /// A socket that says nothing for so long is taken for dead: longer than any flush.
@@ -26,126 +21,8 @@ const LATENCY_EVERY: u64 = 16;
 /// Bytes of an identifier in a payload.
 const ID_BYTES: usize = 16;
 
-#[derive(Parser, Clone)]
-#[command(about = "Publishes over many MQTT connections and measures acknowledgements")]
-struct Options {
-    /// Address of the server
-    #[arg(long, default_value = "127.0.0.1:1883")]
-    addr: SocketAddr,
-    /// Connections, each with a thread
-    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=10_000))]
-    clients: u32,
-    /// Messages of each client (without --seconds: 100,000)
-    #[arg(long)]
-    messages: Option<u64>,
-    /// Stop sending after so many seconds
-    #[arg(long)]
-    seconds: Option<f64>,
-    /// Quality of service: 0, 1 or 2
-    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u8).range(0..=2))]
-    qos: u8,
-    /// Bytes of each payload
-    #[arg(long, default_value_t = 200)]
-    payload: usize,
-    /// Publishes without acknowledgement at once
-    #[arg(long, default_value_t = 20, value_parser = clap::value_parser!(u16).range(1..=1024))]
-    window: u16,
-    /// Protocol: 4 for MQTT 3.1.1, 5
-    #[arg(long, default_value_t = 4, value_parser = clap::value_parser!(u8).range(4..=5))]
-    protocol: u8,
-    /// Topics are {prefix}/{client}/s{number}
-    #[arg(long, default_value = "load")]
-    prefix: String,
-    /// Topics of each client
-    #[arg(long, default_value_t = 10, value_parser = clap::value_parser!(u32).range(1..))]
-    topics: u32,
-    /// Begin every payload with an identifier
-    #[arg(long)]
-    ids: bool,
-    /// Make payloads JSON objects: {"id":"…","pad":"…"}
-    #[arg(long)]
-    json: bool,
-    /// Write acknowledged identifiers to this file
-    #[arg(long)]
-    acked: Option<std::path::PathBuf>,
-    /// Lost connections and errors are no failure
-    #[arg(long)]
-    tolerate: bool,
-    /// User name and password, `name:password`
-    #[arg(long)]
-    user: Option<String>,
-}
-
-#[derive(Default)]
-struct Outcome {
-    acked: u64,
-    errors: u64,
-    latencies_us: Vec<u64>,
-    failure: Option<String>,
-}
-
-fn main() -> Result<()> {
-    let options = Arc::new(Options::parse());
-    let acked =
-        options.acked.as_ref().map(|path| File::options().create(true).append(true).open(path)).transpose();
-    let acked = acked
-        .context("opening the file for acknowledged identifiers")?
-        .map(|file| Arc::new(Mutex::new(file)));
-    let barrier = Arc::new(Barrier::new(options.clients as usize + 1));
-    let mut threads = Vec::new();
-    for client in 0..options.clients {
-        let (options, barrier, acked) = (options.clone(), barrier.clone(), acked.clone());
-        let builder = std::thread::Builder::new().stack_size(256 * 1024);
-        threads.push(builder.spawn(move || {
-            let connected = Publisher::connect(&options, client, acked);
-            barrier.wait();
-            let mut outcome = Outcome::default();
-            let done = connected.and_then(|mut publisher| publisher.run(&mut outcome));
-            outcome.failure = done.err().map(|error| format!("client {client}: {error:#}"));
-            outcome
-        })?);
-    }
-    barrier.wait();
-    let began = Instant::now();
-    let outcomes: Vec<Outcome> = threads.into_iter().filter_map(|thread| thread.join().ok()).collect();
-    report(&options, &outcomes, began.elapsed())
-}
-
-#[expect(clippy::print_stdout, reason = "the result is this program's output")]
-fn report(options: &Options, outcomes: &[Outcome], elapsed: Duration) -> Result<()> {
-    let acked: u64 = outcomes.iter().map(|outcome| outcome.acked).sum();
-    let errors: u64 = outcomes.iter().map(|outcome| outcome.errors).sum();
-    let mut latencies: Vec<u64> =
-        outcomes.iter().flat_map(|outcome| outcome.latencies_us.iter().copied()).collect();
-    latencies.sort_unstable();
-    let at = |percent: usize| {
-        latencies.get(latencies.len().saturating_sub(1) * percent / 100).copied().unwrap_or(0)
-    };
-    let seconds = elapsed.as_secs_f64();
-    #[expect(clippy::cast_precision_loss, reason = "a rate has few digits")]
-    let rate = acked as f64 / seconds;
-    println!(
-        "qos={} clients={} window={} payload={} acked={acked} errors={errors} secs={seconds:.2} rate={rate:.0}/s p50_us={} p99_us={} max_us={}",
-        options.qos,
-        options.clients,
-        options.window,
-        options.payload,
-        at(50),
-        at(99),
-        at(100),
-    );
-    let failures: Vec<&String> = outcomes.iter().filter_map(|outcome| outcome.failure.as_ref()).collect();
-    for failure in failures.iter().take(5) {
-        eprintln!("{failure}");
-    }
-    if !options.tolerate && (errors > 0 || !failures.is_empty()) {
-        bail!("{} connections lost, {errors} publishes refused", failures.len());
-    }
-    Ok(())
-}
-
 /// One connection.
-struct Publisher {
+pub(crate) struct Publisher {
     options: Arc<Options>,
     client: u32,
     socket: TcpStream,
@@ -159,7 +36,11 @@ struct Publisher {
 }
 
 impl Publisher {
-    fn connect(options: &Arc<Options>, client: u32, acked: Option<Arc<Mutex<File>>>) -> Result<Publisher> {
+    pub(crate) fn connect(
+        options: &Arc<Options>,
+        client: u32,
+        acked: Option<Arc<Mutex<File>>>,
+    ) -> Result<Publisher> {
         let mut socket = TcpStream::connect(options.addr).context("connecting")?;
         socket.set_nodelay(true)?;
         socket.set_read_timeout(Some(SILENCE_MAX))?;
@@ -188,7 +69,7 @@ impl Publisher {
         })
     }
 
-    fn run(&mut self, outcome: &mut Outcome) -> Result<()> {
+    pub(crate) fn run(&mut self, outcome: &mut Outcome) -> Result<()> {
         let deadline = self.options.seconds.map(|seconds| Instant::now() + Duration::from_secs_f64(seconds));
         let messages = match (self.options.messages, deadline) {
             (Some(messages), _) => messages,
@@ -326,44 +207,4 @@ fn identifier(client: u32, sequence: u64) -> String {
     let id = format!("{client:05}-{sequence:010}");
     debug_assert_eq!(id.len(), ID_BYTES, "identifiers have one length");
     id
-}
-
-fn connect_packet(options: &Options, id: &str) -> Result<Vec<u8>> {
-    let mut flags = 0x02;
-    let mut body = Vec::new();
-    string(&mut body, b"MQTT");
-    body.push(options.protocol);
-    let flags_at = body.len();
-    body.extend_from_slice(&[0, 0, 60]);
-    if options.protocol == 5 {
-        body.push(0);
-    }
-    string(&mut body, id.as_bytes());
-    if let Some(user) = &options.user {
-        let (name, password) = user.split_once(':').context("--user is written name:password")?;
-        string(&mut body, name.as_bytes());
-        string(&mut body, password.as_bytes());
-        flags |= 0xC0;
-    }
-    body[flags_at] = flags;
-    let mut packet = vec![0x10];
-    remaining_length(&mut packet, body.len());
-    packet.extend_from_slice(&body);
-    Ok(packet)
-}
-
-fn string(out: &mut Vec<u8>, bytes: &[u8]) {
-    out.extend_from_slice(&u16::try_from(bytes.len()).unwrap_or(u16::MAX).to_be_bytes());
-    out.extend_from_slice(bytes);
-}
-
-fn remaining_length(out: &mut Vec<u8>, mut length: usize) {
-    loop {
-        let low = u8::try_from(length & 0x7f).unwrap_or(0);
-        length >>= 7;
-        out.push(if length > 0 { low | 0x80 } else { low });
-        if length == 0 {
-            return;
-        }
-    }
 }
