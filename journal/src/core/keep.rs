@@ -17,9 +17,12 @@ impl<S: Storage> Core<S> {
     /// next commit. Whole segments are let go, so records live somewhat longer.
     pub fn retain(&self, stream: u32, max_age_ms: Option<u64>) {
         let (key, now_ms) = (own::retention(stream), self.newest_ms.load(Ordering::Relaxed));
-        let present = self.queue.look(|staged| staged.meta.get(&key).map(|meta| meta.value.clone()));
+        let (present, dropped) = self.queue.look(|staged| {
+            let present = staged.meta.get(&key).map(|meta| meta.value.clone());
+            (present, staged.is_dropped(stream))
+        });
         let wanted = max_age_ms.map(|age| age.to_le_bytes().to_vec());
-        if present == wanted {
+        if dropped || present == wanted {
             return;
         }
         let mut set = AppendSet::new();
@@ -46,10 +49,12 @@ impl<S: Storage> Core<S> {
 
     /// A required reader of `shard` has come to sequence `from`: neither retention nor trim passes it. One hold per shard; a later
     /// call moves it. Setting it or moving it back is kept in metadata; moving it on is only remembered until the journal is closed,
-    /// so after a restart it is where it was first set until the reader says again.
+    /// so after a restart it is where it was first set until the reader says again. Nothing when the stream was dropped.
     pub fn hold(&self, shard: ShardKey, from: u64) {
         let now_ms = self.newest_ms.load(Ordering::Relaxed);
-        let slot = self.queue.look(|staged| staged.slot(shard));
+        // A slot would make a dropped stream known again.
+        let slot = self.queue.look(|staged| (!staged.is_dropped(shard.stream)).then(|| staged.slot(shard)));
+        let Some(slot) = slot else { return };
         let before = self.index_mut().shard_mut(slot, shard).hold.replace(from);
         if before.is_none_or(|before| from < before) {
             let mut set = AppendSet::new();
@@ -80,8 +85,14 @@ impl<S: Storage> Core<S> {
         }
         set.put(&own::dropped(stream), &[], None);
         self.append_own(&set, self.newest_ms.load(Ordering::Relaxed));
-        self.queue.look(|staged| staged.forget(stream));
-        self.index_mut().drop_stream(stream);
+        let slots = self.queue.look(|staged| staged.forget(stream));
+        let mut index = self.index_mut();
+        for (shard, slot) in slots {
+            // A shard whose first records are still staged is not known here yet, and must not come up with them.
+            index.shard_mut(slot, shard);
+        }
+        index.drop_stream(stream);
+        drop(index);
         self.upkeep_due.store(true, Ordering::Relaxed);
     }
 

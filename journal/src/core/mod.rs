@@ -201,12 +201,15 @@ impl<S: Storage> Core<S> {
 
     /// What of `shard` can be read; `None` when nothing of it ever became durable.
     pub fn bounds(&self, shard: ShardKey) -> Option<Bounds> {
-        self.index().shard(shard).map(index::ShardIndex::bounds)
+        // A hold makes a shard known before its first record.
+        self.index().shard(shard).filter(|shard| shard.has_records()).map(index::ShardIndex::bounds)
     }
 
     /// All shards that have or had durable records, in order; without the journal's own.
     pub fn shards(&self) -> Vec<ShardKey> {
-        self.index().keys().into_iter().map(|(key, _)| key).filter(|key| *key != ShardKey::META).collect()
+        let index = self.index();
+        let wanted = |&(key, slot): &(ShardKey, u32)| key != ShardKey::META && index.at(slot).has_records();
+        index.keys().into_iter().filter(wanted).map(|(key, _)| key).collect()
     }
 
     /// Totals and levels.

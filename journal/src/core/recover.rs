@@ -97,9 +97,9 @@ impl<S: Storage> Core<S> {
             self.queue.look(|staged| staged.forget(stream));
         }
         for (shard, from) in holds {
-            if let Some(slot) = index.slot_of(shard) {
-                index.shard_mut(slot, shard).hold = Some(from);
-            }
+            // Also of a shard that has no record yet: its first ones are held too.
+            let slot = self.queue.look(|staged| staged.slot(shard));
+            index.shard_mut(slot, shard).hold = Some(from);
         }
         let known_by_shard = by_shard(known);
         for (shard, slot) in index.keys() {

@@ -268,11 +268,11 @@ impl Staged {
         slot
     }
 
-    /// Forgets a stream's shards.
-    pub(super) fn forget(&mut self, stream: u32) {
+    /// Forgets a stream's shards and gives the slots they had.
+    pub(super) fn forget(&mut self, stream: u32) -> BTreeMap<ShardKey, u32> {
         self.any_dropped = true;
         self.last_slot = None;
-        self.slots.retain(|shard, _| shard.stream != stream);
+        self.slots.extract_if(.., |shard, _| shard.stream == stream).collect()
     }
 
     /// Gives back a group that was flushed.

@@ -56,6 +56,11 @@ impl ShardIndex {
         }
     }
 
+    /// Whether it has or had durable records.
+    pub(in crate::core) fn has_records(&self) -> bool {
+        self.end > FIRST_SEQUENCE
+    }
+
     pub(in crate::core) fn bounds(&self) -> Bounds {
         let oldest = self.pieces.first_key_value();
         Bounds {

@@ -82,7 +82,8 @@ impl Staged {
         self.meta.check(set)
     }
 
-    fn is_dropped(&self, stream: u32) -> bool {
+    /// Whether the stream was dropped, as staged.
+    pub(in crate::core) fn is_dropped(&self, stream: u32) -> bool {
         self.meta.get(&own::dropped(stream)).is_some()
     }
 
