@@ -185,3 +185,14 @@ fn a_file_that_ends_early_or_is_gone_is_named() {
         check(&damaged, &ends, &format!("{name}: removed"));
     }
 }
+
+#[test]
+fn a_segment_with_a_damaged_header_is_counted_once() {
+    let (mut files, _) = written();
+    let scanned =
+        |files: &Files| Core::open_on(disk_of(files), config(), NOW, 100).expect("opens").1.segments_scanned;
+    let whole = scanned(&files);
+    let open = files.iter_mut().rfind(|(name, _)| name.ends_with(".seg")).expect("has segments");
+    open.1[0] ^= 1;
+    assert_eq!(scanned(&files), whole);
+}

@@ -142,7 +142,6 @@ impl<F: StorageFile> Survey<F> {
                 if found.groups.is_empty() {
                     self.recovery.unreadable.push(FileName::Segment(candidate.number).to_string());
                 }
-                self.recovery.segments_scanned += 1;
                 self.scanned(candidate, found, next);
                 if let Some(segment) = self.index.segments.get_mut(&candidate.number) {
                     segment.damaged = true;
