@@ -48,7 +48,7 @@ impl<S: Storage> Core<S> {
             if budget.records == 0 || budget.bytes == 0 || run.first > page.next || run.first > source.last {
                 break;
             }
-            if run.flags != 0 || run.key_id != 0 {
+            if !is_plain(run) {
                 if page.runs.is_empty() {
                     let (first, flags, key_id) = (run.first, run.flags, run.key_id);
                     return Err(ReadError::Unsupported { shard, first, flags, key_id });
@@ -101,6 +101,11 @@ impl<S: Storage> Core<S> {
     }
 }
 
+/// Whether this program can read the run's records: neither compressed nor encrypted, or whatever a newer one does.
+fn is_plain(run: &RunRef) -> bool {
+    run.flags == 0 && run.key_id == 0
+}
+
 /// The runs from the first of `runs` on that are worth one read.
 fn merge<'a>(runs: &'a [RunRef], budget: &Budget) -> &'a [RunRef] {
     let start = index(runs[0].offset);
@@ -112,7 +117,7 @@ fn merge<'a>(runs: &'a [RunRef], budget: &Budget) -> &'a [RunRef] {
             || index(run.end()) - start > READ_BYTES_MAX
             || bytes >= budget.bytes
             || run.first != next
-            || run.flags != 0
+            || !is_plain(run)
         {
             break;
         }
@@ -170,4 +175,21 @@ fn fitting(records: Records<'_>, mut bytes: usize, one: bool) -> usize {
         count += 1;
     }
     count
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_run_of_a_newer_program_is_not_read_along_with_its_neighbours() {
+        let run = |first, flags, key_id| {
+            let offset = 4096 + 100 * u32::try_from(first).expect("small");
+            RunRef { first, base_ms: 0, offset, stored: 100, count: 1, crc: 0, flags, key_id, span_ms: 0 }
+        };
+        let budget = Budget { records: 100, bytes: 1 << 20 };
+        assert_eq!(merge(&[run(1, 0, 0), run(2, 0, 0), run(3, 0, 0)], &budget).len(), 3);
+        assert_eq!(merge(&[run(1, 0, 0), run(2, 1, 0), run(3, 0, 0)], &budget).len(), 1);
+        assert_eq!(merge(&[run(1, 0, 0), run(2, 0, 7), run(3, 0, 0)], &budget).len(), 1);
+    }
 }
