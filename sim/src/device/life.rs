@@ -87,6 +87,8 @@ async fn boot(
         let layout = Layout { area: 0..area, ring: area..area + config.ring_pages * PAGE };
         let settings = Settings {
             reset,
+            // As a board with a source of chance does; decided by the seed here.
+            boots_from: boots_from(config.seed),
             batch_age_ms: config.batch_age_ms,
             ..Settings::new(config.id.clone(), concat!("sim ", env!("CARGO_PKG_VERSION")))
         };
@@ -124,6 +126,12 @@ async fn boot(
         }
         () = power_cut(config.faults, phase, chip, &mut fault_rng) => End::PowerCut,
     }
+}
+
+/// Where this device counts its boots from: the same at every boot, only the first one asks.
+fn boots_from(seed: u64) -> u32 {
+    // The upper half: the lower one would be the same for neighbouring seeds of some generators.
+    u32::try_from(Rng::new(seed).next_u64() >> 32).unwrap_or(0)
 }
 
 /// Returns when the device is told to drain and has.
