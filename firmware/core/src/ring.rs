@@ -1,10 +1,5 @@
 //! The spool of a device: batches in a ring of flash pages, written once, read in order, until delivered.
 //!
-//! ```text
-//! page   | RingHeader | record | record | ...                    | erased |
-//! header = number, oldest, pages, boot, read cursor, losses      one a page, its number is never reused
-//! record = Data: boot, first, count, base + the encoded batch    or Mark: read cursor
-//! ```
 //! A page's slot in the ring is its number modulo the number of pages, so the newest header decides everything:
 //! which pages live, what is delivered, what is lost and not told yet. Turning to a page is committed by its header,
 //! which declares the next slot's old page dead *before* anything erases it; a power cut at any byte therefore either
@@ -12,42 +7,21 @@
 //!
 //! In: batches, in order. Out: batches and gaps, in order, from a cursor on. Invariants: nothing undelivered goes
 //! without becoming a gap at exactly its place; a word is programmed once between erases; what comes back after a cut
-//! although it was delivered is a run just before what was not. Not here: when to send, what an ack is.
+//! although it was delivered is a run just before what was not. Not here: what stands on a page (`page`), when to send,
+//! what an ack is.
 
+mod page;
+
+use self::page::{Header, Meta, data, seal};
 use crate::Line;
 use crate::item::{Cursor, FlashError, Item, Lost, Position, gap};
 use crate::limits::{DELIVERIES_PER_MARK, RING_PAGES_MIN};
 use crate::line::Losses;
-use crate::record::{Found, Io, Kind};
+use crate::record::{Io, Kind};
 use core::ops::Range;
 use embedded_storage_async::nor_flash::NorFlash;
 use headwater_telemetry::limits::BODY_BYTES_MAX;
-use headwater_telemetry::{Batch, BootId, Schema, Seq, Uptime, encode_batch};
-use serde::{Deserialize, Serialize};
-
-#[derive(Serialize, Deserialize)]
-struct Header {
-    number: u32,
-    oldest: u32,
-    pages: u32,
-    boot: BootId,
-    read: Cursor,
-    losses: Losses,
-}
-
-#[derive(Serialize, Deserialize)]
-struct Meta {
-    boot: BootId,
-    first: Seq,
-    count: u32,
-    base: Uptime,
-}
-
-impl Meta {
-    fn end(&self) -> Line {
-        Line { boot: self.boot, next: Seq(self.first.0.saturating_add(self.count)) }
-    }
-}
+use headwater_telemetry::{Batch, BootId, Schema, Seq};
 
 /// What [`Ring::open`] found besides the data.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -334,19 +308,4 @@ impl Ring {
         }
         Ok(())
     }
-}
-
-fn seal<F: NorFlash>(io: &mut Io<F>, meta: &Meta, batch: &Batch) -> Option<u32> {
-    io.seal(Kind::Data, |room| {
-        let head = postcard::to_slice(meta, room).ok()?.len();
-        Some(head + encode_batch(batch, &mut room[head..]).ok()?.len())
-    })
-}
-
-fn data<F: NorFlash>(io: &Io<F>, found: Found) -> Option<(Meta, &[u8])> {
-    if found.kind != Kind::Data {
-        return None;
-    }
-    let (meta, body) = postcard::take_from_bytes::<Meta>(io.payload(found)).ok()?;
-    (meta.count > 0 && body.len() <= BODY_BYTES_MAX).then_some((meta, body))
 }
