@@ -1,15 +1,17 @@
 //! Streams that routes name and nobody has created yet.
 //!
 //! In: names. Out: streams in the configured shape, created beside the calls that need them, which come again.
-//! Invariant: one creation of a name at a time, and never more streams than the limit by topics.
+//! Invariants: one creation of a name at a time, and never more streams than the limit by topics; a call never waits for
+//! a stream that cannot be: what stands behind it would wait as well.
 
-use super::limits::STREAMS_MAX;
+use super::limits::{REFUSED_FOR, STREAMS_MAX};
 use super::router::RouterError;
 use super::take::{Refusal, Rules};
 use crate::config::Stream;
 use headwater_engine::{Engine, NewStream, StreamError, StreamName};
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
 
 /// Creates streams beside the calls that need them.
 pub(super) struct Creation {
@@ -18,7 +20,29 @@ pub(super) struct Creation {
     pub(super) shapes: BTreeMap<String, Stream>,
     pub(super) defaults: Stream,
     pub(super) allowed: bool,
-    pub(super) underway: Mutex<BTreeSet<StreamName>>,
+    pub(super) attempts: Mutex<Attempts>,
+}
+
+/// Names that calls asked for.
+#[derive(Default)]
+pub(super) struct Attempts {
+    underway: BTreeSet<StreamName>,
+    /// When each was refused for a reason that trying again does not change.
+    refused: BTreeMap<StreamName, Instant>,
+}
+
+impl Attempts {
+    /// Whether `name` was refused a short while ago.
+    fn is_refused(&self, name: &StreamName) -> bool {
+        self.refused.get(name).is_some_and(|at| at.elapsed() < REFUSED_FOR)
+    }
+
+    fn refuse(&mut self, name: &StreamName) {
+        self.refused.retain(|_, at| at.elapsed() < REFUSED_FOR);
+        if self.refused.len() < STREAMS_MAX {
+            self.refused.insert(name.clone(), Instant::now());
+        }
+    }
 }
 
 impl Creation {
@@ -56,19 +80,37 @@ impl Creation {
         if !self.allowed && !self.shapes.contains_key(name.as_str()) {
             return Refusal::Never(format!("stream {name} does not exist and may not be created"));
         }
-        let mut underway = self.underway.lock().unwrap_or_else(PoisonError::into_inner);
-        if self.engine.streams().len() + underway.len() >= STREAMS_MAX && !underway.contains(name) {
-            return Refusal::Never(format!("stream {name} cannot be created: there are {STREAMS_MAX}"));
+        let mut attempts = self.attempts();
+        if attempts.underway.contains(name) {
+            return Refusal::Later;
         }
-        if underway.insert(name.clone()) {
-            let (creation, name) = (Arc::clone(self), name.clone());
-            self.runtime.spawn(async move {
-                if let Err(error) = creation.create(&name).await {
-                    tracing::warn!(stream = %name, %error, "stream not created");
+        let no_room =
+            || Refusal::Never(format!("stream {name} cannot be created: there are as many as may be"));
+        if attempts.is_refused(name) {
+            return no_room();
+        }
+        if self.engine.streams().len() + attempts.underway.len() >= STREAMS_MAX {
+            attempts.refuse(name);
+            return no_room();
+        }
+        attempts.underway.insert(name.clone());
+        let (creation, name) = (Arc::clone(self), name.clone());
+        self.runtime.spawn(async move {
+            let created = creation.create(&name).await;
+            let mut attempts = creation.attempts();
+            if let Err(error) = created {
+                tracing::warn!(stream = %name, %error, "stream not created");
+                // Full, busy and failed pass or are told elsewhere.
+                if matches!(error, StreamError::Shards { .. } | StreamError::Retention(_)) {
+                    attempts.refuse(&name);
                 }
-                creation.underway.lock().unwrap_or_else(PoisonError::into_inner).remove(&name);
-            });
-        }
+            }
+            attempts.underway.remove(&name);
+        });
         Refusal::Later
+    }
+
+    fn attempts(&self) -> MutexGuard<'_, Attempts> {
+        self.attempts.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -1,5 +1,7 @@
 //! Limits of the routes, each with its reason.
 
+use std::time::Duration;
+
 /// Levels of a topic or filter. A topic is at most 65,535 bytes; AWS IoT stops at 8 levels, the deepest trees in
 /// the field (Sparkplug, UNS) use under 16.
 pub const LEVELS_MAX: usize = 32;
@@ -45,6 +47,10 @@ const _: () = assert!(
 /// Streams at which routes create no more. Names may come from topics, and a client must not fill the metadata with
 /// them; the Kinesis API itself still creates streams.
 pub const STREAMS_MAX: usize = 1_000;
+
+/// How long a stream that the engine has no room for is not tried again; its publishes go to the dead letters. A try
+/// costs a logged warning, and what waits for it holds up its client.
+pub const REFUSED_FOR: Duration = Duration::from_secs(60);
 
 /// Batch buffers kept for reuse: as many calls as can run at once on a small machine.
 pub(crate) const IDLE_SCRATCH_MAX: usize = 8;

@@ -106,7 +106,7 @@ impl Router {
             shapes: settings.streams,
             defaults: settings.stream_defaults,
             allowed: settings.create_streams,
-            underway: Mutex::default(),
+            attempts: Mutex::default(),
         };
         creation.create_known(&rules).await?;
         let saved = saved_devices(&engine);

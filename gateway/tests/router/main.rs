@@ -348,3 +348,25 @@ async fn random_histories_are_stored_exactly_once() {
     }
     router.engine().close().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stream_that_the_engine_has_no_room_for_holds_up_nobody() {
+    let dir = tempfile::tempdir().unwrap();
+    let router = open(dir.path(), "").await;
+    let engine = router.engine();
+    let (most, all) = (headwater_engine::limits::SHARDS_PER_STREAM_MAX, headwater_engine::limits::SHARDS_MAX);
+    engine.create_stream(&StreamName::parse("large").unwrap(), most).await.unwrap();
+    let open = u32::try_from(engine.counters().open_shards).unwrap();
+    engine.create_stream(&StreamName::parse("rest").unwrap(), all - open).await.unwrap();
+    let payload = br#"{"id":"m7"}"#;
+    let publishes = [publish("plant/a/m7/state", payload), publish("raw/x", b"x")];
+    let (verdicts, _) = offer(&router, &publishes).await;
+    assert_eq!(verdicts, [Verdict::Accepted; 2]);
+    assert_eq!(records(engine, "raw").await.len(), 1);
+    let letters = json_records(engine, "dead-letter").await;
+    assert!(
+        letters[0]["reason"].as_str().unwrap().contains("stream plant-a cannot be created"),
+        "{letters:?}"
+    );
+    router.engine().close().await;
+}
