@@ -209,7 +209,8 @@ impl Bus for RouterBus {
             return Err(Gone);
         };
         let hasher = self.hasher.clone();
-        let link = Link { tx, rx, sink, alive, filters, hasher };
+        let filters_max = self.limits.bus_filters;
+        let link = Link { tx, rx, sink, alive, filters, filters_max, hasher };
         tokio::runtime::Handle::current().spawn(async move {
             link.run(commands).await;
             lock(&names).give(number);

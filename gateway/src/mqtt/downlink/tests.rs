@@ -172,6 +172,27 @@ async fn the_bus_is_renewed_before_it_has_seen_too_much() {
 }
 
 #[tokio::test]
+async fn one_subscriber_cannot_fill_the_bus_with_filters() {
+    let downlink = Downlink::new(&Limits { bus_filters: 10, ..Limits::default() });
+    let mut one = downlink.attach().unwrap();
+    for number in 0..10 {
+        let filter = filter(&format!("f{number}"));
+        one.subscribe(&filter, 1).await.unwrap();
+        one.unsubscribe(&filter, 1);
+    }
+    one.subscribe(&filter("f0"), 1).await.unwrap();
+    assert!(one.subscribe(&filter("f10"), 1).await.is_err());
+    let told = tokio::time::timeout(PATIENCE, one.recv()).await;
+    assert!(matches!(told, Ok(Delivery::Lost)), "{told:?}");
+    // Who comes back finds it empty.
+    let mut again = downlink.attach().unwrap();
+    again.subscribe(&filter("f10"), 1).await.unwrap();
+    downlink.publish("f10", "x", false, 0).unwrap();
+    assert_eq!(next(&mut again).await.1.payload, "x");
+    assert_eq!(downlink.counters().snapshot().bus_renewals, 1);
+}
+
+#[tokio::test]
 async fn subscribers_are_limited_and_leaving_makes_room() {
     let downlink = Downlink::new(&Limits { subscribers: 2, ..Limits::default() });
     let (_one, two) = (downlink.attach().unwrap(), downlink.attach().unwrap());

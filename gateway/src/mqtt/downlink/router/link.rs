@@ -25,7 +25,9 @@ pub(super) struct Link {
     pub(super) rx: LinkRx,
     pub(super) sink: mpsc::Sender<Delivery>,
     pub(super) alive: Arc<Alive>,
+    /// What the router has seen in this life, and how many of them it may.
     pub(super) filters: Arc<Mutex<HashSet<u64>>>,
+    pub(super) filters_max: usize,
     pub(super) hasher: RandomState,
 }
 
@@ -38,8 +40,7 @@ impl Link {
                 command = commands.recv() => match command {
                     Some(command) => if self.handle_command(command).is_err() { break },
                     None => {
-                        let leave = protocol::Disconnect { reason_code: protocol::DisconnectReasonCode::NormalDisconnection };
-                        let _ = now(self.tx.send(Packet::Disconnect(leave, None)));
+                        self.leave();
                         return;
                     }
                 },
@@ -71,7 +72,11 @@ impl Link {
         match command {
             Command::Subscribe { filter, tag, done } => {
                 let path = path(&filter, &self.hasher);
-                lock(&self.filters).insert(self.hasher.hash_one(&path));
+                if !self.admit(&path) {
+                    // Told that the bus is gone, the client comes back, and its new link renews the bus.
+                    self.leave();
+                    return Err(Gone);
+                }
                 now(self.tx.send(subscribe(path, tag)))?;
                 // Nobody waits any more when the connection just ended.
                 let _: Result<(), ()> = done.send(());
@@ -82,5 +87,21 @@ impl Link {
             }
         }
         Ok(())
+    }
+
+    /// Whether the router may be given this filter; it keeps a log for each one it ever saw.
+    fn admit(&self, path: &str) -> bool {
+        let (hash, mut seen) = (self.hasher.hash_one(path), lock(&self.filters));
+        let admitted = seen.contains(&hash) || seen.len() < self.filters_max;
+        if admitted {
+            seen.insert(hash);
+        }
+        admitted
+    }
+
+    /// The last that reaches the router for this link.
+    fn leave(&mut self) {
+        let reason_code = protocol::DisconnectReasonCode::NormalDisconnection;
+        let _ = now(self.tx.send(Packet::Disconnect(protocol::Disconnect { reason_code }, None)));
     }
 }
