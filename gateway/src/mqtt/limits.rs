@@ -53,7 +53,8 @@ pub struct Limits {
     pub outbound_inflight: u16,
     /// Bytes read but not yet staged, over all connections.
     pub buffered_bytes: usize,
-    /// Topic aliases one MQTT 5 client may set. Each holds at most `TOPIC_BYTES_MAX`.
+    /// Topic aliases one MQTT 5 client may set: more than a device has topics. Each holds at most `TOPIC_BYTES_MAX`, so
+    /// that 10,000 clients which set all of them to the longest topics hold 160 MB.
     pub topic_aliases: u16,
     /// Sessions kept for clients that are away. With subscriptions each costs about 30 kB in the bus.
     pub sessions_kept: usize,
@@ -96,7 +97,7 @@ impl Default for Limits {
             inflight: 1024,
             outbound_inflight: 64,
             buffered_bytes: 64 * 1024 * 1024,
-            topic_aliases: 64,
+            topic_aliases: 16,
             sessions_kept: 10_000,
             session_expiry: Duration::from_secs(7 * 24 * 3600),
             keep_alive: Duration::from_secs(600),

@@ -123,7 +123,7 @@ fn topic_aliases_are_resolved_and_bounded() {
     drop(batch);
     assert!(matches!(client.feed(b"\x30\x06\0\0\x03\x23\0\x02"), Err(End::Close(Reason::ProtocolError, _))));
     assert!(matches!(
-        client.feed(b"\x30\x07\0\x01a\x03\x23\0\x41"),
+        client.feed(b"\x30\x07\0\x01a\x03\x23\0\x11"),
         Err(End::Close(Reason::TopicAliasInvalid, _))
     ));
 }
