@@ -75,7 +75,10 @@ async fn verdicts_reach_mqtt_5_publishers_as_codes_and_3_1_1_as_the_end() {
     let mut client = front.v4("d");
     client.send(&[publish4(1, "nowhere/x", 1, b"x"), publish4(1, "bad/x", 2, b"x")].concat());
     assert_eq!(client.packet(), [0x40, 2, 0, 1]);
-    assert!(client.rest().is_empty(), "3.1.1 has no word for a rejection: the connection ends unacknowledged");
+    assert!(
+        client.rest().is_empty(),
+        "3.1.1 has no word for a rejection: the connection ends unacknowledged"
+    );
     let counters = front.counters.snapshot();
     assert_eq!((counters.unrouted, counters.rejected), (2, 2));
 }

@@ -50,7 +50,11 @@ mod tests {
         assert_eq!(outcome_of(PubAckReason::QuotaExceeded, true), Outcome::Retry, "a full gateway");
         assert_eq!(outcome_of(PubAckReason::NotAuthorized, true), Outcome::Retry, "a person can mend it");
         assert_eq!(outcome_of(PubAckReason::PayloadFormatInvalid, true), Outcome::Rejected);
-        assert_eq!(outcome_of(PubAckReason::NoMatchingSubscribers, true), Outcome::Retry, "nothing stored it");
+        assert_eq!(
+            outcome_of(PubAckReason::NoMatchingSubscribers, true),
+            Outcome::Retry,
+            "nothing stored it"
+        );
         assert_eq!(outcome_of(PubAckReason::NoMatchingSubscribers, false), Outcome::Acked);
         assert_eq!(reason_code(PubAckReason::PayloadFormatInvalid), 0x99);
     }
