@@ -248,8 +248,8 @@ fn journal(mut table: Section<'_, '_>) -> Journal {
         pool_segments: narrow(table.count("pool", 2, 1..=64)),
         size_bytes_max,
         reserve_bytes: table.bytes("reserve", 256 * MIB, 0..=1_024 * GIB),
-        staged_bytes_max: size(table.bytes("staged", 16 * MIB, 2 * MIB..=GIB)),
-        tail_cache_bytes: size(table.bytes("tail_cache", 8 * MIB, 0..=16 * GIB)),
+        staged_bytes_max: size(table.bytes("staged", 8 * MIB, 2 * MIB..=GIB)),
+        tail_cache_bytes: size(table.bytes("tail_cache", 4 * MIB, 0..=16 * GIB)),
         linger: table.duration("linger", Duration::ZERO, Duration::ZERO..=10 * SECOND),
         durability: if synced { DurabilityMode::Sync } else { DurabilityMode::Interval(sync_every) },
     };
