@@ -75,9 +75,10 @@ pub struct Summary {
 }
 
 impl Summary {
-    /// Whether every promise was kept.
+    /// Whether every promise was kept, and there was one: readings of which none was ever acked reached nobody.
     pub fn is_good(&self) -> bool {
-        self.lost == 0 && self.repeated == 0 && self.misordered == 0
+        let reached_somebody = self.acked > 0 || self.readings == 0;
+        self.lost == 0 && self.repeated == 0 && self.misordered == 0 && reached_somebody
     }
 }
 
@@ -96,5 +97,18 @@ impl fmt::Display for Summary {
             self.repeated,
             self.misordered
         )
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_fleet_that_reached_nobody_is_not_good() {
+        let silent = Summary { readings: 100, waiting: 100, ..Summary::default() };
+        assert!(!silent.is_good());
+        assert!(Summary { acked: 1, ..silent }.is_good());
+        assert!(Summary::default().is_good(), "no devices, no promise");
     }
 }
