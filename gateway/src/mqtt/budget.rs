@@ -1,7 +1,9 @@
 //! The bytes all connections together may hold in read buffers.
 //!
 //! Small packets are always let in, in small reads, so a connection that began one can finish it. A large packet
-//! reserves its whole length before it is read on, so that no two of them can each hold half of the budget.
+//! reserves its whole length before it is read on, so that no two of them can each hold half of the budget. One is
+//! let in beyond the limit when no other is, or the beginnings of many would keep all of them out.
+//! Invariant: at most the limit, the beginnings of packets, and one large packet are held.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
@@ -10,12 +12,14 @@ use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 #[derive(Debug)]
 pub(crate) struct Budget {
     used: AtomicUsize,
+    /// Large packets let in.
+    large: AtomicUsize,
     limit: usize,
 }
 
 impl Budget {
     pub(crate) fn new(limit: usize) -> Arc<Budget> {
-        Arc::new(Budget { used: AtomicUsize::new(0), limit })
+        Arc::new(Budget { used: AtomicUsize::new(0), large: AtomicUsize::new(0), limit })
     }
 
     /// Whether reads shall be small now.
@@ -29,11 +33,13 @@ impl Budget {
 pub(crate) struct Held {
     budget: Arc<Budget>,
     bytes: usize,
+    /// Whether it counts as a large packet.
+    large: bool,
 }
 
 impl Held {
     pub(crate) fn new(budget: Arc<Budget>) -> Held {
-        Held { budget, bytes: 0 }
+        Held { budget, bytes: 0, large: false }
     }
 
     pub(crate) fn is_pressed(&self) -> bool {
@@ -44,26 +50,35 @@ impl Held {
         self.bytes
     }
 
-    /// Holds `bytes` from now on, whatever the limit says.
+    /// Holds `bytes` from now on, whatever the limit says. Less than before ends a reservation.
     pub(crate) fn set(&mut self, bytes: usize) {
         if bytes > self.bytes {
             self.budget.used.fetch_add(bytes - self.bytes, Relaxed);
         } else if bytes < self.bytes {
             self.budget.used.fetch_sub(self.bytes - bytes, Relaxed);
+            if std::mem::take(&mut self.large) {
+                self.budget.large.fetch_sub(1, Relaxed);
+            }
         }
         self.bytes = bytes;
     }
 
-    /// Holds `bytes` from now on if the limit allows it.
+    /// Holds `bytes` from now on if the limit allows it, or nobody else has a reservation.
     pub(crate) fn try_reserve(&mut self, bytes: usize) -> bool {
         let more = bytes.saturating_sub(self.bytes);
-        let taken = self.budget.used.fetch_update(Relaxed, Relaxed, |used| {
-            (more == 0 || used.saturating_add(more) <= self.budget.limit).then_some(used + more)
-        });
-        if taken.is_ok() {
-            self.bytes += more;
+        if more == 0 {
+            return true;
         }
-        taken.is_ok()
+        let fits = |used: usize| (used.saturating_add(more) <= self.budget.limit).then_some(used + more);
+        if self.budget.used.fetch_update(Relaxed, Relaxed, fits).is_ok() {
+            self.budget.large.fetch_add(usize::from(!self.large), Relaxed);
+        } else if self.budget.large.compare_exchange(0, 1, Relaxed, Relaxed).is_ok() {
+            self.budget.used.fetch_add(more, Relaxed);
+        } else {
+            return false;
+        }
+        (self.bytes, self.large) = (self.bytes + more, true);
+        true
     }
 }
 
@@ -89,5 +104,22 @@ mod tests {
         assert!(two.try_reserve(100));
         drop(two);
         assert_eq!(budget.used.load(Relaxed), 0);
+    }
+
+    #[test]
+    fn beginnings_of_packets_do_not_keep_every_large_one_out() {
+        // Six connections have read the first part of a packet of 60 before any of them reserved it.
+        let budget = Budget::new(100);
+        let mut held: Vec<Held> = (0..6).map(|_| Held::new(budget.clone())).collect();
+        held.iter_mut().for_each(|held| held.set(20));
+        while let Some(mut first) = held.pop() {
+            assert!(first.try_reserve(60));
+            assert!(first.try_reserve(60), "asked again while it arrives");
+            if held.len() > 2 {
+                assert!(!held[0].try_reserve(60), "one at a time while there is no room");
+            }
+            first.set(0);
+        }
+        assert_eq!((budget.used.load(Relaxed), budget.large.load(Relaxed)), (0, 0));
     }
 }

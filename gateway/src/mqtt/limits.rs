@@ -51,7 +51,7 @@ pub struct Limits {
     pub inflight: u16,
     /// Unacknowledged QoS 1 and 2 publishes to one client, if it did not ask for fewer.
     pub outbound_inflight: u16,
-    /// Bytes read but not yet staged, over all connections.
+    /// Bytes read but not yet staged, over all connections; the beginnings of packets and one large packet may come on top.
     pub buffered_bytes: usize,
     /// Topic aliases one MQTT 5 client may set: more than a device has topics. Each holds at most `TOPIC_BYTES_MAX`, so
     /// that 10,000 clients which set all of them to the longest topics hold 160 MB.
