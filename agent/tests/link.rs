@@ -89,13 +89,17 @@ async fn a_full_spool_stops_reading_and_goes_on_when_there_is_room() {
     let mut device = Device::connect(agent.link_addrs()[0], "d", 1).await;
     let (mut sent, mut acked) = (0, 0);
     loop {
-        device.send_batch(sent, 20).await;
-        sent += 20;
-        // The journal may be full for a moment and find room by itself; it is full for good when nothing comes.
+        if acked == sent {
+            device.send_batch(sent, 20).await;
+            sent += 20;
+        }
+        // The journal may be full for a moment and find room by itself; it is full for good when nothing comes. A machine
+        // that is busy elsewhere is slow and not full.
         match device.next_within(Duration::from_secs(2)).await {
             Some(Down::Ack { through, .. }) => acked = through.0 + 1,
             Some(other) => panic!("{other:?}"),
-            None => break,
+            None if agent.counters().spool_full.get() == 1 => break,
+            None => {}
         }
         assert!(sent < 1_000_000, "the spool never becomes full");
     }

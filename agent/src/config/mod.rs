@@ -65,7 +65,7 @@ pub enum LinkConfig {
     Tcp {
         /// Address and port; port 0 takes a free one.
         listen: String,
-        /// Connections at once, 1 to [`CONNECTIONS_MAX`]; more wait in the system's queue.
+        /// Connections at once, 1 to [`CONNECTIONS_MAX`](crate::limits::CONNECTIONS_MAX); more wait in the system's queue.
         connections_max: usize,
         /// A connection that says nothing for this long is closed.
         idle: Duration,
