@@ -60,19 +60,19 @@ impl Shards {
         Ok(())
     }
 
-    /// Gives the data of every record that came since the last call. After an error call it again: nothing is given
-    /// twice and nothing is left out.
+    /// Gives the data of every record that came since the last call. After an error, or when it was dropped before its
+    /// end, call it again: nothing is given twice and nothing is left out.
     pub(crate) async fn read_on(&mut self, mut take: impl FnMut(&[u8])) -> Result<(), SimError> {
         self.find_shards().await?;
         let shards: Vec<(String, String)> = self.cursors.keys().cloned().collect();
         for shard in shards {
-            let mut cursor = self.cursors.remove(&shard).unwrap_or_default();
-            let read = self.read_shard(&shard, &mut cursor, &mut take).await;
-            if read.is_err() {
+            let read = self.read_shard(&shard, &mut take).await;
+            if read.is_err()
+                && let Some(cursor) = self.cursors.get_mut(&shard)
+            {
                 // Iterators grow old; the sequence number does not.
                 cursor.iterator = None;
             }
-            self.cursors.insert(shard, cursor);
             read?;
         }
         Ok(())
@@ -80,14 +80,17 @@ impl Shards {
 
     async fn read_shard(
         &mut self,
-        (stream, shard): &(String, String),
-        cursor: &mut Cursor,
+        shard: &(String, String),
         take: &mut impl FnMut(&[u8]),
     ) -> Result<(), SimError> {
-        while !cursor.is_done {
+        loop {
+            let mut cursor = self.cursors.get(shard).cloned().unwrap_or_default();
+            if cursor.is_done {
+                return Ok(());
+            }
             let iterator = match cursor.iterator.take() {
                 Some(iterator) => iterator,
-                None => self.iterator(stream, shard, cursor.last.as_deref()).await?,
+                None => self.iterator(&shard.0, &shard.1, cursor.last.as_deref()).await?,
             };
             let asked = json!({ "ShardIterator": iterator, "Limit": GET_RECORDS_LIMIT });
             let page = self.call("GetRecords", &asked).await?;
@@ -98,17 +101,19 @@ impl Shards {
             };
             // All or nothing of a page, so that it can be read again after an error.
             let decoded: Vec<Vec<u8>> = records.iter().map(decode).collect::<Result<_, _>>()?;
-            decoded.iter().for_each(|data| take(data));
             if let Some(last) = records.last().and_then(|record| record["SequenceNumber"].as_str()) {
                 cursor.last = Some(last.to_owned());
             }
             cursor.iterator = page["NextShardIterator"].as_str().map(str::to_owned);
             cursor.is_done = cursor.iterator.is_none();
+            // Invariant: nothing waits between giving a page and moving the cursor over it, so whoever drops this future
+            // drops it before both or after both.
+            self.cursors.insert(shard.clone(), cursor);
+            decoded.iter().for_each(|data| take(data));
             if records.is_empty() && page["MillisBehindLatest"].as_u64().unwrap_or(0) == 0 {
-                break;
+                return Ok(());
             }
         }
-        Ok(())
     }
 
     async fn iterator(&mut self, stream: &str, shard: &str, last: Option<&str>) -> Result<String, SimError> {
@@ -222,4 +227,72 @@ impl Shards {
 
 fn wrong(action: &str, error: impl std::fmt::Display) -> SimError {
     SimError::Kinesis(format!("{action}: {error}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio::net::TcpListener;
+
+    /// Answers slowly: one stream, one shard, a new page of one record for each iterator up to `pages`.
+    async fn serve(listener: TcpListener, pages: usize) {
+        while let Ok((mut socket, _)) = listener.accept().await {
+            tokio::spawn(async move {
+                let mut request = Vec::new();
+                let mut chunk = [0; 4096];
+                while let Ok(count @ 1..) = socket.read(&mut chunk).await {
+                    request.extend_from_slice(&chunk[..count]);
+                    let text = String::from_utf8_lossy(&request).into_owned();
+                    // Bodies are one JSON object, so the last brace ends the request.
+                    if !text.ends_with('}') {
+                        continue;
+                    }
+                    request.clear();
+                    tokio::time::sleep(Duration::from_millis(3)).await;
+                    let body = answer(&text, pages).to_string();
+                    let answer = format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n{body}", body.len());
+                    if socket.write_all(answer.as_bytes()).await.is_err() {
+                        return;
+                    }
+                }
+            });
+        }
+    }
+
+    fn answer(request: &str, pages: usize) -> Value {
+        let asked: Value = serde_json::from_str(&request[request.find('{').unwrap()..]).unwrap();
+        let said = |action: &str| request.contains(&format!("_20131202.{action}\r\n"));
+        let number = |key: &str| asked[key].as_str().map(|text| text.parse::<usize>().unwrap());
+        match () {
+            () if said("ListStreams") => json!({ "StreamNames": ["s"], "HasMoreStreams": false }),
+            () if said("ListShards") => json!({ "Shards": [{ "ShardId": "shard" }] }),
+            () if said("GetShardIterator") => {
+                let next = number("StartingSequenceNumber").map_or(0, |last| last + 1);
+                json!({ "ShardIterator": next.to_string() })
+            }
+            () => {
+                let at = number("ShardIterator").unwrap();
+                let record = json!({ "SequenceNumber": at.to_string(), "Data": STANDARD.encode_to_string(at.to_string()) });
+                let records = if at < pages { vec![record] } else { vec![] };
+                let next = (at + records.len()).to_string();
+                json!({ "Records": records, "NextShardIterator": next, "MillisBehindLatest": pages - at.min(pages) })
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn a_read_that_is_dropped_anywhere_gives_nothing_twice_and_leaves_nothing_out() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let mut shards = Shards::new(listener.local_addr().unwrap());
+        tokio::spawn(serve(listener, 40));
+        let mut found = Vec::new();
+        for dropped_after_ms in 1..40 {
+            let read = shards.read_on(|data| found.push(String::from_utf8_lossy(data).into_owned()));
+            // Whether it ends or is dropped is the point of neither.
+            let _ = timeout(Duration::from_millis(dropped_after_ms), read).await;
+        }
+        shards.read_on(|data| found.push(String::from_utf8_lossy(data).into_owned())).await.unwrap();
+        assert_eq!(found, (0..40).map(|number| number.to_string()).collect::<Vec<_>>());
+    }
 }
