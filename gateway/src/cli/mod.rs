@@ -131,7 +131,7 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> Exit {
         None => demonstrate(global, demo::Options::default()),
         Some(Command::Demo(options)) => demonstrate(global, options),
         Some(Command::Run) => with_config(&global, |loaded| run::run(loaded.config)),
-        Some(Command::Sim(options)) => with_config(&global, |loaded| sim::sim(loaded.config, options)),
+        Some(Command::Sim(options)) => with_config(&quiet(global), |loaded| sim::sim(loaded.config, options)),
         Some(Command::Validate(options)) => validate::validate(global.config.as_deref(), &options),
         Some(Command::Explain(options)) => {
             with_config(&global, |loaded| explain::explain(&loaded.config, &options))
@@ -140,10 +140,15 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> Exit {
     }
 }
 
-/// The demo's own lines are what matters: its log begins at warnings unless asked for more.
-fn demonstrate(mut global: Global, options: demo::Options) -> Exit {
+fn demonstrate(global: Global, options: demo::Options) -> Exit {
+    with_config(&quiet(global), |loaded| demo::demo(loaded.config, options))
+}
+
+/// A fleet's own lines are what matters, and hundreds of links come and go: its log begins at warnings unless asked for
+/// more.
+fn quiet(mut global: Global) -> Global {
     global.log = global.log.or(Some(LevelFilter::WARN));
-    with_config(&global, |loaded| demo::demo(loaded.config, options))
+    global
 }
 
 /// Loads the configuration, starts the log, shows warnings.
