@@ -7,6 +7,7 @@ use super::{Exit, say};
 use crate::config::Config;
 use crate::gateway::Gateway;
 use clap::Args;
+use headwater_sim::AgentAt;
 use std::net::SocketAddr;
 use std::time::Duration;
 use tokio::net::TcpStream;
@@ -18,6 +19,9 @@ pub(super) struct Options {
     /// Start a gateway from the same configuration in this process, for the time of the fleet.
     #[arg(long)]
     start: bool,
+    /// An agent that runs already, by the address of its TCP link, such as 127.0.0.1:4880; else one in this process.
+    #[arg(long, value_name = "ADDR", conflicts_with_all = ["start", "mqtt"])]
+    agent: Option<SocketAddr>,
 }
 
 /// A gateway on this machine or network answers within this.
@@ -45,15 +49,25 @@ async fn drive(config: Config, options: Options, stop: Stop) -> Exit {
             return Exit::Unavailable;
         }
     }
+    if let Some(addr) = options.agent
+        && !answers(addr).await
+    {
+        eprintln!(
+            "no agent answers at {addr} (--agent); start one with `headwater-agent run`, or leave --agent out"
+        );
+        return Exit::Unavailable;
+    }
     // A spool of its own, so that fleets beside each other do not meet.
-    let agent = config.gateway.state.join(format!("sim-{}", std::process::id()));
-    let outcome =
-        fleet::run(fleet::settings(&options.fleet.over(&config.sim), agent.clone(), mqtt, kinesis), stop)
-            .await;
-    if let Err(error) = std::fs::remove_dir_all(&agent)
+    let spool = config.gateway.state.join(format!("sim-{}", std::process::id()));
+    let mut settings = fleet::settings(&options.fleet.over(&config.sim), spool.clone(), mqtt, kinesis);
+    if let Some(addr) = options.agent {
+        settings.agent = AgentAt::External(addr);
+    }
+    let outcome = fleet::run(settings, stop).await;
+    if let Err(error) = std::fs::remove_dir_all(&spool)
         && error.kind() != std::io::ErrorKind::NotFound
     {
-        tracing::warn!(dir = %agent.display(), %error, "the agent's spool stays");
+        tracing::warn!(dir = %spool.display(), %error, "the agent's spool stays");
     }
     let exit = fleet::verdict(outcome);
     if let Some(gateway) = gateway {
