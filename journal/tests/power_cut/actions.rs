@@ -7,6 +7,10 @@ use headwater_journal::{AppendError, AppendSet, Core, ShardKey};
 use crate::model::{Record, Staged};
 use crate::world::{Over, World};
 
+/// Payload bytes a set may have and still fit: half a segment of 64 KiB, less 4 KiB for the framing of its at most 16 records,
+/// their run headers and footer entries, two changes, and short payloads past this.
+const SET_DATA_BYTES: u64 = 28 << 10;
+
 /// Whether an action was the last of its life.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum End {
@@ -75,6 +79,8 @@ impl<O: Over> World<O> {
             Some(from) => core.hold(key, from),
             None => core.release(key),
         }
+        // What only the hold kept goes by its age now.
+        self.model.retire(self.now_ms);
     }
 
     fn append(&mut self, core: &Core<O::Storage>) -> Result<End, String> {
@@ -156,7 +162,10 @@ impl<O: Over> World<O> {
 
     fn make_record(&mut self, staged: &Staged, shard: ShardKey) -> Record {
         self.made += 1;
-        let len = if self.chance.percent(3) { 3000 + self.chance.below(9000) } else { self.chance.below(60) };
+        let drawn = if self.chance.percent(3) { 3000 + self.chance.below(9000) } else { self.chance.below(60) };
+        let filled: u64 = staged.records.iter().map(|(_, record)| record.data.len() as u64).sum();
+        // Shortened, not drawn again: a seed whose sets fit means what it always did.
+        let len = if filled + drawn > SET_DATA_BYTES { drawn % 60 } else { drawn };
         let before =
             staged.records.iter().rev().find(|(at, _)| *at == shard).map(|(_, record)| record.time_ms);
         let time_ms = before.unwrap_or_else(|| self.model.newest_ms(shard)).max(self.now_ms);
@@ -175,6 +184,8 @@ impl<O: Over> World<O> {
                 core.trim(key, before);
             }
         }
+        // What only a hold kept goes by its age now.
+        self.model.retire(self.now_ms);
         let mut steps = 0;
         while core.maintain(self.now_ms) && steps < 100 {
             steps += 1;
