@@ -196,3 +196,35 @@ fn a_segment_with_a_damaged_header_is_counted_once() {
     open.1[0] ^= 1;
     assert_eq!(scanned(&files), whole);
 }
+
+/// Where the groups of the open segment begin, in a file that has no footer.
+fn groups_of_the_open_segment(files: &Files) -> (usize, Vec<usize>) {
+    let has_groups = |bytes: &[u8]| bytes.len() > 4100 && bytes[4096..4100] == *b"HWGR";
+    let open = files.iter().rposition(|(name, bytes)| name.ends_with(".seg") && has_groups(bytes));
+    let open = open.expect("has segments");
+    let bytes = &files[open].1;
+    let heads = (4096..bytes.len()).step_by(4096).filter(|&at| bytes[at..at + 4] == *b"HWGR");
+    (open, heads.collect())
+}
+
+#[test]
+fn a_flipped_magic_leaves_a_trace_of_the_last_group() {
+    let (files, ends) = written();
+    let (open, heads) = groups_of_the_open_segment(&files);
+    let &[.., before, last] = &heads[..] else { panic!("two groups in the open segment, found {heads:?}") };
+    for bit in 0..32 {
+        let mut damaged = files.clone();
+        damaged[open].1[last + bit / 8] ^= 1 << (bit % 8);
+        // It looks like the write that a crash interrupted, and is told as one.
+        let (_, recovery) = Core::open_on(disk_of(&damaged), config(), NOW, 100).expect("opens");
+        assert!(recovery.torn_bytes > 0, "bit {bit}: dropped without a word: {recovery:?}");
+        // It still proves the group before it, which was acknowledged before it was written.
+        damaged[open].1[before + 700] ^= 1;
+        let (_, recovery) = Core::open_on(disk_of(&damaged), config(), NOW, 100).expect("opens");
+        assert!(
+            !recovery.is_clean(),
+            "bit {bit}: the group before it is taken for a torn tail: {recovery:?}"
+        );
+        check(&damaged, &ends, &format!("bit {bit} of the last magic, and a body before it"));
+    }
+}

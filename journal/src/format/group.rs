@@ -64,9 +64,12 @@ impl GroupHead {
         })
     }
 
-    /// The salt of what begins like a group, however damaged its other fields are.
+    /// The salt of what begins like a group, however damaged its other fields are. Two bits of the magic may be flipped too: it is the
+    /// salt that tells a group from anything else, and a group must leave a trace wherever the damage hit its head.
     pub(crate) fn trace(bytes: &[u8]) -> Option<u64> {
-        (bytes.get(..4)? == MAGIC).then(|| Fields::new(bytes.get(16..24)?).u64()).flatten()
+        let magic = Fields::new(bytes).u32()?;
+        let flipped = (magic ^ u32::from_le_bytes(*MAGIC)).count_ones();
+        (flipped <= 2).then(|| Fields::new(bytes.get(16..24)?).u64()).flatten()
     }
 
     /// Bytes of head and run headers.
@@ -206,8 +209,21 @@ mod tests {
     }
 
     #[test]
+    fn a_flipped_bit_anywhere_in_the_head_leaves_a_trace() {
+        let bytes = group();
+        for bit in 0..HEAD_BYTES * 8 {
+            let mut bytes = bytes.clone();
+            bytes[bit / 8] ^= 1 << (bit % 8);
+            let salt = GroupHead::trace(&bytes).unwrap_or_else(|| panic!("bit {bit} wipes the trace out"));
+            assert!((salt ^ 8).count_ones() <= 1, "bit {bit}: salt {salt}");
+        }
+    }
+
+    #[test]
     fn zeros_and_short_bytes_are_no_group() {
         assert_eq!(GroupHead::peek(&[0; 4096]), None);
+        assert_eq!(GroupHead::trace(&[0; 4096]), None);
+        assert_eq!(GroupHead::trace(&group()[..23]), None);
         assert_eq!(GroupHead::peek(&group()[..47]), None);
     }
 }
