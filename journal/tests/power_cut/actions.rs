@@ -7,9 +7,9 @@ use headwater_journal::{AppendError, AppendSet, Core, ShardKey};
 use crate::model::{Record, Staged};
 use crate::world::{Over, World};
 
-/// Payload bytes a set may have and still fit: half a segment of 64 KiB, less 4 KiB for the framing of its at most 16 records,
-/// their run headers and footer entries, two changes, and short payloads past this.
-const SET_DATA_BYTES: u64 = 28 << 10;
+/// Payload bytes a set may have and still fit: half a segment of 64 KiB, less 2 KiB for the framing of its at most 12 records,
+/// run headers and footer entries, two changes, and the short payloads that come when this is reached.
+const SET_DATA_BYTES: u64 = 30 << 10;
 
 /// Whether an action was the last of its life.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -162,7 +162,8 @@ impl<O: Over> World<O> {
 
     fn make_record(&mut self, staged: &Staged, shard: ShardKey) -> Record {
         self.made += 1;
-        let drawn = if self.chance.percent(3) { 3000 + self.chance.below(9000) } else { self.chance.below(60) };
+        let drawn =
+            if self.chance.percent(3) { 3000 + self.chance.below(9000) } else { self.chance.below(60) };
         let filled: u64 = staged.records.iter().map(|(_, record)| record.data.len() as u64).sum();
         // Shortened, not drawn again: a seed whose sets fit means what it always did.
         let len = if filled + drawn > SET_DATA_BYTES { drawn % 60 } else { drawn };
