@@ -165,7 +165,7 @@ impl<O: Over> World<O> {
         let drawn =
             if self.chance.percent(3) { 3000 + self.chance.below(9000) } else { self.chance.below(60) };
         let filled: u64 = staged.records.iter().map(|(_, record)| record.data.len() as u64).sum();
-        // Shortened, not drawn again: a seed whose sets fit means what it always did.
+        // Shortened, not drawn again: worlds without such a set stay what they were, whatever their seed.
         let len = if filled + drawn > SET_DATA_BYTES { drawn % 60 } else { drawn };
         let before =
             staged.records.iter().rev().find(|(at, _)| *at == shard).map(|(_, record)| record.time_ms);
