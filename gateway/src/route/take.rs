@@ -124,9 +124,8 @@ impl<S: Shelf> Taker<'_, S> {
                 now.seen.encode(&mut mark);
                 self.shelf.mark(&seen_key(id), &mark);
             }
-            let hellos = now.encode_hellos();
-            if before.encode_hellos() != hellos {
-                self.shelf.mark(&schema_key(id), &hellos);
+            if !now.has_hellos_of(before) {
+                self.shelf.mark(&schema_key(id), &now.encode_hellos());
             }
         }
     }
