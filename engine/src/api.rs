@@ -1,4 +1,4 @@
-//! The API's wording: errors, checks against the service model, JSON, tokens, addresses of streams.
+//! The API's wording: errors, checks against the service model, JSON and CBOR, tokens, addresses of streams.
 //!
 //! In: request bodies. Out: values that satisfy the service model, or the error AWS would answer; and replies.
 //! Not here: what operations do (operations), HTTP (http).
@@ -7,33 +7,81 @@ pub(crate) mod address;
 pub(crate) mod check;
 pub(crate) mod error;
 pub(crate) mod fields;
-pub(crate) mod json;
 pub(crate) mod model;
 pub(crate) mod scan;
 pub(crate) mod time;
 pub(crate) mod token;
+pub(crate) mod writer;
 
 pub(crate) use error::{ApiError, ErrorType};
 pub(crate) use fields::Fields;
-pub(crate) use json::Json;
+pub(crate) use writer::Writer;
 
-use tokio::sync::OwnedSemaphorePermit;
+use bytes::Bytes;
+use tokio::sync::{OwnedSemaphorePermit, mpsc};
+
+/// How bodies are written; an answer comes in the format of its request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Format {
+    /// `application/x-amz-json-1.1`.
+    Json,
+}
+
+/// A request that an operation runs on.
+#[derive(Debug, Clone)]
+pub(crate) struct Call {
+    /// The body, whole.
+    pub(crate) body: Bytes,
+    /// What the body is written in.
+    pub(crate) format: Format,
+}
+
+impl Call {
+    /// A call in JSON.
+    pub(crate) fn json(body: Bytes) -> Self {
+        Call { body, format: Format::Json }
+    }
+
+    /// An empty answer in the format of the request.
+    pub(crate) fn writer(&self) -> Writer {
+        Writer::new(self.format)
+    }
+}
 
 /// The body of a 200.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Reply {
-    pub(crate) body: Vec<u8>,
+    pub(crate) body: ReplyBody,
     /// What the body takes of the memory set aside for large replies, held until the client took it.
     pub(crate) permit: Option<OwnedSemaphorePermit>,
+}
+
+/// What a reply consists of.
+#[derive(Debug)]
+pub(crate) enum ReplyBody {
+    /// All of it, known when the answer begins.
+    Whole(Vec<u8>),
+    /// Frames of an event stream as they come; the sender's end ends the answer, the client's end fails the sender.
+    Events(mpsc::Receiver<Bytes>),
 }
 
 impl Reply {
     /// Operations without an output answer with no body at all.
     pub(crate) fn empty() -> Self {
-        Reply::default()
+        Reply { body: ReplyBody::Whole(Vec::new()), permit: None }
     }
 
-    pub(crate) fn json(json: Json) -> Self {
-        Reply { body: json.into_bytes(), permit: None }
+    pub(crate) fn written(answer: Writer) -> Self {
+        Reply { body: ReplyBody::Whole(answer.into_bytes()), permit: None }
+    }
+
+    /// A body that holds room until the client took it.
+    pub(crate) fn large(answer: Writer, permit: OwnedSemaphorePermit) -> Self {
+        Reply { body: ReplyBody::Whole(answer.into_bytes()), permit: Some(permit) }
+    }
+
+    /// An event stream (`application/vnd.amazon.eventstream`).
+    pub(crate) fn events(events: mpsc::Receiver<Bytes>) -> Self {
+        Reply { body: ReplyBody::Events(events), permit: None }
     }
 }

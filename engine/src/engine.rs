@@ -3,6 +3,7 @@
 //! In: batches of records, changes of streams. Out: commits, handles, pages. Not here: the API's wording (operations),
 //! sockets (http), files (journal).
 
+use crate::api::{Call, Reply, ReplyBody};
 use crate::batch::{Commit, EngineBatch};
 use crate::clock::Clock;
 use crate::control;
@@ -15,6 +16,7 @@ use crate::operations;
 use crate::storage::embedded::{EmbeddedLog, EmbeddedMeta};
 use crate::storage::{AppendError, LogState, MetaStore, ShardLog, Versioned};
 use crate::stream::{Registry, StreamHandle};
+use bytes::Bytes;
 use headwater_journal::{self as journal, Journal};
 use std::fmt;
 use std::path::PathBuf;
@@ -185,6 +187,21 @@ impl Engine {
         self.0.log.state()
     }
 
+    /// Runs one operation of the API in the process, as a request in JSON over HTTP would: for hosts and tests that need no
+    /// socket. Event streams cannot be taken this way.
+    pub async fn call(&self, operation: &str, body: &[u8]) -> Answer {
+        let call = Call::json(Bytes::copy_from_slice(body));
+        let outcome = match operations::find(operation) {
+            Ok((_, operation)) => (operation.run)(self, call).await,
+            Err(error) => Err(error),
+        };
+        match outcome {
+            Ok(Reply { body: ReplyBody::Whole(body), .. }) => Answer { status: 200, body },
+            Ok(Reply { body: ReplyBody::Events(_), .. }) => Answer { status: 406, body: Vec::new() },
+            Err(error) => Answer { status: error.error.status(), body: error.body() },
+        }
+    }
+
     /// Makes everything staged durable and closes the journal. Appends through other clones fail from then on.
     pub async fn close(&self) {
         let journal = self.0.journal.lock().unwrap_or_else(PoisonError::into_inner).take();
@@ -206,6 +223,15 @@ impl fmt::Debug for Engine {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Engine").field("region", &self.0.region).field("account", &self.0.account).finish()
     }
+}
+
+/// What an operation answered.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Answer {
+    /// The HTTP status it would have.
+    pub status: u16,
+    /// The body in JSON; empty for operations without an output, an object with `__type` and `message` for errors.
+    pub body: Vec<u8>,
 }
 
 /// An engine did not open.

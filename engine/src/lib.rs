@@ -59,7 +59,7 @@ pub use clock::Clock;
 pub use control::{NewStream, StreamError};
 pub use counters::{EngineCounters, OperationCounters};
 pub use definition::{Closed, Definition, Layout, Shard, ShardMap, StreamMode, StreamState, StreamStatus};
-pub use engine::{Engine, EngineConfig, OpenError};
+pub use engine::{Answer, Engine, EngineConfig, OpenError};
 pub use hash::{HashKey, HashKeyError, HashRange, split_evenly};
 pub use names::{NameError, PartitionKey, ShardId, StreamArn, StreamName, StreamNumber};
 pub use sequence::{SEQUENCE_DIGITS, SequenceError, SequenceNumber};

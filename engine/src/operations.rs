@@ -17,23 +17,59 @@
 //! - ON_DEMAND is accepted and kept; its four shards do not grow. `AUTO` distribution and warm throughput are refused.
 //! - `StreamId` is checked and otherwise ignored, as the model reserves it.
 
+mod acknowledge_dead_letter_queue_records;
+mod acknowledge_queue_records;
 mod add_tags_to_stream;
 mod change_retention;
+mod create_queue;
 mod create_stream;
+mod delete_queue;
+mod delete_resource_policy;
 mod delete_stream;
+mod deregister_stream_consumer;
+mod describe_account_settings;
 mod describe_limits;
+mod describe_queue;
 mod describe_stream;
+mod describe_stream_consumer;
 mod describe_stream_summary;
+mod disable_enhanced_monitoring;
+mod enable_enhanced_monitoring;
 mod get_records;
+mod get_resource_policy;
 mod get_shard_iterator;
+mod list_queues;
 mod list_shards;
+mod list_stream_consumers;
 mod list_streams;
+mod list_tags_for_resource;
 mod list_tags_for_stream;
+mod merge_shards;
 mod put_record;
 mod put_records;
+mod put_resource_policy;
+mod receive_dead_letter_queue_records;
+mod receive_queue_records;
+mod register_stream_consumer;
 mod remove_tags_from_stream;
+mod restore_dead_letter_queue_records;
+mod split_shard;
+mod start_stream_encryption;
+mod stop_stream_encryption;
+mod subscribe_to_shard;
+mod tag_resource;
+mod untag_resource;
+mod update_account_settings;
+mod update_dead_letter_queue_records_visibility;
+mod update_max_record_size;
+mod update_queue;
+mod update_queue_records_visibility;
+mod update_shard_count;
+mod update_stream_mode;
+mod update_stream_record_distribution_strategy;
+mod update_stream_warm_throughput;
 
-use crate::api::{ApiError, ErrorType, Json, Reply};
+use crate::api::{ApiError, Call, ErrorType, Reply, Writer};
 use crate::batch::{Commit, EngineBatch};
 use crate::definition::Shard;
 use crate::engine::Engine;
@@ -41,7 +77,6 @@ use crate::limits;
 use crate::sequence::SequenceNumber;
 use crate::storage::{AppendError, BoxFuture, Position};
 use crate::stream::StreamHandle;
-use bytes::Bytes;
 
 /// What an operation gives.
 pub(crate) type Outcome = Result<Reply, ApiError>;
@@ -49,79 +84,104 @@ pub(crate) type Outcome = Result<Reply, ApiError>;
 /// An operation of the API.
 pub(crate) struct Operation {
     pub(crate) name: &'static str,
-    pub(crate) run: for<'a> fn(&'a Engine, Bytes) -> BoxFuture<'a, Outcome>,
+    pub(crate) run: for<'a> fn(&'a Engine, Call) -> BoxFuture<'a, Outcome>,
 }
 
 /// The operations there are, by name.
 static OPERATIONS: &[Operation] = &[
-    Operation { name: "AddTagsToStream", run: |e, b| Box::pin(add_tags_to_stream::run(e, b)) },
-    Operation { name: "CreateStream", run: |e, b| Box::pin(create_stream::run(e, b)) },
+    Operation {
+        name: "AcknowledgeDeadLetterQueueRecords",
+        run: |e, c| Box::pin(acknowledge_dead_letter_queue_records::run(e, c)),
+    },
+    Operation { name: "AcknowledgeQueueRecords", run: |e, c| Box::pin(acknowledge_queue_records::run(e, c)) },
+    Operation { name: "AddTagsToStream", run: |e, c| Box::pin(add_tags_to_stream::run(e, c)) },
+    Operation { name: "CreateQueue", run: |e, c| Box::pin(create_queue::run(e, c)) },
+    Operation { name: "CreateStream", run: |e, c| Box::pin(create_stream::run(e, c)) },
     Operation {
         name: "DecreaseStreamRetentionPeriod",
-        run: |e, b| Box::pin(change_retention::decrease(e, b)),
+        run: |e, c| Box::pin(change_retention::decrease(e, c)),
     },
-    Operation { name: "DeleteStream", run: |e, b| Box::pin(delete_stream::run(e, b)) },
-    Operation { name: "DescribeLimits", run: |e, b| Box::pin(describe_limits::run(e, b)) },
-    Operation { name: "DescribeStream", run: |e, b| Box::pin(describe_stream::run(e, b)) },
-    Operation { name: "DescribeStreamSummary", run: |e, b| Box::pin(describe_stream_summary::run(e, b)) },
-    Operation { name: "GetRecords", run: |e, b| Box::pin(get_records::run(e, b)) },
-    Operation { name: "GetShardIterator", run: |e, b| Box::pin(get_shard_iterator::run(e, b)) },
+    Operation { name: "DeleteQueue", run: |e, c| Box::pin(delete_queue::run(e, c)) },
+    Operation { name: "DeleteResourcePolicy", run: |e, c| Box::pin(delete_resource_policy::run(e, c)) },
+    Operation { name: "DeleteStream", run: |e, c| Box::pin(delete_stream::run(e, c)) },
+    Operation {
+        name: "DeregisterStreamConsumer",
+        run: |e, c| Box::pin(deregister_stream_consumer::run(e, c)),
+    },
+    Operation { name: "DescribeAccountSettings", run: |e, c| Box::pin(describe_account_settings::run(e, c)) },
+    Operation { name: "DescribeLimits", run: |e, c| Box::pin(describe_limits::run(e, c)) },
+    Operation { name: "DescribeQueue", run: |e, c| Box::pin(describe_queue::run(e, c)) },
+    Operation { name: "DescribeStream", run: |e, c| Box::pin(describe_stream::run(e, c)) },
+    Operation { name: "DescribeStreamConsumer", run: |e, c| Box::pin(describe_stream_consumer::run(e, c)) },
+    Operation { name: "DescribeStreamSummary", run: |e, c| Box::pin(describe_stream_summary::run(e, c)) },
+    Operation {
+        name: "DisableEnhancedMonitoring",
+        run: |e, c| Box::pin(disable_enhanced_monitoring::run(e, c)),
+    },
+    Operation {
+        name: "EnableEnhancedMonitoring",
+        run: |e, c| Box::pin(enable_enhanced_monitoring::run(e, c)),
+    },
+    Operation { name: "GetRecords", run: |e, c| Box::pin(get_records::run(e, c)) },
+    Operation { name: "GetResourcePolicy", run: |e, c| Box::pin(get_resource_policy::run(e, c)) },
+    Operation { name: "GetShardIterator", run: |e, c| Box::pin(get_shard_iterator::run(e, c)) },
     Operation {
         name: "IncreaseStreamRetentionPeriod",
-        run: |e, b| Box::pin(change_retention::increase(e, b)),
+        run: |e, c| Box::pin(change_retention::increase(e, c)),
     },
-    Operation { name: "ListShards", run: |e, b| Box::pin(list_shards::run(e, b)) },
-    Operation { name: "ListStreams", run: |e, b| Box::pin(list_streams::run(e, b)) },
-    Operation { name: "ListTagsForStream", run: |e, b| Box::pin(list_tags_for_stream::run(e, b)) },
-    Operation { name: "PutRecord", run: |e, b| Box::pin(put_record::run(e, b)) },
-    Operation { name: "PutRecords", run: |e, b| Box::pin(put_records::run(e, b)) },
-    Operation { name: "RemoveTagsFromStream", run: |e, b| Box::pin(remove_tags_from_stream::run(e, b)) },
+    Operation { name: "ListQueues", run: |e, c| Box::pin(list_queues::run(e, c)) },
+    Operation { name: "ListShards", run: |e, c| Box::pin(list_shards::run(e, c)) },
+    Operation { name: "ListStreamConsumers", run: |e, c| Box::pin(list_stream_consumers::run(e, c)) },
+    Operation { name: "ListStreams", run: |e, c| Box::pin(list_streams::run(e, c)) },
+    Operation { name: "ListTagsForResource", run: |e, c| Box::pin(list_tags_for_resource::run(e, c)) },
+    Operation { name: "ListTagsForStream", run: |e, c| Box::pin(list_tags_for_stream::run(e, c)) },
+    Operation { name: "MergeShards", run: |e, c| Box::pin(merge_shards::run(e, c)) },
+    Operation { name: "PutRecord", run: |e, c| Box::pin(put_record::run(e, c)) },
+    Operation { name: "PutRecords", run: |e, c| Box::pin(put_records::run(e, c)) },
+    Operation { name: "PutResourcePolicy", run: |e, c| Box::pin(put_resource_policy::run(e, c)) },
+    Operation {
+        name: "ReceiveDeadLetterQueueRecords",
+        run: |e, c| Box::pin(receive_dead_letter_queue_records::run(e, c)),
+    },
+    Operation { name: "ReceiveQueueRecords", run: |e, c| Box::pin(receive_queue_records::run(e, c)) },
+    Operation { name: "RegisterStreamConsumer", run: |e, c| Box::pin(register_stream_consumer::run(e, c)) },
+    Operation { name: "RemoveTagsFromStream", run: |e, c| Box::pin(remove_tags_from_stream::run(e, c)) },
+    Operation {
+        name: "RestoreDeadLetterQueueRecords",
+        run: |e, c| Box::pin(restore_dead_letter_queue_records::run(e, c)),
+    },
+    Operation { name: "SplitShard", run: |e, c| Box::pin(split_shard::run(e, c)) },
+    Operation { name: "StartStreamEncryption", run: |e, c| Box::pin(start_stream_encryption::run(e, c)) },
+    Operation { name: "StopStreamEncryption", run: |e, c| Box::pin(stop_stream_encryption::run(e, c)) },
+    Operation { name: "SubscribeToShard", run: |e, c| Box::pin(subscribe_to_shard::run(e, c)) },
+    Operation { name: "TagResource", run: |e, c| Box::pin(tag_resource::run(e, c)) },
+    Operation { name: "UntagResource", run: |e, c| Box::pin(untag_resource::run(e, c)) },
+    Operation { name: "UpdateAccountSettings", run: |e, c| Box::pin(update_account_settings::run(e, c)) },
+    Operation {
+        name: "UpdateDeadLetterQueueRecordsVisibility",
+        run: |e, c| Box::pin(update_dead_letter_queue_records_visibility::run(e, c)),
+    },
+    Operation { name: "UpdateMaxRecordSize", run: |e, c| Box::pin(update_max_record_size::run(e, c)) },
+    Operation { name: "UpdateQueue", run: |e, c| Box::pin(update_queue::run(e, c)) },
+    Operation {
+        name: "UpdateQueueRecordsVisibility",
+        run: |e, c| Box::pin(update_queue_records_visibility::run(e, c)),
+    },
+    Operation { name: "UpdateShardCount", run: |e, c| Box::pin(update_shard_count::run(e, c)) },
+    Operation { name: "UpdateStreamMode", run: |e, c| Box::pin(update_stream_mode::run(e, c)) },
+    Operation {
+        name: "UpdateStreamRecordDistributionStrategy",
+        run: |e, c| Box::pin(update_stream_record_distribution_strategy::run(e, c)),
+    },
+    Operation {
+        name: "UpdateStreamWarmThroughput",
+        run: |e, c| Box::pin(update_stream_warm_throughput::run(e, c)),
+    },
 ];
 
 /// Operations of the service model that this engine does not have.
-static ABSENT: &[&str] = &[
-    "AcknowledgeDeadLetterQueueRecords",
-    "AcknowledgeQueueRecords",
-    "CreateChannel",
-    "CreateQueue",
-    "DeleteChannel",
-    "DeleteQueue",
-    "DeleteResourcePolicy",
-    "DeregisterStreamConsumer",
-    "DescribeAccountSettings",
-    "DescribeChannel",
-    "DescribeQueue",
-    "DescribeStreamConsumer",
-    "DisableEnhancedMonitoring",
-    "EnableEnhancedMonitoring",
-    "GetResourcePolicy",
-    "ListChannels",
-    "ListQueues",
-    "ListStreamConsumers",
-    "ListTagsForResource",
-    "MergeShards",
-    "PutResourcePolicy",
-    "ReceiveDeadLetterQueueRecords",
-    "ReceiveQueueRecords",
-    "RegisterStreamConsumer",
-    "RestoreDeadLetterQueueRecords",
-    "SplitShard",
-    "StartStreamEncryption",
-    "StopStreamEncryption",
-    "SubscribeToShard",
-    "TagResource",
-    "UntagResource",
-    "UpdateAccountSettings",
-    "UpdateChannel",
-    "UpdateDeadLetterQueueRecordsVisibility",
-    "UpdateMaxRecordSize",
-    "UpdateQueue",
-    "UpdateQueueRecordsVisibility",
-    "UpdateShardCount",
-    "UpdateStreamMode",
-    "UpdateStreamRecordDistributionStrategy",
-    "UpdateStreamWarmThroughput",
-];
+static ABSENT: &[&str] =
+    &["CreateChannel", "DeleteChannel", "DescribeChannel", "ListChannels", "UpdateChannel"];
 
 /// The names of all operations, in the order of their numbers.
 pub(crate) fn names() -> impl Iterator<Item = &'static str> {
@@ -135,12 +195,17 @@ pub(crate) fn names() -> impl Iterator<Item = &'static str> {
 pub(crate) fn find(name: &str) -> Result<(usize, &'static Operation), ApiError> {
     match OPERATIONS.binary_search_by_key(&name, |operation| operation.name) {
         Ok(number) => Ok((number, &OPERATIONS[number])),
-        Err(_) if ABSENT.binary_search(&name).is_ok() => {
-            let message = format!("Operation {name} is not available in this engine.");
-            Err(ApiError::new(ErrorType::UnsupportedOperation, message))
-        }
+        Err(_) if ABSENT.binary_search(&name).is_ok() => Err(absent(name)),
         Err(_) => Err(ApiError::new(ErrorType::UnknownOperation, "")),
     }
+}
+
+/// The answer of operations that the model has and this engine has not.
+fn absent(name: &str) -> ApiError {
+    ApiError::new(
+        ErrorType::UnsupportedOperation,
+        format!("Operation {name} is not available in this engine."),
+    )
 }
 
 /// Stages a batch, waiting a moment for room.
@@ -181,32 +246,32 @@ fn usable(engine: &Engine, stream: &StreamHandle) -> Result<(), ApiError> {
 }
 
 /// One shard as the API describes it.
-fn write_shard(json: &mut Json, stream: &StreamHandle, shard: &Shard) {
+fn write_shard(answer: &mut Writer, stream: &StreamHandle, shard: &Shard) {
     let number = |position| SequenceNumber {
         generation: shard.generation,
         position,
         stream: stream.number(),
         shard: shard.id,
     };
-    json.open_object();
-    json.key("ShardId").text(&shard.id.to_string());
+    answer.open_object();
+    answer.key("ShardId").text(&shard.id.to_string());
     if let Some(parent) = shard.parent {
-        json.key("ParentShardId").text(&parent.to_string());
+        answer.key("ParentShardId").text(&parent.to_string());
     }
     if let Some(parent) = shard.adjacent_parent {
-        json.key("AdjacentParentShardId").text(&parent.to_string());
+        answer.key("AdjacentParentShardId").text(&parent.to_string());
     }
-    json.key("HashKeyRange").open_object();
-    json.key("StartingHashKey").text(&shard.range.start.to_string());
-    json.key("EndingHashKey").text(&shard.range.end.to_string());
-    json.close_object();
-    json.key("SequenceNumberRange").open_object();
-    json.key("StartingSequenceNumber").text(&number(Position::default()).to_string());
+    answer.key("HashKeyRange").open_object();
+    answer.key("StartingHashKey").text(&shard.range.start.to_string());
+    answer.key("EndingHashKey").text(&shard.range.end.to_string());
+    answer.close_object();
+    answer.key("SequenceNumberRange").open_object();
+    answer.key("StartingSequenceNumber").text(&number(Position::default()).to_string());
     if let Some(closed) = shard.closed {
-        json.key("EndingSequenceNumber").text(&number(closed.end).to_string());
+        answer.key("EndingSequenceNumber").text(&number(closed.end).to_string());
     }
-    json.close_object();
-    json.close_object();
+    answer.close_object();
+    answer.close_object();
 }
 
 #[cfg(test)]
@@ -228,7 +293,7 @@ mod tests {
     #[test]
     fn unknown_and_absent_operations_are_told_apart() {
         assert_eq!(find("Nope").err().unwrap().error, ErrorType::UnknownOperation);
-        assert!(find("SplitShard").err().unwrap().message.contains("SplitShard"));
+        assert!(find("CreateChannel").err().unwrap().message.contains("CreateChannel"));
         assert_eq!(find("PutRecords").unwrap().1.name, "PutRecords");
     }
 }

@@ -1,6 +1,6 @@
 //! Errors as a client sees them: a type from the service model and a message in AWS's words.
 
-use crate::api::json::Json;
+use crate::api::{Format, Writer};
 use crate::control::StreamError;
 use crate::storage::{AppendError, CommitError, MetaError, ReadError};
 
@@ -95,14 +95,14 @@ impl ApiError {
 
     /// The body of the answer.
     pub(crate) fn body(&self) -> Vec<u8> {
-        let mut json = Json::default();
-        json.open_object();
-        json.key("__type").text(self.error.name());
+        let mut answer = Writer::new(Format::Json);
+        answer.open_object();
+        answer.key("__type").text(self.error.name());
         if !self.message.is_empty() {
-            json.key("message").text(&self.message);
+            answer.key("message").text(&self.message);
         }
-        json.close_object();
-        json.into_bytes()
+        answer.close_object();
+        answer.into_bytes()
     }
 
     /// A failure of the engine or its disk: named in the log, as the client cannot help it.

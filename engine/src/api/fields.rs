@@ -2,6 +2,7 @@
 
 use crate::api::check::{Member, check, whole};
 use crate::api::error::ApiError;
+use crate::api::{Call, Format};
 use crate::limits;
 use serde_json::{Map, Value};
 
@@ -13,7 +14,13 @@ impl Fields {
     ///
     /// # Errors
     /// `SerializationException` or `ValidationException`, as AWS words them.
-    pub(crate) fn read(body: &[u8], members: &'static [Member]) -> Result<Fields, ApiError> {
+    pub(crate) fn read(call: &Call, members: &'static [Member]) -> Result<Fields, ApiError> {
+        match call.format {
+            Format::Json => Fields::of_json(&call.body, members),
+        }
+    }
+
+    pub(crate) fn of_json(body: &[u8], members: &'static [Member]) -> Result<Fields, ApiError> {
         // A parsed value takes up to 72 bytes: without this bound 15 MB of `[0,0,…` would become a gigabyte.
         let marks =
             body.iter().filter(|b| matches!(b, b',' | b'[' | b'{')).take(limits::JSON_MARKS_MAX + 1).count();

@@ -238,7 +238,7 @@ mod tests {
     /// What the general way makes of a body, if it accepts it.
     fn general(body: &[u8], many: bool, judge: impl FnOnce(Option<PutRequest<'_>>)) {
         let members = if many { model::PUT_RECORDS } else { model::PUT_RECORD };
-        match Fields::read(body, members) {
+        match Fields::of_json(body, members) {
             Ok(fields) if many => judge(Some(PutRequest::many(&fields))),
             Ok(fields) => judge(Some(PutRequest::one(&fields))),
             Err(_) => judge(None),

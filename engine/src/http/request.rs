@@ -1,11 +1,9 @@
 //! One request: which operation it names, who sends it, its body, its answer.
 
-use super::body;
-use crate::api::{ApiError, ErrorType, Reply};
+use super::body::{self, AnswerBody};
+use crate::api::{ApiError, Call, ErrorType, Reply, ReplyBody};
 use crate::engine::Engine;
 use crate::operations::{self, Operation};
-use bytes::Bytes;
-use http_body_util::Full;
 use hyper::body::Incoming;
 use hyper::header::{self, HeaderMap, HeaderName, HeaderValue};
 use hyper::{Method, Request, Response, StatusCode};
@@ -13,6 +11,7 @@ use std::hash::{BuildHasher, Hasher};
 use std::sync::atomic::{AtomicU64, Ordering};
 
 const JSON: HeaderValue = HeaderValue::from_static("application/x-amz-json-1.1");
+const EVENTS: HeaderValue = HeaderValue::from_static("application/vnd.amazon.eventstream");
 const TARGET: HeaderName = HeaderName::from_static("x-amz-target");
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-amzn-requestid");
 const AMZ_DATE: HeaderName = HeaderName::from_static("x-amz-date");
@@ -32,7 +31,7 @@ impl Face {
     }
 
     /// Answers one request. Counts it, and gives every answer an id.
-    pub(super) async fn answer(&self, request: Request<Incoming>) -> Response<Full<Bytes>> {
+    pub(super) async fn answer(&self, request: Request<Incoming>) -> Response<AnswerBody> {
         let found = find(request.method(), request.headers());
         let number = found.as_ref().ok().map(|&(number, _)| number);
         let outcome = match found {
@@ -40,10 +39,18 @@ impl Face {
             Err(refusal) => Err(refusal),
         };
         let mut response = match outcome {
-            Ok(reply) => json(StatusCode::OK, body::of_reply(reply)),
-            Err(Refusal::Error(error)) => json(status(error.error), Full::new(error.body().into())),
+            Ok(reply) => {
+                let kind = match reply.body {
+                    ReplyBody::Whole(_) => JSON,
+                    ReplyBody::Events(_) => EVENTS,
+                };
+                answer(StatusCode::OK, kind, AnswerBody::of_reply(reply))
+            }
+            Err(Refusal::Error(error)) => {
+                answer(status(error.error), JSON, AnswerBody::of_bytes(error.body()))
+            }
             Err(Refusal::Xml(status, text)) => {
-                let mut response = Response::new(Full::new(Bytes::from_static(text.as_bytes())));
+                let mut response = Response::new(AnswerBody::of_bytes(text.as_bytes()));
                 *response.status_mut() = status;
                 response
             }
@@ -56,7 +63,7 @@ impl Face {
     async fn run(&self, operation: &Operation, request: Request<Incoming>) -> Result<Reply, ApiError> {
         authenticate(&request)?;
         let held = body::read(request.into_body(), &self.room).await?;
-        (operation.run)(&self.engine, held.bytes.clone()).await
+        (operation.run)(&self.engine, Call::json(held.bytes.clone())).await
     }
 }
 
@@ -121,10 +128,10 @@ fn authenticate<B>(request: &Request<B>) -> Result<(), ApiError> {
     Err(ApiError::new(ErrorType::IncompleteSignature, format!("{wrong}Authorization={text}")))
 }
 
-fn json(status: StatusCode, body: Full<Bytes>) -> Response<Full<Bytes>> {
+fn answer(status: StatusCode, kind: HeaderValue, body: AnswerBody) -> Response<AnswerBody> {
     let mut response = Response::new(body);
     *response.status_mut() = status;
-    response.headers_mut().insert(header::CONTENT_TYPE, JSON);
+    response.headers_mut().insert(header::CONTENT_TYPE, kind);
     response
 }
 

@@ -3,13 +3,12 @@
 use super::create_stream::tags;
 use super::{Outcome, usable};
 use crate::api::address::StreamAddress;
-use crate::api::{ApiError, Fields, Reply, model};
+use crate::api::{ApiError, Call, Fields, Reply, model};
 use crate::engine::Engine;
 use crate::limits;
-use bytes::Bytes;
 
-pub(super) async fn run(engine: &Engine, body: Bytes) -> Outcome {
-    let fields = Fields::read(&body, model::ADD_TAGS_TO_STREAM)?;
+pub(super) async fn run(engine: &Engine, call: Call) -> Outcome {
+    let fields = Fields::read(&call, model::ADD_TAGS_TO_STREAM)?;
     let stream = StreamAddress::of(&fields).find(engine)?;
     usable(engine, &stream)?;
     let added = tags(fields.map("Tags"));

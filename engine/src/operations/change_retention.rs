@@ -2,10 +2,9 @@
 
 use super::{Outcome, usable};
 use crate::api::address::StreamAddress;
-use crate::api::{ApiError, Fields, Reply, model};
+use crate::api::{ApiError, Call, Fields, Reply, model};
 use crate::engine::Engine;
 use crate::limits;
-use bytes::Bytes;
 
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Direction {
@@ -13,16 +12,16 @@ enum Direction {
     Decrease,
 }
 
-pub(super) async fn increase(engine: &Engine, body: Bytes) -> Outcome {
-    change(engine, &body, Direction::Increase).await
+pub(super) async fn increase(engine: &Engine, call: Call) -> Outcome {
+    change(engine, call, Direction::Increase).await
 }
 
-pub(super) async fn decrease(engine: &Engine, body: Bytes) -> Outcome {
-    change(engine, &body, Direction::Decrease).await
+pub(super) async fn decrease(engine: &Engine, call: Call) -> Outcome {
+    change(engine, call, Direction::Decrease).await
 }
 
-async fn change(engine: &Engine, body: &[u8], direction: Direction) -> Outcome {
-    let fields = Fields::read(body, model::CHANGE_RETENTION)?;
+async fn change(engine: &Engine, call: Call, direction: Direction) -> Outcome {
+    let fields = Fields::read(&call, model::CHANGE_RETENTION)?;
     let stream = StreamAddress::of(&fields).find(engine)?;
     usable(engine, &stream)?;
     let hours = requested(&fields)?;

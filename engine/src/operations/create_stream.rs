@@ -1,18 +1,17 @@
 //! CreateStream: durable, and active, before the answer.
 
 use super::Outcome;
-use crate::api::{ApiError, ErrorType, Fields, Reply, model};
+use crate::api::{ApiError, Call, ErrorType, Fields, Reply, model};
 use crate::control::{NewStream, StreamError};
 use crate::definition::StreamMode;
 use crate::engine::Engine;
 use crate::limits;
 use crate::names::StreamName;
-use bytes::Bytes;
 use serde_json::{Map, Value};
 use std::collections::BTreeMap;
 
-pub(super) async fn run(engine: &Engine, body: Bytes) -> Outcome {
-    let fields = Fields::read(&body, model::CREATE_STREAM)?;
+pub(super) async fn run(engine: &Engine, call: Call) -> Outcome {
+    let fields = Fields::read(&call, model::CREATE_STREAM)?;
     let name = StreamName::parse(fields.text("StreamName").unwrap_or_default())
         .map_err(|error| ApiError::invalid(error.to_string()))?;
     let mode = mode(&fields);

@@ -2,13 +2,12 @@
 
 use super::Outcome;
 use crate::api::address::StreamAddress;
-use crate::api::{ApiError, Fields, Reply, model};
+use crate::api::{ApiError, Call, Fields, Reply, model};
 use crate::control::StreamError;
 use crate::engine::Engine;
-use bytes::Bytes;
 
-pub(super) async fn run(engine: &Engine, body: Bytes) -> Outcome {
-    let fields = Fields::read(&body, model::DELETE_STREAM)?;
+pub(super) async fn run(engine: &Engine, call: Call) -> Outcome {
+    let fields = Fields::read(&call, model::DELETE_STREAM)?;
     // `EnforceConsumerDeletion` is about registered consumers, of which there are none.
     let name = StreamAddress::of(&fields).resolve(engine)?;
     match engine.delete_stream(&name).await {

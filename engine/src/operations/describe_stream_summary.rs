@@ -3,25 +3,24 @@
 use super::Outcome;
 use super::describe_stream::write_common;
 use crate::api::address::StreamAddress;
-use crate::api::{Fields, Json, Reply, model};
+use crate::api::{Call, Fields, Reply, model};
 use crate::engine::Engine;
-use bytes::Bytes;
 
-pub(super) async fn run(engine: &Engine, body: Bytes) -> Outcome {
-    let fields = Fields::read(&body, model::DESCRIBE_STREAM_SUMMARY)?;
+pub(super) async fn run(engine: &Engine, call: Call) -> Outcome {
+    let fields = Fields::read(&call, model::DESCRIBE_STREAM_SUMMARY)?;
     let stream = StreamAddress::of(&fields).find(engine)?;
     let state = stream.state();
-    let mut json = Json::default();
-    json.open_object();
-    json.key("StreamDescriptionSummary").open_object();
-    write_common(&mut json, &stream, &state.definition);
-    json.key("OpenShardCount").count(state.shards.open_count());
-    json.key("ConsumerCount").count(0);
-    json.key("ChannelCount").count(0);
-    json.key("QueueCount").count(0);
-    json.key("MaxRecordSizeInKiB").integer(state.definition.record_kib_max);
-    json.key("RecordDistributionStrategy").text("USER_PARTITION_KEY");
-    json.close_object();
-    json.close_object();
-    Ok(Reply::json(json))
+    let mut answer = call.writer();
+    answer.open_object();
+    answer.key("StreamDescriptionSummary").open_object();
+    write_common(&mut answer, &stream, &state.definition);
+    answer.key("OpenShardCount").count(state.shards.open_count());
+    answer.key("ConsumerCount").count(0);
+    answer.key("ChannelCount").count(0);
+    answer.key("QueueCount").count(0);
+    answer.key("MaxRecordSizeInKiB").integer(state.definition.record_kib_max);
+    answer.key("RecordDistributionStrategy").text("USER_PARTITION_KEY");
+    answer.close_object();
+    answer.close_object();
+    Ok(Reply::written(answer))
 }

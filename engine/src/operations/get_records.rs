@@ -3,7 +3,7 @@
 use super::{Outcome, dry_run, usable};
 use crate::api::address::StreamAddress;
 use crate::api::token::{Kind, Token};
-use crate::api::{ApiError, ErrorType, Fields, Json, Reply, model};
+use crate::api::{ApiError, Call, ErrorType, Fields, Format, Reply, Writer, model};
 use crate::counters::Tally;
 use crate::definition::Shard;
 use crate::engine::Engine;
@@ -11,12 +11,11 @@ use crate::limits;
 use crate::sequence::{SequenceNumber, SequenceText};
 use crate::storage::{Page, ReadLimits, RecordRef};
 use crate::stream::StreamHandle;
-use bytes::Bytes;
 use std::sync::Arc;
 use tokio::sync::OwnedSemaphorePermit;
 
-pub(super) async fn run(engine: &Engine, body: Bytes) -> Outcome {
-    let fields = Fields::read(&body, model::GET_RECORDS)?;
+pub(super) async fn run(engine: &Engine, call: Call) -> Outcome {
+    let fields = Fields::read(&call, model::GET_RECORDS)?;
     let now_ms = engine.0.clock.now_ms();
     let token = Token::iterator(fields.text("ShardIterator").unwrap_or_default(), now_ms)?;
     let (stream, shard) = find(engine, &fields, &token)?;
@@ -31,11 +30,11 @@ pub(super) async fn run(engine: &Engine, body: Bytes) -> Outcome {
         not_before_ms: now_ms.saturating_sub(stream.state().definition.retention_ms()),
     };
     let page = engine.0.log.read(token.shard, token.position, limits).await?;
-    let body = write(engine, &page, &token, &shard, now_ms);
+    let answer = write(engine, &call, &page, &token, &shard, now_ms);
     // What was set aside and not used goes to other readers at once.
-    let surplus = permit.num_permits().saturating_sub(body.len());
+    let surplus = permit.num_permits().saturating_sub(answer.len());
     drop(permit.split(surplus));
-    Ok(Reply { body: body.into_bytes(), permit: Some(permit) })
+    Ok(Reply::large(answer, permit))
 }
 
 fn find(engine: &Engine, fields: &Fields, token: &Token) -> Result<(StreamHandle, Shard), ApiError> {
@@ -68,7 +67,7 @@ async fn room(engine: &Engine) -> Result<OwnedSemaphorePermit, ApiError> {
     }
 }
 
-fn write(engine: &Engine, page: &Page, token: &Token, shard: &Shard, now_ms: u64) -> Json {
+fn write(engine: &Engine, call: &Call, page: &Page, token: &Token, shard: &Shard, now_ms: u64) -> Writer {
     let (mut count, mut data_bytes, mut key_bytes, mut last_ms) = (0, 0, 0, None);
     for run in &page.runs {
         run.visit(&mut |record| {
@@ -81,11 +80,11 @@ fn write(engine: &Engine, page: &Page, token: &Token, shard: &Shard, now_ms: u64
     Tally::add(&engine.0.tally.records_read, count);
     Tally::add(&engine.0.tally.bytes_read, data_bytes);
     Tally::add(&engine.0.tally.lost_ranges_read, page.lost.len());
-    let mut json = Json::with_capacity(
-        1_024 + data_bytes.div_ceil(3) * 4 + key_bytes + count * limits::RECORD_REPLY_BYTES,
-    );
-    json.open_object();
-    json.key("Records").open_array();
+    let mut answer = call
+        .writer()
+        .with_capacity(1_024 + data_bytes.div_ceil(3) * 4 + key_bytes + count * limits::RECORD_REPLY_BYTES);
+    answer.open_object();
+    answer.key("Records").open_array();
     let first = SequenceNumber {
         generation: shard.generation,
         position: token.position,
@@ -93,19 +92,19 @@ fn write(engine: &Engine, page: &Page, token: &Token, shard: &Shard, now_ms: u64
         shard: shard.id,
     };
     let mut records =
-        Records { json: &mut json, text: SequenceText::new(first), time: Vec::new(), time_ms: None };
+        Records { answer: &mut answer, text: SequenceText::new(first), time: Vec::new(), time_ms: None };
     for run in &page.runs {
         run.visit(&mut |record| records.write(record));
     }
-    json.close_array();
+    answer.close_array();
     // A closed shard read to its end has nothing to go on to; its children have.
     if shard.closed.is_none_or(|closed| page.next < closed.end) {
         let next = Token { issued_ms: now_ms, position: page.next, ..token.clone() };
-        json.key("NextShardIterator").text(&next.seal(Kind::ShardIterator));
+        answer.key("NextShardIterator").text(&next.seal(Kind::ShardIterator));
     }
-    json.key("MillisBehindLatest").integer(behind_ms(page, last_ms, now_ms));
-    json.close_object();
-    json
+    answer.key("MillisBehindLatest").integer(behind_ms(page, last_ms, now_ms));
+    answer.close_object();
+    answer
 }
 
 /// 0 at the end; else the age of the last record given, and at least 1.
@@ -118,7 +117,7 @@ fn behind_ms(page: &Page, last_ms: Option<u64>, now_ms: u64) -> u64 {
 }
 
 struct Records<'a> {
-    json: &'a mut Json,
+    answer: &'a mut Writer,
     text: SequenceText,
     /// `time_ms` as text: records of one append share it.
     time: Vec<u8>,
@@ -128,21 +127,21 @@ struct Records<'a> {
 impl Records<'_> {
     fn write(&mut self, record: RecordRef<'_>) {
         if self.time_ms != Some(record.time_ms) {
-            let mut time = Json::default();
+            let mut time = Writer::new(Format::Json);
             time.seconds(record.time_ms);
             self.time = time.into_bytes();
             self.time_ms = Some(record.time_ms);
         }
         self.text.move_to(record.position);
-        self.json.open_object();
-        self.json.raw(b"\"SequenceNumber\":\"");
-        self.json.raw(self.text.bytes());
-        self.json.raw(b"\",\"ApproximateArrivalTimestamp\":");
-        self.json.raw(&self.time);
-        self.json.raw(b",\"Data\":");
-        self.json.base64(record.data);
-        self.json.raw(b",\"PartitionKey\":");
-        self.json.quoted(record.key);
-        self.json.close_object();
+        self.answer.open_object();
+        self.answer.raw(b"\"SequenceNumber\":\"");
+        self.answer.raw(self.text.bytes());
+        self.answer.raw(b"\",\"ApproximateArrivalTimestamp\":");
+        self.answer.raw(&self.time);
+        self.answer.raw(b",\"Data\":");
+        self.answer.base64(record.data);
+        self.answer.raw(b",\"PartitionKey\":");
+        self.answer.quoted(record.key);
+        self.answer.close_object();
     }
 }

@@ -3,16 +3,15 @@
 use super::{Outcome, dry_run, usable};
 use crate::api::address::StreamAddress;
 use crate::api::token::{Kind, Token};
-use crate::api::{ApiError, ErrorType, Fields, Json, Reply, model};
+use crate::api::{ApiError, Call, ErrorType, Fields, Reply, model};
 use crate::engine::Engine;
 use crate::names::ShardId;
 use crate::sequence::SequenceNumber;
 use crate::storage::{Cursor, Position, ShardKey};
 use crate::stream::StreamHandle;
-use bytes::Bytes;
 
-pub(super) async fn run(engine: &Engine, body: Bytes) -> Outcome {
-    let fields = Fields::read(&body, model::GET_SHARD_ITERATOR)?;
+pub(super) async fn run(engine: &Engine, call: Call) -> Outcome {
+    let fields = Fields::read(&call, model::GET_SHARD_ITERATOR)?;
     let stream = StreamAddress::of(&fields).find(engine)?;
     usable(engine, &stream)?;
     let shard = shard_of(engine, &stream, fields.text("ShardId").unwrap_or_default())?;
@@ -24,11 +23,11 @@ pub(super) async fn run(engine: &Engine, body: Bytes) -> Outcome {
     let key = ShardKey { stream: stream.number(), shard };
     let position = locate(engine, key, cursor).await?;
     let token = Token { issued_ms: now_ms, shard: key, position, name: stream.name().clone() };
-    let mut json = Json::default();
-    json.open_object();
-    json.key("ShardIterator").text(&token.seal(Kind::ShardIterator));
-    json.close_object();
-    Ok(Reply::json(json))
+    let mut answer = call.writer();
+    answer.open_object();
+    answer.key("ShardIterator").text(&token.seal(Kind::ShardIterator));
+    answer.close_object();
+    Ok(Reply::written(answer))
 }
 
 /// A sequence number names a position before anything is read: what is trimmed is skipped by the read.

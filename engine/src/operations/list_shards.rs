@@ -4,18 +4,17 @@ use super::{Outcome, write_shard};
 use crate::api::address::StreamAddress;
 use crate::api::fields::time_ms;
 use crate::api::token::{Kind, Token};
-use crate::api::{ApiError, ErrorType, Fields, Json, Reply, model};
+use crate::api::{ApiError, Call, ErrorType, Fields, Reply, model};
 use crate::definition::Shard;
 use crate::engine::Engine;
 use crate::limits;
 use crate::names::ShardId;
 use crate::storage::{Position, ShardKey};
 use crate::stream::StreamHandle;
-use bytes::Bytes;
 use serde_json::Value;
 
-pub(super) async fn run(engine: &Engine, body: Bytes) -> Outcome {
-    let fields = Fields::read(&body, model::LIST_SHARDS)?;
+pub(super) async fn run(engine: &Engine, call: Call) -> Outcome {
+    let fields = Fields::read(&call, model::LIST_SHARDS)?;
     let now_ms = engine.0.clock.now_ms();
     let (stream, after, filter) = match fields.text("NextToken") {
         Some(token) => go_on(engine, &fields, token, now_ms)?,
@@ -26,21 +25,21 @@ pub(super) async fn run(engine: &Engine, body: Bytes) -> Outcome {
     let page = fields.count("MaxResults").unwrap_or(limits::LIST_SHARDS_PAGE).min(limits::LIST_SHARDS_PAGE);
     let behind = |shard: &&Shard| after.is_none_or(|after| shard.id > after);
     let mut wanted = state.shards.all().iter().filter(behind).filter(|shard| filter.takes(shard, horizon_ms));
-    let mut json = Json::default();
+    let mut answer = call.writer();
     let mut last = None;
-    json.open_object();
-    json.key("Shards").open_array();
+    answer.open_object();
+    answer.key("Shards").open_array();
     for shard in wanted.by_ref().take(page) {
-        write_shard(&mut json, &stream, shard);
+        write_shard(&mut answer, &stream, shard);
         last = Some(shard.id);
     }
-    json.close_array();
+    answer.close_array();
     if let Some(last) = last.filter(|_| wanted.next().is_some()) {
         let token = filter.token(&stream, last, now_ms);
-        json.key("NextToken").text(&token.seal(Kind::ListShards));
+        answer.key("NextToken").text(&token.seal(Kind::ListShards));
     }
-    json.close_object();
-    Ok(Reply::json(json))
+    answer.close_object();
+    Ok(Reply::written(answer))
 }
 
 type Listing = (StreamHandle, Option<ShardId>, ShardFilter);

@@ -2,15 +2,14 @@
 
 use super::Outcome;
 use crate::api::token::{Kind, Token};
-use crate::api::{ApiError, Fields, Json, Reply, model};
+use crate::api::{ApiError, Call, Fields, Reply, model};
 use crate::engine::Engine;
 use crate::limits;
 use crate::names::{ShardId, StreamName, StreamNumber};
 use crate::storage::{Position, ShardKey};
-use bytes::Bytes;
 
-pub(super) async fn run(engine: &Engine, body: Bytes) -> Outcome {
-    let fields = Fields::read(&body, model::LIST_STREAMS)?;
+pub(super) async fn run(engine: &Engine, call: Call) -> Outcome {
+    let fields = Fields::read(&call, model::LIST_STREAMS)?;
     let now_ms = engine.0.clock.now_ms();
     let after = after(&fields, now_ms)?;
     let page = fields.count("Limit").unwrap_or(limits::LIST_STREAMS_PAGE).min(limits::LIST_STREAMS_PAGE);
@@ -18,35 +17,35 @@ pub(super) async fn run(engine: &Engine, body: Bytes) -> Outcome {
     let start = after.map_or(0, |after| streams.partition_point(|stream| *stream.name() <= after));
     let end = streams.len().min(start + page);
     let listed = &streams[start..end];
-    let mut json = Json::default();
-    json.open_object();
-    json.key("StreamNames").open_array();
-    listed.iter().for_each(|stream| json.text(stream.name().as_str()));
-    json.close_array();
-    json.key("StreamSummaries").open_array();
+    let mut answer = call.writer();
+    answer.open_object();
+    answer.key("StreamNames").open_array();
+    listed.iter().for_each(|stream| answer.text(stream.name().as_str()));
+    answer.close_array();
+    answer.key("StreamSummaries").open_array();
     for stream in listed {
         let definition = &stream.state().definition;
-        json.open_object();
-        json.key("StreamName").text(stream.name().as_str());
-        json.key("StreamARN").text(stream.arn());
-        json.key("StreamStatus").text(definition.status.as_str());
-        json.key("StreamModeDetails").open_object();
-        json.key("StreamMode").text(definition.mode.as_str());
-        json.close_object();
-        json.key("StreamCreationTimestamp").time(definition.created_ms);
-        json.close_object();
+        answer.open_object();
+        answer.key("StreamName").text(stream.name().as_str());
+        answer.key("StreamARN").text(stream.arn());
+        answer.key("StreamStatus").text(definition.status.as_str());
+        answer.key("StreamModeDetails").open_object();
+        answer.key("StreamMode").text(definition.mode.as_str());
+        answer.close_object();
+        answer.key("StreamCreationTimestamp").time(definition.created_ms);
+        answer.close_object();
     }
-    json.close_array();
+    answer.close_array();
     let more = end < streams.len();
-    json.key("HasMoreStreams").boolean(more);
+    answer.key("HasMoreStreams").boolean(more);
     if let Some(last) = listed.last().filter(|_| more) {
         let nowhere = ShardKey { stream: StreamNumber(0), shard: ShardId(0) };
         let name = last.name().clone();
         let token = Token { issued_ms: now_ms, shard: nowhere, position: Position::default(), name };
-        json.key("NextToken").text(&token.seal(Kind::ListStreams));
+        answer.key("NextToken").text(&token.seal(Kind::ListStreams));
     }
-    json.close_object();
-    Ok(Reply::json(json))
+    answer.close_object();
+    Ok(Reply::written(answer))
 }
 
 /// The name after which the page begins: from the older member or from the token, which then decides.

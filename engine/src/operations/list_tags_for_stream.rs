@@ -2,30 +2,29 @@
 
 use super::Outcome;
 use crate::api::address::StreamAddress;
-use crate::api::{Fields, Json, Reply, model};
+use crate::api::{Call, Fields, Reply, model};
 use crate::engine::Engine;
 use crate::limits;
-use bytes::Bytes;
 
-pub(super) async fn run(engine: &Engine, body: Bytes) -> Outcome {
-    let fields = Fields::read(&body, model::LIST_TAGS_FOR_STREAM)?;
+pub(super) async fn run(engine: &Engine, call: Call) -> Outcome {
+    let fields = Fields::read(&call, model::LIST_TAGS_FOR_STREAM)?;
     let stream = StreamAddress::of(&fields).find(engine)?;
     let state = stream.state();
     let after = fields.text("ExclusiveStartTagKey");
     let page = fields.count("Limit").unwrap_or(limits::LIST_TAGS_PAGE);
     let mut tags =
         state.definition.tags.iter().filter(|(key, _)| after.is_none_or(|after| key.as_str() > after));
-    let mut json = Json::default();
-    json.open_object();
-    json.key("Tags").open_array();
+    let mut answer = call.writer();
+    answer.open_object();
+    answer.key("Tags").open_array();
     for (key, value) in tags.by_ref().take(page) {
-        json.open_object();
-        json.key("Key").text(key);
-        json.key("Value").text(value);
-        json.close_object();
+        answer.open_object();
+        answer.key("Key").text(key);
+        answer.key("Value").text(value);
+        answer.close_object();
     }
-    json.close_array();
-    json.key("HasMoreTags").boolean(tags.next().is_some());
-    json.close_object();
-    Ok(Reply::json(json))
+    answer.close_array();
+    answer.key("HasMoreTags").boolean(tags.next().is_some());
+    answer.close_object();
+    Ok(Reply::written(answer))
 }

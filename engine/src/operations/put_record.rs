@@ -3,42 +3,41 @@
 use super::put_records::{Prepared, prepare};
 use super::{Outcome, stage};
 use crate::api::scan::PutRequest;
-use crate::api::{ApiError, Fields, Json, Reply, model};
+use crate::api::{ApiError, Call, Fields, Reply, model};
 use crate::counters::Tally;
 use crate::engine::Engine;
 use crate::names::StreamName;
 use crate::sequence::SequenceNumber;
 use crate::storage::{Cursor, ShardKey};
 use crate::stream::StreamHandle;
-use bytes::Bytes;
 
-pub(super) async fn run(engine: &Engine, body: Bytes) -> Outcome {
-    if let Some(request) = PutRequest::scan_one(&body)
+pub(super) async fn run(engine: &Engine, call: Call) -> Outcome {
+    if let Some(request) = PutRequest::scan_one(&call.body)
         && let Ok(prepared) = prepare(engine, &request)
     {
-        return put(engine, &request, prepared).await;
+        return put(engine, &call, &request, prepared).await;
     }
-    let fields = Fields::read(&body, model::PUT_RECORD)?;
+    let fields = Fields::read(&call, model::PUT_RECORD)?;
     let request = PutRequest::one(&fields);
     let prepared = prepare(engine, &request)?;
-    put(engine, &request, prepared).await
+    put(engine, &call, &request, prepared).await
 }
 
-async fn put(engine: &Engine, request: &PutRequest<'_>, prepared: Prepared) -> Outcome {
+async fn put(engine: &Engine, call: &Call, request: &PutRequest<'_>, prepared: Prepared) -> Outcome {
     if let Some(after) = request.after {
         check_after(engine, &prepared.stream, after).await?;
     }
     let staged = stage(engine, &prepared.batch).await;
     let mut commit = staged.inspect_err(|_| Tally::add(&engine.0.tally.records_refused, 1))?;
     (&mut commit).await?;
-    let mut json = Json::with_capacity(160);
-    json.open_object();
+    let mut answer = call.writer().with_capacity(160);
+    answer.open_object();
     if let Some((shard, number)) = commit.placed().next() {
-        json.key("SequenceNumber").text(&number.to_string());
-        json.key("ShardId").text(&shard.to_string());
+        answer.key("SequenceNumber").text(&number.to_string());
+        answer.key("ShardId").text(&shard.to_string());
     }
-    json.close_object();
-    Ok(Reply::json(json))
+    answer.close_object();
+    Ok(Reply::written(answer))
 }
 
 /// `SequenceNumberForOrdering`: the new record must sort after this one, which every new record of a shard does when the

@@ -2,7 +2,7 @@
 
 use super::{Outcome, dry_run, stage, usable};
 use crate::api::scan::{PutRequest, RawRecord};
-use crate::api::{ApiError, ErrorType, Fields, Json, Reply, model};
+use crate::api::{ApiError, Call, ErrorType, Fields, Reply, Writer, model};
 use crate::batch::{Commit, EngineBatch};
 use crate::counters::Tally;
 use crate::definition::StreamState;
@@ -13,24 +13,23 @@ use crate::names::SHARD_ID_BYTES;
 use crate::sequence::SequenceText;
 use crate::storage::AppendError;
 use crate::stream::StreamHandle;
-use bytes::Bytes;
 use std::ops::Range;
 use std::sync::Arc;
 
 /// Bytes one record takes in the answer: a sequence number, a shard id and what is around them.
 const RESULT_BYTES: usize = 128;
 
-pub(super) async fn run(engine: &Engine, body: Bytes) -> Outcome {
+pub(super) async fn run(engine: &Engine, call: Call) -> Outcome {
     // What the scanner or the checks refuse goes the general way, which has the words, in AWS's order.
-    if let Some(request) = PutRequest::scan_many(&body)
+    if let Some(request) = PutRequest::scan_many(&call.body)
         && let Ok(prepared) = prepare(engine, &request)
     {
-        return put(engine, &request, prepared).await;
+        return put(engine, &call, &request, prepared).await;
     }
-    let fields = Fields::read(&body, model::PUT_RECORDS)?;
+    let fields = Fields::read(&call, model::PUT_RECORDS)?;
     let request = PutRequest::many(&fields);
     let prepared = prepare(engine, &request)?;
-    put(engine, &request, prepared).await
+    put(engine, &call, &request, prepared).await
 }
 
 /// A request that can be staged.
@@ -53,7 +52,7 @@ pub(super) fn prepare(engine: &Engine, request: &PutRequest<'_>) -> Result<Prepa
     Ok(Prepared { stream, state, batch })
 }
 
-async fn put(engine: &Engine, request: &PutRequest<'_>, prepared: Prepared) -> Outcome {
+async fn put(engine: &Engine, call: &Call, request: &PutRequest<'_>, prepared: Prepared) -> Outcome {
     let Prepared { stream, state, batch } = prepared;
     let mut parts = Vec::with_capacity(1);
     let mut waiting = vec![(0..request.records.len(), batch)];
@@ -74,7 +73,7 @@ async fn put(engine: &Engine, request: &PutRequest<'_>, prepared: Prepared) -> O
             }
         }
     }
-    let mut results = Results::new(request.records.len());
+    let mut results = Results::new(call, request.records.len());
     for (range, staged) in parts {
         match staged {
             Ok(mut commit) => {
@@ -84,7 +83,7 @@ async fn put(engine: &Engine, request: &PutRequest<'_>, prepared: Prepared) -> O
             Err(error) => results.failed(&error, &range, &request.records, &stream, &engine.0.account),
         }
     }
-    Ok(Reply::json(results.json()))
+    Ok(Reply::written(results.written()))
 }
 
 /// The stream's limit is on key and data together, the request's on all of them.
@@ -147,16 +146,16 @@ fn record_error(engine: &Engine, error: AppendError, count: usize) -> Result<App
 
 /// The answer on the way.
 struct Results {
-    json: Json,
+    answer: Writer,
     failed: usize,
 }
 
 impl Results {
-    fn new(records: usize) -> Self {
-        let mut json = Json::with_capacity(64 + records * RESULT_BYTES);
-        json.open_object();
-        json.key("Records").open_array();
-        Results { json, failed: 0 }
+    fn new(call: &Call, records: usize) -> Self {
+        let mut answer = call.writer().with_capacity(64 + records * RESULT_BYTES);
+        answer.open_object();
+        answer.key("Records").open_array();
+        Results { answer, failed: 0 }
     }
 
     fn placed(&mut self, commit: &Commit) {
@@ -170,15 +169,15 @@ impl Results {
                 (SequenceText::new(first), first.position, tail)
             })
             .collect();
-        let mut separator: &[u8] = if self.failed > 0 || self.json.ends_with(b"}") { b"," } else { b"" };
+        let mut separator: &[u8] = if self.failed > 0 || self.answer.ends_with(b"}") { b"," } else { b"" };
         for &place in commit.shard_of_records() {
             let (text, position, tail) = &mut shards[place as usize];
             text.move_to(*position);
             *position = position.plus(1);
-            self.json.raw(separator);
-            self.json.raw(b"{\"SequenceNumber\":\"");
-            self.json.raw(text.bytes());
-            self.json.raw(tail);
+            self.answer.raw(separator);
+            self.answer.raw(b"{\"SequenceNumber\":\"");
+            self.answer.raw(text.bytes());
+            self.answer.raw(tail);
             separator = b",";
         }
     }
@@ -194,7 +193,7 @@ impl Results {
         let state = stream.state();
         for record in &records[range.clone()] {
             self.failed += 1;
-            self.json.open_object();
+            self.answer.open_object();
             match error {
                 AppendError::Busy => {
                     let hash = record.hash.and_then(|text| HashKey::parse(text).ok());
@@ -202,22 +201,22 @@ impl Results {
                     let (shard, name) = (state.shards.route(hash).id, stream.name());
                     let message =
                         format!("Rate exceeded for shard {shard} in stream {name} under account {account}.");
-                    self.json.key("ErrorCode").text(ErrorType::ProvisionedThroughputExceeded.name());
-                    self.json.key("ErrorMessage").text(&message);
+                    self.answer.key("ErrorCode").text(ErrorType::ProvisionedThroughputExceeded.name());
+                    self.answer.key("ErrorMessage").text(&message);
                 }
                 other => {
-                    self.json.key("ErrorCode").text("InternalFailure");
-                    self.json.key("ErrorMessage").text(&other.to_string());
+                    self.answer.key("ErrorCode").text("InternalFailure");
+                    self.answer.key("ErrorMessage").text(&other.to_string());
                 }
             }
-            self.json.close_object();
+            self.answer.close_object();
         }
     }
 
-    fn json(mut self) -> Json {
-        self.json.close_array();
-        self.json.key("FailedRecordCount").count(self.failed);
-        self.json.close_object();
-        self.json
+    fn written(mut self) -> Writer {
+        self.answer.close_array();
+        self.answer.key("FailedRecordCount").count(self.failed);
+        self.answer.close_object();
+        self.answer
     }
 }

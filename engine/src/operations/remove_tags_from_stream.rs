@@ -2,13 +2,12 @@
 
 use super::{Outcome, usable};
 use crate::api::address::StreamAddress;
-use crate::api::{ApiError, Fields, Reply, model};
+use crate::api::{ApiError, Call, Fields, Reply, model};
 use crate::engine::Engine;
-use bytes::Bytes;
 use serde_json::Value;
 
-pub(super) async fn run(engine: &Engine, body: Bytes) -> Outcome {
-    let fields = Fields::read(&body, model::REMOVE_TAGS_FROM_STREAM)?;
+pub(super) async fn run(engine: &Engine, call: Call) -> Outcome {
+    let fields = Fields::read(&call, model::REMOVE_TAGS_FROM_STREAM)?;
     let stream = StreamAddress::of(&fields).find(engine)?;
     usable(engine, &stream)?;
     let keys: Vec<String> =

@@ -1,14 +1,23 @@
-//! Writing JSON: commas by themselves, escapes where needed, base64 and times as the API has them.
+//! Writing answers: commas by themselves, escapes where needed, base64 and times as the API has them.
 
-/// A growing JSON text. The caller nests correctly; members come as `json.key("Name").text("value")`.
-#[derive(Debug, Default)]
-pub(crate) struct Json {
+use crate::api::Format;
+
+/// A growing answer. The caller nests correctly; members come as `answer.key("Name").text("value")`.
+#[derive(Debug)]
+pub(crate) struct Writer {
     out: Vec<u8>,
+    format: Format,
 }
 
-impl Json {
-    pub(crate) fn with_capacity(bytes: usize) -> Self {
-        Json { out: Vec::with_capacity(bytes) }
+impl Writer {
+    pub(crate) fn new(format: Format) -> Self {
+        Writer { out: Vec::new(), format }
+    }
+
+    /// The same with room for this many bytes.
+    pub(crate) fn with_capacity(mut self, bytes: usize) -> Self {
+        self.out.reserve(bytes);
+        self
     }
 
     pub(crate) fn into_bytes(self) -> Vec<u8> {
@@ -123,7 +132,7 @@ impl Json {
         self.seconds(time_ms);
     }
 
-    /// As [`Json::time`], without a comma before it.
+    /// As [`Writer::time`], without a comma before it.
     pub(crate) fn seconds(&mut self, time_ms: u64) {
         let mut text = [b'0'; 24];
         let mut at = text.len();
@@ -154,7 +163,7 @@ mod tests {
 
     #[test]
     fn what_is_written_reads_back_the_same() {
-        let mut json = Json::default();
+        let mut json = Writer::new(Format::Json);
         json.open_object();
         json.key("a").text("plain");
         json.key("b").text("q\"b\\n\nt\tu\u{1}ä[");
@@ -180,11 +189,11 @@ mod tests {
         for (time_ms, text) in
             [(0, "0.000"), (7, "0.007"), (1_000, "1.000"), (1_700_000_000_120, "1700000000.120")]
         {
-            let mut json = Json::default();
+            let mut json = Writer::new(Format::Json);
             json.seconds(time_ms);
             assert_eq!(String::from_utf8(json.into_bytes()).unwrap(), text);
         }
-        let mut json = Json::default();
+        let mut json = Writer::new(Format::Json);
         json.seconds(u64::MAX);
         assert_eq!(String::from_utf8(json.into_bytes()).unwrap(), "18446744073709551.615");
     }

@@ -1,0 +1,9 @@
+//! PutResourcePolicy: sets the policy of a resource.
+
+use super::{Outcome, absent};
+use crate::api::Call;
+use crate::engine::Engine;
+
+pub(super) async fn run(_engine: &Engine, _call: Call) -> Outcome {
+    Err(absent("PutResourcePolicy"))
+}

@@ -1,0 +1,9 @@
+//! ReceiveQueueRecords: records nobody else is working on.
+
+use super::{Outcome, absent};
+use crate::api::Call;
+use crate::engine::Engine;
+
+pub(super) async fn run(_engine: &Engine, _call: Call) -> Outcome {
+    Err(absent("ReceiveQueueRecords"))
+}

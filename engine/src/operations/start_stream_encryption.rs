@@ -1,0 +1,9 @@
+//! StartStreamEncryption: encrypts what is written from now on.
+
+use super::{Outcome, absent};
+use crate::api::Call;
+use crate::engine::Engine;
+
+pub(super) async fn run(_engine: &Engine, _call: Call) -> Outcome {
+    Err(absent("StartStreamEncryption"))
+}

@@ -1,0 +1,9 @@
+//! UpdateMaxRecordSize: how large the records of a stream may be.
+
+use super::{Outcome, absent};
+use crate::api::Call;
+use crate::engine::Engine;
+
+pub(super) async fn run(_engine: &Engine, _call: Call) -> Outcome {
+    Err(absent("UpdateMaxRecordSize"))
+}

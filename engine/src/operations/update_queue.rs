@@ -1,0 +1,9 @@
+//! UpdateQueue: a queue's settings.
+
+use super::{Outcome, absent};
+use crate::api::Call;
+use crate::engine::Engine;
+
+pub(super) async fn run(_engine: &Engine, _call: Call) -> Outcome {
+    Err(absent("UpdateQueue"))
+}

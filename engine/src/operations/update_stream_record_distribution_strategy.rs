@@ -1,0 +1,9 @@
+//! UpdateStreamRecordDistributionStrategy: who decides on the shard of a record.
+
+use super::{Outcome, absent};
+use crate::api::Call;
+use crate::engine::Engine;
+
+pub(super) async fn run(_engine: &Engine, _call: Call) -> Outcome {
+    Err(absent("UpdateStreamRecordDistributionStrategy"))
+}

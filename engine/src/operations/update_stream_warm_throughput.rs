@@ -1,0 +1,9 @@
+//! UpdateStreamWarmThroughput: capacity kept ready.
+
+use super::{Outcome, absent};
+use crate::api::Call;
+use crate::engine::Engine;
+
+pub(super) async fn run(_engine: &Engine, _call: Call) -> Outcome {
+    Err(absent("UpdateStreamWarmThroughput"))
+}
