@@ -192,7 +192,7 @@ impl Engine {
     pub async fn call(&self, operation: &str, body: &[u8]) -> Answer {
         let call = Call::json(Bytes::copy_from_slice(body));
         let outcome = match operations::find(operation) {
-            Ok((_, operation)) => (operation.run)(self, call).await,
+            Ok((_, operation)) => operations::run(operation, self, call).await,
             Err(error) => Err(error),
         };
         match outcome {

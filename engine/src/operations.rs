@@ -69,7 +69,7 @@ mod update_stream_mode;
 mod update_stream_record_distribution_strategy;
 mod update_stream_warm_throughput;
 
-use crate::api::{ApiError, Call, ErrorType, Reply, Writer};
+use crate::api::{ApiError, Call, ErrorType, Reply, Writer, model};
 use crate::batch::{Commit, EngineBatch};
 use crate::definition::Shard;
 use crate::engine::Engine;
@@ -198,6 +198,20 @@ pub(crate) fn find(name: &str) -> Result<(usize, &'static Operation), ApiError> 
         Err(_) if ABSENT.binary_search(&name).is_ok() => Err(absent(name)),
         Err(_) => Err(ApiError::new(ErrorType::UnknownOperation, "")),
     }
+}
+
+/// Runs an operation.
+pub(crate) async fn run(operation: &Operation, engine: &Engine, call: Call) -> Outcome {
+    let outcome = (operation.run)(engine, call).await;
+    if let Err(error) = &outcome {
+        // SDKs have no type for others, so their callers could not handle them.
+        debug_assert!(
+            model::may_answer(operation.name, error.error.name()),
+            "{} does not declare {error}",
+            operation.name
+        );
+    }
+    outcome
 }
 
 /// The answer of operations that the model has and this engine has not.

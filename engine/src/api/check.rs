@@ -138,10 +138,15 @@ fn check_base64(text: &str) -> Result<(), ApiError> {
 }
 
 #[derive(Default)]
-struct Violations(Vec<String>);
+pub(crate) struct Violations(Vec<String>);
 
 impl Violations {
-    fn outcome(self) -> Result<(), ApiError> {
+    /// The member at `path` is absent and must not be.
+    pub(crate) fn required(&mut self, path: &str) {
+        self.add("null", path, "Member must not be null");
+    }
+
+    pub(crate) fn outcome(self) -> Result<(), ApiError> {
         let count = self.0.len();
         if count == 0 {
             return Ok(());
@@ -169,7 +174,7 @@ impl Violations {
                 }
             };
             match value {
-                None if member.required => self.add("null", &here(), "Member must not be null"),
+                None if member.required => self.required(&here()),
                 None => {}
                 Some(value) => self.value(value, member.shape, &here),
             }
@@ -234,7 +239,7 @@ impl Violations {
         for member in members {
             let here = || format!("{}.{}", path(), lower_first(member.name));
             match values.get(member.name).filter(|value| !value.is_null()) {
-                None if member.required => self.add("null", &here(), "Member must not be null"),
+                None if member.required => self.required(&here()),
                 None => {}
                 Some(value) => self.value(value, member.shape, &here),
             }

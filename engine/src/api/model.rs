@@ -1,11 +1,69 @@
-//! The inputs of the operations the engine has, as the service model (2013-12-02) defines them.
+//! The service model (2013-12-02): the input of every operation, as tables to check requests against, and the errors each
+//! operation declares.
 //!
-//! A table, not behaviour: what a member means is in the operation of the same name.
+//! Tables, not behaviour: what a member means is in the operation of the same name. The files of this folder are generated
+//! from the model that botocore carries (`engine/model/generate.py`, which also lists what differs on purpose); by hand
+//! are only the words they are written in, below. Not here: the checks themselves (check).
+
+mod channels;
+mod consumers;
+mod errors;
+mod operations;
+mod queues;
+mod records;
+mod resources;
+mod shapes;
+mod shards;
+mod streams;
+
+pub(crate) use consumers::*;
+pub(crate) use queues::*;
+pub(crate) use records::*;
+pub(crate) use resources::*;
+pub(crate) use shards::*;
+pub(crate) use streams::*;
 
 use super::check::{Member, Pattern, Shape, Text};
 use crate::hash::is_decimal;
-use crate::limits;
-use crate::names::{StreamArn, is_name};
+use crate::names::is_name;
+
+/// An operation as the model has it.
+pub(crate) struct Declared {
+    pub(crate) name: &'static str,
+    #[cfg_attr(not(test), expect(dead_code, reason = "operations name the table of their input themselves"))]
+    pub(crate) input: &'static [Member],
+    /// Names of the errors that are its own.
+    pub(crate) errors: &'static [&'static str],
+}
+
+/// All operations of the model, by name.
+pub(crate) const OPERATIONS: &[Declared] = operations::OPERATIONS;
+
+/// Errors that any operation may answer without declaring them (API reference, "Common Errors"; the last three are what the
+/// service's front answers before an operation runs).
+pub(crate) const COMMON_ERRORS: &[&str] = &[
+    "AccessDeniedException",
+    "ExpiredTokenException",
+    "IncompleteSignatureException",
+    "InternalFailureException",
+    "InvalidSignatureException",
+    "MissingAuthenticationTokenException",
+    "ServiceUnavailableException",
+    "ThrottlingException",
+    "UnknownOperationException",
+    "UnrecognizedClientException",
+    "UnsupportedOperationException",
+    "ValidationException",
+    "RequestEntityTooLargeException",
+    "RequestTimeoutException",
+    "SerializationException",
+];
+
+/// Whether the model lets `operation` answer `error`.
+pub(crate) fn may_answer(operation: &str, error: &str) -> bool {
+    let declared = OPERATIONS.iter().find(|declared| declared.name == operation);
+    COMMON_ERRORS.contains(&error) || declared.is_some_and(|declared| declared.errors.contains(&error))
+}
 
 const fn required(name: &'static str, shape: Shape) -> Member {
     Member { name, shape, required: true }
@@ -23,6 +81,23 @@ const fn pattern(min: usize, max: usize, text: &'static str, fits: fn(&str) -> b
     Text { min, max, pattern: Some(Pattern { text, fits }), options: &[] }
 }
 
+/// A text whose pattern is left to a regular expression, which is built when the first request needs it.
+macro_rules! expression {
+    ($min:expr, $max:expr, $text:literal) => {
+        super::pattern($min, $max, $text, |text| {
+            static EXPRESSION: std::sync::LazyLock<regex_lite::Regex> =
+                std::sync::LazyLock::new(|| super::whole($text));
+            EXPRESSION.is_match(text)
+        })
+    };
+}
+use expression;
+
+/// A pattern of the model has to fit the whole text.
+fn whole(pattern: &str) -> regex_lite::Regex {
+    regex_lite::Regex::new(&format!("^(?:{pattern})$")).expect("a test builds every pattern of the model")
+}
+
 const fn options(options: &'static [&'static str]) -> Text {
     Text { min: 0, max: usize::MAX, pattern: None, options }
 }
@@ -31,162 +106,115 @@ const fn integer(min: i64, max: i64) -> Shape {
     Shape::Integer { min: Some(min), max: Some(max) }
 }
 
-fn is_stream_id(text: &str) -> bool {
-    let bytes = text.as_bytes();
-    let plain = |b: &u8| b.is_ascii_lowercase() || b.is_ascii_digit();
-    bytes.len() == 24 && bytes[20] == b'-' && bytes[..20].iter().chain(&bytes[21..]).all(plain)
+const fn at_least(min: i64) -> Shape {
+    Shape::Integer { min: Some(min), max: None }
 }
 
-const STREAM_NAME: Shape =
-    Shape::Text(&pattern(1, limits::STREAM_NAME_CHARS_MAX, "[a-zA-Z0-9_.-]+", is_name));
-const STREAM_ARN: Shape =
-    Shape::Text(&pattern(1, 2_048, r"arn:aws.*:kinesis:.*:\d{12}:stream/\S+", |text| {
-        StreamArn::parse(text).is_ok()
-    }));
-const STREAM_ID: Shape = Shape::Text(&pattern(1, 24, "[a-z0-9]{20}-[a-z0-9]{3}", is_stream_id));
-const SHARD_ID: Shape = Shape::Text(&pattern(1, 128, "[a-zA-Z0-9_.-]+", is_name));
-const HASH_KEY: Shape = Shape::Text(&pattern(0, 39, r"0|([1-9]\d{0,38})", |text| is_decimal(text, 39)));
-const SEQUENCE_NUMBER: Shape =
-    Shape::Text(&pattern(0, 129, r"0|([1-9]\d{0,128})", |text| is_decimal(text, 129)));
-const PARTITION_KEY: Shape = Shape::Text(&text(1, limits::PARTITION_KEY_CHARS_MAX));
-const DATA: Shape = Shape::Blob { bytes_max: limits::RECORD_BYTES_CEILING };
-const NEXT_TOKEN: Shape = Shape::Text(&text(1, 1_048_576));
-const TAG_KEY: Text = text(1, limits::TAG_KEY_CHARS_MAX);
-const TAG_VALUE: Text = text(0, limits::TAG_VALUE_CHARS_MAX);
-const TAGS: Shape = Shape::Map { key: &TAG_KEY, value: &TAG_VALUE, min: 1, max: 200 };
-const DRY_RUN: Member = optional("DryRun", Shape::Boolean);
+const fn any_integer() -> Shape {
+    Shape::Integer { min: None, max: None }
+}
 
-// How a stream is addressed. `StreamId` is in the model, "not implemented, reserved for future use".
-const BY_NAME: Member = optional("StreamName", STREAM_NAME);
-const BY_ARN: Member = optional("StreamARN", STREAM_ARN);
-const BY_ID: Member = optional("StreamId", STREAM_ID);
+fn is_hash_key(text: &str) -> bool {
+    is_decimal(text, 39)
+}
 
-pub(crate) const CREATE_STREAM: &[Member] = &[
-    required("StreamName", STREAM_NAME),
-    optional("ShardCount", Shape::Integer { min: Some(1), max: None }),
-    optional(
-        "StreamModeDetails",
-        Shape::Structure(&[required("StreamMode", Shape::Text(&options(&["PROVISIONED", "ON_DEMAND"])))]),
-    ),
-    optional("Tags", TAGS),
-    optional("WarmThroughputMiBps", Shape::Integer { min: Some(0), max: None }),
-    optional("MaxRecordSizeInKiB", integer(1_024, 10_240)),
-    optional("RecordDistributionStrategy", Shape::Text(&options(&["AUTO", "USER_PARTITION_KEY"]))),
-];
+fn is_sequence_number(text: &str) -> bool {
+    is_decimal(text, 129)
+}
 
-pub(crate) const DELETE_STREAM: &[Member] =
-    &[BY_NAME, optional("EnforceConsumerDeletion", Shape::Boolean), BY_ARN, BY_ID];
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::limits;
 
-pub(crate) const DESCRIBE_STREAM: &[Member] = &[
-    BY_NAME,
-    optional("Limit", integer(1, 10_000)),
-    optional("ExclusiveStartShardId", SHARD_ID),
-    BY_ARN,
-    BY_ID,
-];
+    /// Every text of every input.
+    fn texts(shape: Shape, visit: &mut dyn FnMut(&'static Text)) {
+        match shape {
+            Shape::Text(text) => visit(text),
+            Shape::List { member, .. } => texts(*member, visit),
+            Shape::Map { key, value, .. } => {
+                visit(key);
+                visit(value);
+            }
+            Shape::Structure(members) => members.iter().for_each(|member| texts(member.shape, visit)),
+            Shape::Integer { .. } | Shape::Boolean | Shape::Timestamp | Shape::Blob { .. } => {}
+        }
+    }
 
-pub(crate) const DESCRIBE_STREAM_SUMMARY: &[Member] = &[BY_NAME, BY_ARN, BY_ID];
+    fn patterns() -> std::collections::BTreeMap<&'static str, Pattern> {
+        let mut patterns = std::collections::BTreeMap::new();
+        for operation in OPERATIONS {
+            texts(Shape::Structure(operation.input), &mut |text| {
+                patterns.extend(text.pattern.map(|pattern| (pattern.text, pattern)));
+            });
+        }
+        patterns
+    }
 
-pub(crate) const DESCRIBE_LIMITS: &[Member] = &[];
+    #[test]
+    fn every_pattern_accepts_what_fits_it_and_refuses_a_break() {
+        let fitting = [
+            "a",
+            "0a_",
+            "a-z_A.9",
+            "a/b.-_#",
+            "0",
+            "123456789012",
+            "abcdefghij0123456789-abc",
+            "arn:aws:s3:::bucket",
+            "arn:aws-cn:iam::123456789012:role/service-role/x",
+            "arn:aws:glue:eu-west-1:123456789012:schema/registry/schema",
+            "arn:aws:s3tables:eu-west-1:123456789012:bucket/tables",
+            "arn:aws:kinesis:eu-west-1:123456789012:stream/s",
+            "arn:aws:kinesis:eu-west-1:123456789012:channel/c",
+            "arn:aws:kinesis:eu-west-1:123456789012:queue/q",
+            "arn:aws:kinesis:eu-west-1:123456789012:stream/s/consumer/c:1700000000",
+        ];
+        let patterns = patterns();
+        assert_eq!(patterns.len(), 20, "{:?}", patterns.keys());
+        for (text, pattern) in patterns {
+            assert!(fitting.iter().any(|example| (pattern.fits)(example)), "nothing fits {text}");
+            assert!(!(pattern.fits)("arn:aws:kinesis::1:stream/ *:*"), "{text} takes anything");
+        }
+    }
 
-pub(crate) const LIST_STREAMS: &[Member] = &[
-    optional("Limit", integer(1, 10_000)),
-    optional("ExclusiveStartStreamName", STREAM_NAME),
-    optional("NextToken", NEXT_TOKEN),
-];
+    #[test]
+    fn matchers_mean_what_their_patterns_say() {
+        let mut texts: Vec<String> =
+            ["", "0", "00", "01", "10", "-1", "a", "A_.-9", "a b", "ä", "a\n", "\n", "٣", "9\n"]
+                .map(String::from)
+                .into();
+        texts.extend([38, 39, 40, 128, 129, 130].map(|digits| "1".repeat(digits)));
+        for (pattern, meaning) in patterns() {
+            let expression = whole(pattern);
+            for text in &texts {
+                assert_eq!((meaning.fits)(text), expression.is_match(text), "{text:?} and {pattern}");
+            }
+        }
+    }
 
-pub(crate) const LIST_SHARDS: &[Member] = &[
-    BY_NAME,
-    optional("NextToken", NEXT_TOKEN),
-    optional("ExclusiveStartShardId", SHARD_ID),
-    optional("MaxResults", integer(1, 10_000)),
-    optional("StreamCreationTimestamp", Shape::Timestamp),
-    optional(
-        "ShardFilter",
-        Shape::Structure(&[
-            required("Type", Shape::Text(&options(&SHARD_FILTERS))),
-            optional("ShardId", SHARD_ID),
-            optional("Timestamp", Shape::Timestamp),
-        ]),
-    ),
-    BY_ARN,
-    BY_ID,
-];
+    #[test]
+    fn limits_are_those_of_the_model() {
+        assert_eq!(shapes::STREAM_NAME.max, limits::STREAM_NAME_CHARS_MAX);
+        assert_eq!(shapes::PARTITION_KEY.max, limits::PARTITION_KEY_CHARS_MAX);
+        assert_eq!(shapes::TAG_KEY.max, limits::TAG_KEY_CHARS_MAX);
+        assert_eq!(shapes::TAG_VALUE.max, limits::TAG_VALUE_CHARS_MAX);
+        let find = |table: &'static [Member], name| table.iter().find(|member| member.name == name).unwrap();
+        let Shape::List { max, .. } = find(PUT_RECORDS, "Records").shape else { panic!("a list") };
+        assert_eq!(max, limits::PUT_RECORDS_MAX);
+        let Shape::Blob { bytes_max } = find(PUT_RECORD, "Data").shape else { panic!("a blob") };
+        assert_eq!(bytes_max, limits::RECORD_BYTES_CEILING);
+        let Shape::Integer { max, .. } = find(GET_RECORDS, "Limit").shape else { panic!("an integer") };
+        assert_eq!(max, i64::try_from(limits::GET_RECORDS_MAX).ok());
+    }
 
-const SHARD_FILTERS: [&str; 6] =
-    ["AFTER_SHARD_ID", "AT_TRIM_HORIZON", "FROM_TRIM_HORIZON", "AT_LATEST", "AT_TIMESTAMP", "FROM_TIMESTAMP"];
-
-pub(crate) const PUT_RECORD: &[Member] = &[
-    BY_NAME,
-    required("Data", DATA),
-    // Optional in the model for streams that distribute records themselves; all of ours need it.
-    required("PartitionKey", PARTITION_KEY),
-    optional("ExplicitHashKey", HASH_KEY),
-    optional("SequenceNumberForOrdering", SEQUENCE_NUMBER),
-    BY_ARN,
-    BY_ID,
-    DRY_RUN,
-];
-
-const PUT_RECORDS_ENTRY: Shape = Shape::Structure(&[
-    required("Data", DATA),
-    optional("ExplicitHashKey", HASH_KEY),
-    required("PartitionKey", PARTITION_KEY),
-]);
-
-pub(crate) const PUT_RECORDS: &[Member] = &[
-    required("Records", Shape::List { member: &PUT_RECORDS_ENTRY, min: 1, max: limits::PUT_RECORDS_MAX }),
-    BY_NAME,
-    BY_ARN,
-    BY_ID,
-    DRY_RUN,
-];
-
-pub(crate) const GET_SHARD_ITERATOR: &[Member] = &[
-    BY_NAME,
-    required("ShardId", SHARD_ID),
-    required(
-        "ShardIteratorType",
-        // In the order AWS's answers name them.
-        Shape::Text(&options(&[
-            "AFTER_SEQUENCE_NUMBER",
-            "LATEST",
-            "AT_TIMESTAMP",
-            "AT_SEQUENCE_NUMBER",
-            "TRIM_HORIZON",
-        ])),
-    ),
-    optional("StartingSequenceNumber", SEQUENCE_NUMBER),
-    optional("Timestamp", Shape::Timestamp),
-    BY_ARN,
-    BY_ID,
-    DRY_RUN,
-];
-
-pub(crate) const GET_RECORDS: &[Member] = &[
-    required("ShardIterator", Shape::Text(&text(1, 512))),
-    optional("Limit", integer(1, 10_000)),
-    BY_ARN,
-    BY_ID,
-    DRY_RUN,
-];
-
-pub(crate) const CHANGE_RETENTION: &[Member] =
-    &[BY_NAME, required("RetentionPeriodHours", Shape::Integer { min: None, max: None }), BY_ARN, BY_ID];
-
-pub(crate) const ADD_TAGS_TO_STREAM: &[Member] = &[BY_NAME, required("Tags", TAGS), BY_ARN, BY_ID];
-
-pub(crate) const LIST_TAGS_FOR_STREAM: &[Member] = &[
-    BY_NAME,
-    optional("ExclusiveStartTagKey", Shape::Text(&TAG_KEY)),
-    optional("Limit", integer(1, 50)),
-    BY_ARN,
-    BY_ID,
-];
-
-pub(crate) const REMOVE_TAGS_FROM_STREAM: &[Member] = &[
-    BY_NAME,
-    required("TagKeys", Shape::List { member: &Shape::Text(&TAG_KEY), min: 1, max: 50 }),
-    BY_ARN,
-    BY_ID,
-];
+    #[test]
+    fn operations_are_sorted_and_know_their_errors() {
+        assert_eq!(OPERATIONS.len(), 57);
+        assert!(OPERATIONS.windows(2).all(|pair| pair[0].name < pair[1].name));
+        assert!(may_answer("GetRecords", "ExpiredIteratorException"));
+        assert!(!may_answer("PutRecord", "ExpiredIteratorException"));
+        assert!(may_answer("PutRecord", "SerializationException"));
+        assert!(!may_answer("PutRecord", "Nonsense"));
+    }
+}

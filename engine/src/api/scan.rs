@@ -19,8 +19,19 @@ use memchr::memchr;
 pub(crate) struct RawRecord<'a> {
     /// In base64; not yet checked when it comes from the scanner.
     pub(crate) data: &'a [u8],
-    pub(crate) key: PartitionKey<'a>,
+    /// Whether it may be absent is up to the stream.
+    pub(crate) key: Option<PartitionKey<'a>>,
     pub(crate) hash: Option<&'a str>,
+}
+
+impl RawRecord<'_> {
+    pub(crate) fn key_text(&self) -> &str {
+        self.key.map_or("", PartitionKey::as_str)
+    }
+
+    pub(crate) fn key_bytes(&self) -> usize {
+        self.key_text().len()
+    }
 }
 
 /// A `PutRecord` or `PutRecords` that satisfies the model, except for the base64 of its data.
@@ -30,6 +41,8 @@ pub(crate) struct PutRequest<'a> {
     pub(crate) records: Vec<RawRecord<'a>>,
     pub(crate) after: Option<&'a str>,
     pub(crate) dry_run: bool,
+    /// Whether it is a `PutRecords`.
+    pub(crate) many: bool,
 }
 
 /// Members of a record on the way.
@@ -42,15 +55,20 @@ struct Partial<'a> {
 
 impl<'a> Partial<'a> {
     fn whole(self) -> Option<RawRecord<'a>> {
-        Some(RawRecord { data: self.data?, key: self.key?, hash: self.hash })
+        Some(RawRecord { data: self.data?, key: self.key, hash: self.hash })
     }
 }
 
 impl<'a> PutRequest<'a> {
+    /// How errors name a member of the record at this place.
+    pub(crate) fn path(&self, at: usize, member: &str) -> String {
+        if self.many { format!("records.{}.member.{member}", at + 1) } else { member.to_owned() }
+    }
+
     /// Scans the body of a `PutRecords`.
     pub(crate) fn scan_many(body: &'a [u8]) -> Option<Self> {
         let mut scanner = Scanner { body, at: 0 };
-        let mut request = PutRequest::default();
+        let mut request = PutRequest { many: true, ..PutRequest::default() };
         scanner.object(|scanner, name| match name {
             b"Records" if request.records.is_empty() => {
                 request.records.reserve(limits::PUT_RECORDS_MAX.min(body.len() / 64));
@@ -87,12 +105,12 @@ impl<'a> PutRequest<'a> {
     pub(crate) fn many(fields: &'a Fields) -> Self {
         let record = |value: &'a serde_json::Value| {
             let text = |name| value.get(name).and_then(serde_json::Value::as_str);
-            let key = PartitionKey::parse(text("PartitionKey")?).ok()?;
+            let key = text("PartitionKey").and_then(|key| PartitionKey::parse(key).ok());
             Some(RawRecord { data: text("Data")?.as_bytes(), key, hash: text("ExplicitHashKey") })
         };
         // The check has found everything required, so no record is left out.
         let records = fields.list("Records").iter().filter_map(record).collect();
-        PutRequest { records, ..PutRequest::around(fields) }
+        PutRequest { records, many: true, ..PutRequest::around(fields) }
     }
 
     /// A `PutRecord` read the general way.
@@ -109,6 +127,7 @@ impl<'a> PutRequest<'a> {
             records: Vec::new(),
             after: fields.text("SequenceNumberForOrdering"),
             dry_run: fields.is_true("DryRun"),
+            many: false,
         }
     }
 }

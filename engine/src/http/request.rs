@@ -63,7 +63,7 @@ impl Face {
     async fn run(&self, operation: &Operation, request: Request<Incoming>) -> Result<Reply, ApiError> {
         authenticate(&request)?;
         let held = body::read(request.into_body(), &self.room).await?;
-        (operation.run)(&self.engine, Call::json(held.bytes.clone())).await
+        operations::run(operation, &self.engine, Call::json(held.bytes.clone())).await
     }
 }
 

@@ -21,7 +21,7 @@ pub(super) async fn decrease(engine: &Engine, call: Call) -> Outcome {
 }
 
 async fn change(engine: &Engine, call: Call, direction: Direction) -> Outcome {
-    let fields = Fields::read(&call, model::CHANGE_RETENTION)?;
+    let fields = Fields::read(&call, model::INCREASE_STREAM_RETENTION_PERIOD)?;
     let stream = StreamAddress::of(&fields).find(engine)?;
     usable(engine, &stream)?;
     let hours = requested(&fields)?;

@@ -1,6 +1,7 @@
 //! PutRecords: up to 500 records in one call, each with its own outcome.
 
 use super::{Outcome, dry_run, stage, usable};
+use crate::api::check::Violations;
 use crate::api::scan::{PutRequest, RawRecord};
 use crate::api::{ApiError, Call, ErrorType, Fields, Reply, Writer, model};
 use crate::batch::{Commit, EngineBatch};
@@ -44,7 +45,8 @@ pub(super) fn prepare(engine: &Engine, request: &PutRequest<'_>) -> Result<Prepa
     let stream = request.stream.find(engine)?;
     usable(engine, &stream)?;
     let state = stream.state();
-    check_sizes(&request.records, &state)?;
+    check_keys(request)?;
+    check_sizes(request, &state)?;
     let batch = fill(&request.records, &state)?;
     if request.dry_run {
         return Err(dry_run());
@@ -86,15 +88,25 @@ async fn put(engine: &Engine, call: &Call, request: &PutRequest<'_>, prepared: P
     Ok(Reply::written(results.written()))
 }
 
+/// A stream that distributes records by their keys needs one of each; the answer is that of a required member.
+fn check_keys(request: &PutRequest<'_>) -> Result<(), ApiError> {
+    let missing = request.records.iter().enumerate().filter(|(_, record)| record.key.is_none());
+    let mut violations = Violations::default();
+    for (at, _) in missing {
+        violations.required(&request.path(at, "partitionKey"));
+    }
+    violations.outcome()
+}
+
 /// The stream's limit is on key and data together, the request's on all of them.
-fn check_sizes(records: &[RawRecord<'_>], state: &StreamState) -> Result<(), ApiError> {
+fn check_sizes(request: &PutRequest<'_>, state: &StreamState) -> Result<(), ApiError> {
     let limit = state.definition.record_bytes_max();
     let mut sum = 0;
-    for (i, record) in (1_usize..).zip(records) {
+    for (at, record) in request.records.iter().enumerate() {
         let padding = record.data.iter().rev().take(2).filter(|&&b| b == b'=').count();
-        let bytes = (record.data.len() / 4 * 3).saturating_sub(padding) + record.key.as_str().len();
+        let bytes = (record.data.len() / 4 * 3).saturating_sub(padding) + record.key_bytes();
         if bytes > limit {
-            let path = if records.len() == 1 { "data".into() } else { format!("records.{i}.member.data") };
+            let path = request.path(at, "data");
             let message = format!(
                 "1 validation error detected: Value at '{path}' failed to satisfy constraint: Member must have length less \
                  than or equal to {limit}"
@@ -112,13 +124,13 @@ fn check_sizes(records: &[RawRecord<'_>], state: &StreamState) -> Result<(), Api
 /// Decodes and routes records.
 fn fill(records: &[RawRecord<'_>], state: &StreamState) -> Result<EngineBatch, ApiError> {
     let mut batch = EngineBatch::default();
-    let bytes = records.iter().map(|record| record.data.len() / 4 * 3 + record.key.as_str().len()).sum();
+    let bytes = records.iter().map(|record| record.data.len() / 4 * 3 + record.key_bytes()).sum();
     batch.reserve(records.len(), bytes);
     for record in records {
         let hash = record.hash.map(explicit_hash).transpose()?;
-        let decoded = batch.put_in(state, record.key, hash, |out| {
-            base64_simd::STANDARD.decode_append(record.data, out).ok()
-        });
+        let Some(key) = record.key else { continue };
+        let decoded =
+            batch.put_in(state, key, hash, |out| base64_simd::STANDARD.decode_append(record.data, out).ok());
         decoded.ok_or_else(|| ApiError::serialization(""))?;
     }
     Ok(batch)
@@ -197,7 +209,7 @@ impl Results {
             match error {
                 AppendError::Busy => {
                     let hash = record.hash.and_then(|text| HashKey::parse(text).ok());
-                    let hash = hash.unwrap_or_else(|| HashKey::of(record.key.as_str().as_bytes()));
+                    let hash = hash.unwrap_or_else(|| HashKey::of(record.key_text().as_bytes()));
                     let (shard, name) = (state.shards.route(hash).id, stream.name());
                     let message =
                         format!("Rate exceeded for shard {shard} in stream {name} under account {account}.");

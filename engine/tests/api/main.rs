@@ -4,6 +4,7 @@
 
 mod boto3;
 mod connections;
+mod model;
 mod records;
 mod refusals;
 mod restart;
