@@ -23,7 +23,7 @@ fn example(name: &str) -> PathBuf {
 
 /// Says so past the capture of test output, and in the file that `tests/run` counts skips from: a test that did not run
 /// must not look as if it had passed.
-fn skip(subject: &str, reason: &str) {
+pub(crate) fn skip(subject: &str, reason: &str) {
     let line = format!("SKIPPED boto3::{subject}: {reason}\n");
     std::io::stderr().write_all(line.as_bytes()).unwrap();
     if let Some(file) = std::env::var_os("HEADWATER_SKIPS") {
