@@ -10,6 +10,7 @@ use crate::definition::{
 use crate::engine::Engine;
 use crate::limits;
 use crate::names::{StreamName, StreamNumber};
+use crate::settings::StreamSettings;
 use crate::storage::{CommitError, MetaError};
 use crate::stream::StreamHandle;
 use std::collections::BTreeMap;
@@ -29,6 +30,8 @@ pub struct NewStream {
     pub record_kib_max: u32,
     /// Its tags.
     pub tags: BTreeMap<String, String>,
+    /// What else it is set to.
+    pub settings: StreamSettings,
 }
 
 impl NewStream {
@@ -42,6 +45,7 @@ impl NewStream {
             retention_hours: limits::RETENTION_HOURS_DEFAULT,
             record_kib_max: 1_024,
             tags: BTreeMap::new(),
+            settings: StreamSettings::default(),
         }
     }
 }
@@ -153,6 +157,7 @@ async fn create(engine: &Engine, new: NewStream) -> Result<StreamHandle, StreamE
         record_kib_max: new.record_kib_max,
         tags: new.tags,
         layout: Layout::Even { shards: new.shards },
+        settings: new.settings,
     };
     let key = definition_key(&new.name);
     engine.0.log.retain(number, definition.retention_ms());

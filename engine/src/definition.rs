@@ -7,6 +7,7 @@
 use crate::hash::{HashKey, HashRange, split_evenly};
 use crate::limits;
 use crate::names::{ShardId, StreamName, StreamNumber};
+use crate::settings::StreamSettings;
 use crate::storage::Position;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -33,6 +34,9 @@ pub struct Definition {
     pub tags: BTreeMap<String, String>,
     /// Its shards.
     pub layout: Layout,
+    /// What else it is set to.
+    #[serde(default, skip_serializing_if = "StreamSettings::is_default")]
+    pub settings: StreamSettings,
 }
 
 impl Definition {
@@ -249,6 +253,7 @@ mod tests {
             record_kib_max: 1024,
             tags: BTreeMap::new(),
             layout: Layout::Even { shards },
+            settings: StreamSettings::default(),
         }
     }
 

@@ -52,6 +52,7 @@ mod http;
 mod names;
 mod operations;
 mod sequence;
+mod settings;
 mod stream;
 
 pub use batch::{Commit, EngineBatch, PutError};
@@ -63,4 +64,5 @@ pub use engine::{Answer, Engine, EngineConfig, OpenError};
 pub use hash::{HashKey, HashKeyError, HashRange, split_evenly};
 pub use names::{NameError, PartitionKey, ShardId, StreamArn, StreamName, StreamNumber};
 pub use sequence::{SEQUENCE_DIGITS, SequenceError, SequenceNumber};
+pub use settings::{Changes, Distribution, Encryption, StreamSettings};
 pub use stream::StreamHandle;
