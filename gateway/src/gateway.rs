@@ -272,6 +272,7 @@ fn journal_config(config: &config::Journal) -> journal::Config {
             DurabilityMode::Sync => journal::Durability::Sync,
             DurabilityMode::Interval(every) => journal::Durability::Interval(every),
         },
+        ..defaults
     }
 }
 

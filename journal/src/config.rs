@@ -3,8 +3,19 @@
 use std::time::Duration;
 
 use crate::error::OpenError;
+pub use crate::keys::Cipher;
 use crate::limits::{SEGMENT_BYTES_MAX, SEGMENT_BYTES_MIN};
 pub use crate::storage::IoMode;
+
+/// How runs are made smaller before they are written. Recorded in each run; any setting reads what any other wrote.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Compression {
+    /// As they are.
+    #[default]
+    None,
+    /// LZ4 blocks, where that makes a run smaller: fewer bytes to a card that wears out or is slow, for some CPU.
+    Lz4,
+}
 
 /// What "durable" means.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -41,6 +52,10 @@ pub struct Config {
     pub io: IoMode,
     /// What "durable" means.
     pub durability: Durability,
+    /// How runs are made smaller.
+    pub compression: Compression,
+    /// How runs of streams that have a [key](crate::Keys) are encrypted.
+    pub cipher: Cipher,
 }
 
 impl Default for Config {
@@ -56,6 +71,8 @@ impl Default for Config {
             linger: Duration::ZERO,
             io: IoMode::Auto,
             durability: Durability::Sync,
+            compression: Compression::None,
+            cipher: Cipher::of_this_machine(),
         }
     }
 }

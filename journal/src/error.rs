@@ -95,6 +95,14 @@ pub enum AppendError {
         /// Why.
         reason: &'static str,
     },
+    /// The stream is sealed with a key that is not known: nothing of it may be written in the open.
+    #[error("stream {} shard {}: key {key_id}, which its records are sealed with, is not known", shard.stream, shard.shard)]
+    NoKey {
+        /// The shard.
+        shard: ShardKey,
+        /// The key.
+        key_id: u16,
+    },
     /// The journal stopped.
     #[error(transparent)]
     Failed(#[from] Failed),
@@ -103,7 +111,27 @@ pub enum AppendError {
 /// Why a read gave nothing.
 #[derive(Clone, Debug, thiserror::Error)]
 pub enum ReadError {
-    /// A run uses a flag or a key this program does not know (compression or encryption of a newer one).
+    /// A run is sealed with a key that is not known (any more). The records are there; with the key they are read.
+    #[error("stream {} shard {}: run at sequence {first} is sealed with key {key_id}, which is not known", shard.stream, shard.shard)]
+    KeyUnknown {
+        /// The shard.
+        shard: ShardKey,
+        /// First sequence of the run.
+        first: u64,
+        /// The key.
+        key_id: u16,
+    },
+    /// A run is sealed with another key than the one known under its id. Not damage: with the right key it is read.
+    #[error("stream {} shard {}: run at sequence {first} is not sealed with the key known as {key_id}", shard.stream, shard.shard)]
+    KeyWrong {
+        /// The shard.
+        shard: ShardKey,
+        /// First sequence of the run.
+        first: u64,
+        /// The key's id.
+        key_id: u16,
+    },
+    /// A run uses a flag this program does not know (compression or encryption of a newer one).
     #[error("stream {} shard {}: run at sequence {first} has flags {flags:#06x} and key {key_id}, this program reads neither", shard.stream, shard.shard)]
     Unsupported {
         /// The shard.

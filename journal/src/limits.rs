@@ -21,8 +21,14 @@ pub const SEGMENT_BYTES_MIN: u64 = 64 << 10;
 /// Largest segment: offsets inside one are 32 bits, and a start after a crash reads at most one whole (about 1 s per GB).
 pub const SEGMENT_BYTES_MAX: u64 = 1 << 30;
 
-/// Largest stored length a run header may claim, checked before memory is reserved for it.
+/// Largest length a run may claim, as stored and as read, checked before memory is reserved for it.
 pub const RUN_BYTES_MAX: usize = SET_BYTES_MAX * 2;
+
+/// Shortest run that compression is tried on: below, a group's padding to 4 KiB eats whatever is saved.
+pub const COMPRESS_BYTES_MIN: usize = 256;
+
+/// Keys made for one segment that are kept at once, about 0.6 KiB each: one per sealed stream and segment that is read or written.
+pub const RUN_KEYS_MAX: usize = 1024;
 
 /// Bytes one read from disk takes at most when runs are merged: from here on a device reads at full bandwidth.
 pub const READ_BYTES_MAX: usize = 1 << 20;

@@ -282,9 +282,9 @@ fn refusal(error: journal::AppendError) -> AppendError {
             shard: crate::names::ShardId(shard.shard),
         }),
         // Appends of records expect no versions; changes of metadata look at a conflict before they come here.
-        error @ (journal::AppendError::Conflict { .. } | journal::AppendError::Failed(_)) => {
-            AppendError::Failed(error.to_string())
-        }
+        error @ (journal::AppendError::Conflict { .. }
+        | journal::AppendError::NoKey { .. }
+        | journal::AppendError::Failed(_)) => AppendError::Failed(error.to_string()),
     }
 }
 

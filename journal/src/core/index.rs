@@ -52,6 +52,23 @@ impl RunRef {
     }
 }
 
+impl RunRef {
+    /// The run's header again, but for its place in a group.
+    pub(super) fn header(&self, shard: ShardKey) -> RunHeader {
+        RunHeader {
+            shard,
+            first: self.first,
+            base_ms: self.base_ms,
+            count: self.count,
+            stored: self.stored,
+            crc: self.crc,
+            flags: self.flags,
+            key_id: self.key_id,
+            offset: 0,
+        }
+    }
+}
+
 impl<F> Index<F> {
     pub(super) fn new() -> Self {
         Self { slots: BTreeMap::new(), shards: Vec::new(), segments: BTreeMap::new(), open: None, epoch: 1 }

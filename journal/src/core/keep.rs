@@ -77,7 +77,7 @@ impl<S: Storage> Core<S> {
         }
     }
 
-    /// Forgets all shards of `stream`; its number is never used again. Durable with the next commit.
+    /// Forgets all shards of `stream` and its [keys](Self::keys); its number is never used again. Durable with the next commit.
     pub fn drop_stream(&self, stream: u32) {
         let mut set = AppendSet::new();
         for key in self.queue.look(|staged| own::of_stream(&staged.meta, stream)) {
@@ -85,7 +85,11 @@ impl<S: Storage> Core<S> {
         }
         set.put(&own::dropped(stream), &[], None);
         self.append_own(&set, self.newest_ms.load(Ordering::Relaxed));
-        let slots = self.queue.look(|staged| staged.forget(stream));
+        let slots = self.queue.look(|staged| {
+            self.ring.forget(stream);
+            staged.seals.drop_stream(stream);
+            staged.forget(stream)
+        });
         let mut index = self.index_mut();
         for (shard, slot) in slots {
             // A shard whose first records are still staged is not known here yet, and must not come up with them.

@@ -2,12 +2,14 @@
 //!
 //! In: append sets, floors, holds, ages. Out: tickets, pages, metadata.
 //! Run loop of a caller without threads: `append` any number of times, `commit`, then `maintain` until it returns false.
-//! Invariants: as in the crate's doc; lock order is upkeep, making, writer, files, queue, index, and tail or tables last and alone.
+//! Invariants: as in the crate's doc; lock order is upkeep, making, writer, files, queue, index, and tail, tables or keys last and alone.
 //! Not here: threads and clocks (`journal`).
 
+mod coder;
 mod files;
 mod index;
 mod keep;
+mod keys;
 mod meta;
 mod read;
 mod reclaim;
@@ -29,6 +31,8 @@ use std::time::Duration;
 
 use self::files::Files;
 use self::index::Index;
+use self::keys::KeyRing;
+pub use self::keys::Keys;
 use self::meta::own;
 use self::read::Buffers;
 use self::stage::{Building, Refusal, Staged};
@@ -58,6 +62,7 @@ pub struct Core<S: Storage> {
     index: RwLock<Index<S::File>>,
     tail: Mutex<Tail>,
     tables: Mutex<TableCache>,
+    ring: KeyRing,
     upkeep: Mutex<Upkeep<S::File>>,
     listeners: Mutex<Listeners>,
     buffers: Buffers,

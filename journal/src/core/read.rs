@@ -48,7 +48,8 @@ impl<S: Storage> Core<S> {
     /// Reads durable records of `shard` from sequence `from` on. A `from` below what is kept starts at the oldest record.
     ///
     /// # Errors
-    /// [`ReadError::Unsupported`] when the first run was written by a newer program. Damage is no error: it is in [`Page::gaps`].
+    /// When the first run cannot be read: [`ReadError::KeyUnknown`] or [`ReadError::KeyWrong`] when it is sealed,
+    /// [`ReadError::Unsupported`] when a newer program wrote it. Damage is no error: it is in [`Page::gaps`].
     pub fn read(&self, shard: ShardKey, from: u64, limits: ReadLimits) -> Result<Page, ReadError> {
         let mut page = Page { next: from, ..Page::default() };
         let mut budget = Budget { records: limits.records.max(1), bytes: limits.bytes.max(1) };

@@ -146,18 +146,7 @@ impl<S: Storage> Core<S> {
                 self.index_mut().segments.entry(number).and_modify(|segment| segment.damaged = true);
                 break;
             }
-            let header = RunHeader {
-                shard,
-                first: run.first,
-                base_ms: run.base_ms,
-                count: run.count,
-                stored: run.stored,
-                crc: run.crc,
-                flags: run.flags,
-                key_id: run.key_id,
-                offset: 0,
-            };
-            match self.copy(header, &body, now_ms)? {
+            match self.copy(run.header(shard), &body, now_ms)? {
                 true => copied += body.len(),
                 false => break,
             }

@@ -14,6 +14,7 @@ use std::sync::{Mutex, RwLock};
 
 use crate::ShardKey;
 use crate::config::Config;
+use crate::core::keys::KeyRing;
 use crate::core::meta::own;
 use crate::core::read::Buffers;
 use crate::core::snapshot::Slots;
@@ -188,11 +189,12 @@ impl<F: StorageFile> Survey<F> {
             lane: self.lane,
             seed,
             queue: Queue::new(self.staged, last),
-            writer: Mutex::new(Writer::new(next_number, self.last.1.unwrap_or(0))),
+            writer: Mutex::new(Writer::new(next_number, self.last.1.unwrap_or(0), &config)),
             files: Mutex::new(self.files),
             index: RwLock::new(self.index),
             tail: Mutex::new(Tail::new(config.tail_cache_bytes)),
             tables: Mutex::new(TableCache::default()),
+            ring: KeyRing::default(),
             upkeep: Mutex::new(Upkeep::new(slots, self.recovery)),
             listeners: Mutex::new(Listeners::default()),
             buffers: Buffers::default(),

@@ -10,6 +10,7 @@ use std::io;
 
 use crate::blocks::BLOCK_BYTES;
 use crate::bytes::crc32c;
+use crate::format::body;
 use crate::format::group::{GroupHead, HEAD_BYTES, RunHeader};
 use crate::format::segment::HEADER_BYTES;
 use crate::format::{index, u32_of};
@@ -247,8 +248,11 @@ fn is_near(salt: u64, ours: Option<u64>) -> bool {
     ours.is_some_and(|ours| (ours ^ salt).count_ones() <= 2)
 }
 
-/// Time of a run's last record; of its base when the body does not parse.
+/// Time of a run's last record; of its base when the body does not parse. Needs no key.
 pub(super) fn newest_ms(run: &RunHeader, body: &[u8]) -> u64 {
+    if run.flags != 0 {
+        return run.base_ms.saturating_add(u64::from(body::span_ms(body)));
+    }
     let mut records = Records::over(body, run.first, run.base_ms, index(run.count));
     while records.next().is_some() {}
     records.time_ms()

@@ -9,6 +9,7 @@ mod admit;
 mod building;
 mod cut;
 mod plan;
+mod seals;
 
 use std::collections::{BTreeMap, VecDeque};
 
@@ -18,6 +19,8 @@ pub(crate) use self::building::Building;
 pub(super) use self::building::Chunk;
 use self::cut::Cut;
 use self::plan::{Cost, Plan};
+pub(super) use self::seals::Seal;
+use self::seals::Seals;
 use crate::ShardKey;
 use crate::bytes::put_varint;
 use crate::config::Config;
@@ -36,6 +39,7 @@ pub(super) const META_SLOT: u32 = 0;
 pub(crate) struct Staged {
     pub(super) meta: Meta,
     pub(super) full: bool,
+    pub(super) seals: Seals,
     slots: BTreeMap<ShardKey, u32>,
     shards: Vec<ShardStage>,
     // Oldest first; the last one is still being filled.
@@ -99,6 +103,7 @@ impl Staged {
         let mut staged = Self {
             meta: Meta::default(),
             full: false,
+            seals: Seals::default(),
             slots: BTreeMap::new(),
             shards: Vec::new(),
             waiting: VecDeque::new(),
@@ -129,7 +134,7 @@ impl Staged {
         }
         // Metadata alone may use the reserve: cursors must move while the disk is full, or it would never become empty.
         let class = if set.records() == 0 { Class::Metadata } else { Class::Records };
-        self.admit(Cost::of(set), class)?;
+        self.admit(Cost::of(set, self.seals.sealed_runs(set)), class)?;
         let firsts = self.stage_records(set, now_ms);
         self.stage_changes(set, now_ms);
         let group = self.waiting.back_mut().expect("admit made one");
@@ -139,7 +144,7 @@ impl Staged {
 
     /// Stages the journal's own changes; they may use the reserve.
     pub(super) fn append_own(&mut self, set: &AppendSet, now_ms: u64) -> Result<(), Refusal> {
-        self.admit(Cost::of(set), Class::Own)?;
+        self.admit(Cost::of(set, 0), Class::Own)?;
         self.stage_changes(set, now_ms);
         Ok(())
     }
@@ -219,6 +224,10 @@ impl Staged {
         } else {
             shard.in_group = group.number;
             group.runs += 1;
+            if let Some(seal) = self.seals.of(shard.key.stream) {
+                group.sealed += 1;
+                group.seals.entry(shard.key.stream).or_insert_with(|| seal.clone());
+            }
             let segment = self.plan.segment();
             self.plan.add_run(shard.in_segment != segment);
             shard.in_segment = segment;
@@ -278,6 +287,8 @@ impl Staged {
     /// Gives back a group that was flushed.
     pub(super) fn release(&mut self, mut group: Building) {
         self.staged_bytes -= group.bytes.len();
+        // What compression saved is room for the groups behind.
+        self.plan.shrink(group.segment, group.size(), group.written);
         // Two: one fills while one is flushed. A huge one is let go, so that one big set is not paid for ever after.
         if self.spares.len() < 2 && group.bytes.capacity() <= 2 * self.limits.group_bytes_max {
             group.bytes.clear();

@@ -12,11 +12,14 @@ use std::sync::atomic::Ordering;
 
 use crate::blocks::Blocks;
 use crate::bytes::{crc32c, splitmix};
-use crate::config::Durability;
+use crate::config::{Cipher, Config, Durability};
+use crate::core::coder::{Coder, Sealing};
 use crate::core::index::{Segment, Tables, Written};
+use crate::core::keys::KeyRing;
 use crate::core::stage::{Building, Chunk};
 use crate::core::{Core, lock};
 use crate::error::Failed;
+use crate::format::body::Origin;
 use crate::format::footer::RunRef;
 use crate::format::group::{GroupHead, HEAD_BYTES, RUN_HEADER_BYTES, RunHeader};
 use crate::format::segment::{FileName, HEADER_BYTES, SegmentHeader};
@@ -35,6 +38,7 @@ pub(super) struct Writer<F> {
     synced_ms: u64,
     headers: Vec<(RunHeader, u32, u64)>,
     written: Vec<Written>,
+    coder: Coder,
 }
 
 struct OpenSegment<F> {
@@ -46,9 +50,9 @@ struct OpenSegment<F> {
 }
 
 impl<F> Writer<F> {
-    pub(super) fn new(next_number: u64, chain: u32) -> Self {
-        let (headers, written) = (Vec::new(), Vec::new());
-        Self { open: None, next_number, chain, unsynced: Vec::new(), synced_ms: 0, headers, written }
+    pub(super) fn new(next_number: u64, chain: u32, config: &Config) -> Self {
+        let (headers, written, coder) = (Vec::new(), Vec::new(), Coder::new(config.compression));
+        Self { open: None, next_number, chain, unsynced: Vec::new(), synced_ms: 0, headers, written, coder }
     }
 }
 
@@ -69,7 +73,10 @@ impl<S: Storage> Core<S> {
             at = 0;
         }
         let group_at = at + u32_of(buffer.len());
-        assemble(group, &mut buffer, &mut writer.headers);
+        let place = Origin { lane: self.lane, salt: open.salt, group: group.number, run: 0 };
+        let mut assembly =
+            Assembly { place, cipher: self.config.cipher, ring: &self.ring, coder: &mut writer.coder };
+        assembly.assemble(group, &mut buffer, &mut writer.headers);
         let start = index(group_at - at);
         let head = GroupHead {
             runs: u32_of(writer.headers.len()),
@@ -84,6 +91,7 @@ impl<S: Storage> Core<S> {
         buffer.pad();
         let (number, file) = (open.number, Arc::clone(&open.file));
         open.offset = at + u32_of(buffer.len());
+        group.written = index(open.offset - group_at);
         let data_end = open.offset;
         let failed = |doing, error: io::Error| {
             Failed::new(format!(
@@ -207,45 +215,97 @@ impl<S: Storage> Core<S> {
     }
 }
 
-/// Appends the group to `buffer`: room for the head, run headers, bodies. Leaves header, slot and newest time of every run in `runs`.
-fn assemble(group: &mut Building, buffer: &mut Blocks, runs: &mut Vec<(RunHeader, u32, u64)>) {
-    // First sequences rise per shard in the order of staging, so this order is stable and needs no memory.
-    group.chunks.sort_unstable_by_key(|chunk| (chunk.key, chunk.first));
-    runs.clear();
-    let start = buffer.len();
-    let tables = HEAD_BYTES + index(group.runs) * RUN_HEADER_BYTES;
-    buffer.resize(start + tables);
-    for run in group.chunks.chunk_by(|left, right| left.key == right.key) {
-        let body = buffer.len();
-        for chunk in run {
-            buffer.extend_from_slice(&group.bytes[index(chunk.start)..index(chunk.start + chunk.len)]);
+/// What turns the runs of a group into bytes.
+struct Assembly<'a> {
+    /// Where runs are sealed, but for their index.
+    place: Origin,
+    cipher: Cipher,
+    ring: &'a KeyRing,
+    coder: &'a mut Coder,
+}
+
+impl Assembly<'_> {
+    /// Appends the group to `buffer`: room for the head, run headers, bodies. Leaves header, slot and newest time of every run in `runs`.
+    fn assemble(&mut self, group: &mut Building, buffer: &mut Blocks, runs: &mut Vec<(RunHeader, u32, u64)>) {
+        // First sequences rise per shard in the order of staging, so this order is stable and needs no memory.
+        group.chunks.sort_unstable_by_key(|chunk| (chunk.key, chunk.first));
+        runs.clear();
+        let start = buffer.len();
+        let tables = HEAD_BYTES + index(group.runs) * RUN_HEADER_BYTES;
+        buffer.resize(start + tables);
+        for run in group.chunks.chunk_by(|left, right| left.key == right.key) {
+            let draft = header_of(run, u32_of(buffer.len() - start));
+            let newest_ms = run[run.len() - 1].time_ms;
+            let bytes: usize = run.iter().map(|chunk| index(chunk.len)).sum();
+            let header = if self.coder.compresses(bytes) || group.seals.contains_key(&draft.shard.stream) {
+                self.code(group, run, draft, u32_of(runs.len()), buffer)
+            } else {
+                plain(group, run, draft, buffer)
+            };
+            runs.push((header, run[0].slot, newest_ms));
         }
-        let header = header_of(run, u32_of(body - start), &buffer.as_slice()[body..]);
-        runs.push((header, run[0].slot, run[run.len() - 1].time_ms));
+        for (copied, slot) in &group.copied {
+            let body = buffer.len();
+            let from = index(copied.offset);
+            buffer.extend_from_slice(&group.bytes[from..from + index(copied.stored)]);
+            let newest_ms = crate::core::scan::newest_ms(copied, &buffer.as_slice()[body..]);
+            runs.push((RunHeader { offset: u32_of(body - start), ..*copied }, *slot, newest_ms));
+        }
+        self.coder.rest();
+        assert_eq!(runs.len(), index(group.runs), "the stage counted the runs");
+        let mut at = start + HEAD_BYTES;
+        for (header, _, _) in runs.iter() {
+            buffer.as_mut_slice()[at..at + RUN_HEADER_BYTES].copy_from_slice(&header.encode());
+            at += RUN_HEADER_BYTES;
+        }
     }
-    for (copied, slot) in &group.copied {
-        let body = buffer.len();
-        let from = index(copied.offset);
-        buffer.extend_from_slice(&group.bytes[from..from + index(copied.stored)]);
-        let newest_ms = crate::core::scan::newest_ms(copied, &buffer.as_slice()[body..]);
-        runs.push((RunHeader { offset: u32_of(body - start), ..*copied }, *slot, newest_ms));
-    }
-    assert_eq!(runs.len(), index(group.runs), "the stage counted the runs");
-    let mut at = start + HEAD_BYTES;
-    for (header, _, _) in runs.iter() {
-        buffer.as_mut_slice()[at..at + RUN_HEADER_BYTES].copy_from_slice(&header.encode());
-        at += RUN_HEADER_BYTES;
+
+    /// Appends a body that is compressed or sealed.
+    fn code(
+        &mut self,
+        group: &Building,
+        run: &[Chunk],
+        draft: RunHeader,
+        number: u32,
+        buffer: &mut Blocks,
+    ) -> RunHeader {
+        let stream = draft.shard.stream;
+        let origin = Origin { run: number, ..self.place };
+        let sealing = group.seals.get(&stream).map(|seal| {
+            let key = seal.key.as_ref().expect("appends of a sealed stream without a key are refused");
+            let key = self.ring.to_seal((stream, seal.key_id, key), &origin, self.cipher);
+            Sealing { cipher: self.cipher, key_id: seal.key_id, key, origin }
+        });
+        let chunks: Vec<&[u8]> = run.iter().map(|chunk| bytes_of(group, chunk)).collect();
+        let span_ms = run[run.len() - 1].time_ms - draft.base_ms;
+        let span_ms = u32::try_from(span_ms).unwrap_or(u32::MAX);
+        self.coder.body(buffer, draft, &chunks, span_ms, sealing.as_ref())
     }
 }
 
-fn header_of(run: &[Chunk], offset: u32, body: &[u8]) -> RunHeader {
+fn bytes_of<'a>(group: &'a Building, chunk: &Chunk) -> &'a [u8] {
+    &group.bytes[index(chunk.start)..index(chunk.start + chunk.len)]
+}
+
+/// Appends a body as it is.
+fn plain(group: &Building, run: &[Chunk], draft: RunHeader, buffer: &mut Blocks) -> RunHeader {
+    let start = buffer.len();
+    for chunk in run {
+        buffer.extend_from_slice(bytes_of(group, chunk));
+    }
+    let body = &buffer.as_slice()[start..];
+    RunHeader { stored: u32_of(body.len()), crc: crc32c(body), ..draft }
+}
+
+/// The header of a run, but for what depends on its body.
+fn header_of(run: &[Chunk], offset: u32) -> RunHeader {
     RunHeader {
         shard: run[0].key,
         first: run[0].first,
         base_ms: run[0].time_ms,
         count: run.iter().map(|chunk| chunk.count).sum(),
-        stored: u32_of(body.len()),
-        crc: crc32c(body),
+        stored: 0,
+        crc: 0,
         flags: 0,
         key_id: 0,
         offset,

@@ -26,8 +26,25 @@
 //! Run header. Its CRC is that of the body, and the group's CRC covers it: every byte is checked, and summed once.
 //! ```text
 //! 0 stream u32 | 4 shard u32 | 8 first sequence u64 | 16 base ms u64 | 24 count u32 | 28 stored length u32 | 32 CRC of the body u32
-//! 36 flags u16 | 38 key id u16        flags name compression and encryption of the body; version 1 has none, both are zero
+//! 36 flags u16 | 38 key id u16
+//! flags: 0x0001 compressed (an LZ4 block) | 0x0010 sealed with AES-256-GCM | 0x0020 sealed with ChaCha20-Poly1305
 //! ```
+//! Without flags the body is records, one after the other. With flags (programs before them say that they cannot read it):
+//! ```text
+//! 0 ms from base to the last record, at most 2^32-1 u32 | 4 length of the records u32 | text
+//! ```
+//! and when it is sealed, compressed or not before:
+//! ```text
+//! 0 ms to the last record u32 | 4 length of the records u32 | 8 lane uuid u128 | 24 segment salt u64 | 32 group u64 | 40 run index u32
+//! 44 key check u32 | 48 text, encrypted | tag, 16 bytes
+//! key:   HKDF-SHA256 over the stream's key; salt: 8..32; info: "headwater journal run aes-256-gcm" or "... run chacha20-poly1305"
+//! check: the first four bytes of the same with info "headwater journal key check"
+//! nonce: 32..44; the tag also proves the run header, its CRC as zero, and 0..48
+//! ```
+//! Lane, salt, group and index are those of the place where the run was written first; a copy to another segment is the same bytes. A
+//! salt is drawn anew for every segment and a start never goes on with an old one, so a group number that is given again after a torn
+//! tail meets another key. Whole runs are padded by nothing: their lengths, and with compression how well they pack, can be seen.
+//!
 //! Record: `varint ms after the record before (the first: after base) | varint key length | varint payload length | key | payload`.
 //!
 //! Metadata is stream 0, shard 0: the record's key is the metadata key, its payload `1 | value` for a write and `2` for a removal,
@@ -52,6 +69,7 @@
 //!          keys:   varint key length | varint value length | varint version | key | value
 //! ```
 
+pub(crate) mod body;
 pub(crate) mod footer;
 pub(crate) mod group;
 pub(crate) mod segment;

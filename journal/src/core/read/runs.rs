@@ -6,14 +6,17 @@
 //! Not here: which piece comes next, what is done about a broken run (`read`).
 
 use std::io;
+use std::ops::Range;
 use std::sync::Arc;
 
 use super::Source;
 use crate::ShardKey;
 use crate::blocks::Blocks;
 use crate::bytes::crc32c;
+use crate::core::coder::Stored;
 use crate::core::{Core, lock};
 use crate::error::ReadError;
+use crate::format::body::Form;
 use crate::format::footer::RunRef;
 use crate::format::index;
 use crate::limits::{READ_BYTES_MAX, READ_HOLE_BYTES};
@@ -32,6 +35,14 @@ pub(super) struct Broken {
     pub(super) last: u64,
 }
 
+/// What became of a run.
+enum Entered {
+    Records,
+    /// The page ends before it.
+    NoMore,
+    Broken(Broken),
+}
+
 impl<S: Storage> Core<S> {
     /// Enters records of `runs` into the page until a limit; the first run holds `page.next`.
     pub(super) fn read_runs(
@@ -48,18 +59,13 @@ impl<S: Storage> Core<S> {
             if budget.records == 0 || budget.bytes == 0 || run.first > page.next || run.first > source.last {
                 break;
             }
-            if !is_plain(run) {
-                if page.runs.is_empty() {
-                    let (first, flags, key_id) = (run.first, run.flags, run.key_id);
-                    return Err(ReadError::Unsupported { shard, first, flags, key_id });
-                }
-                budget.records = 0;
-                break;
-            }
             let recent = lock(&self.tail).find(source.number, run.offset);
             if let Some((buffer, start)) = recent {
-                take(run, source.last, &buffer, start, page, budget);
-                rest = &rest[1..];
+                match self.enter(shard, source, run, (&buffer, start), page, budget)? {
+                    Entered::Records => rest = &rest[1..],
+                    Entered::NoMore => break,
+                    Entered::Broken(broken) => return Ok(Some(broken)),
+                }
                 continue;
             }
             let together = merge(rest, budget);
@@ -84,11 +90,76 @@ impl<S: Storage> Core<S> {
                 if run.first > page.next || budget.records == 0 || budget.bytes == 0 {
                     return Ok(None);
                 }
-                take(run, source.last, &buffer, start, page, budget);
+                match self.enter(shard, source, run, (&buffer, start), page, budget)? {
+                    Entered::Records => {}
+                    Entered::NoMore => return Ok(None),
+                    Entered::Broken(broken) => return Ok(Some(broken)),
+                }
             }
             rest = &rest[batch.len()..];
         }
         Ok(None)
+    }
+
+    /// Enters what fits of a run whose body stands at `run.offset - start` of `buffer` and has the right checksum.
+    fn enter(
+        &self,
+        shard: ShardKey,
+        source: &Source<S::File>,
+        run: &RunRef,
+        (buffer, start): (&Arc<Blocks>, u32),
+        page: &mut Page,
+        budget: &mut Budget,
+    ) -> Result<Entered, ReadError> {
+        let at = index(run.offset - start);
+        let body = at..at + index(run.stored);
+        if is_plain(run) {
+            take(run, source.last, buffer, body, page, budget);
+            return Ok(Entered::Records);
+        }
+        match self.open_run(shard, run, &buffer.as_slice()[body]) {
+            Ok(Some(records)) => {
+                let range = 0..records.len();
+                take(run, source.last, &records, range, page, budget);
+                Ok(Entered::Records)
+            }
+            Ok(None) => {
+                let (stream, shard, offset) = (shard.stream, shard.shard, run.offset);
+                tracing::error!(stream, shard, segment = source.number, offset, "a run does not open");
+                Ok(Entered::Broken(Broken { first: run.first, last: run.last() }))
+            }
+            Err(error) if page.runs.is_empty() => Err(error),
+            // What was read so far first; the next read says it.
+            Err(_) => {
+                budget.records = 0;
+                Ok(Entered::NoMore)
+            }
+        }
+    }
+
+    /// The records of a stored body that is compressed or sealed; `None` when it is damaged.
+    fn open_run(&self, shard: ShardKey, run: &RunRef, body: &[u8]) -> Result<Option<Arc<Blocks>>, ReadError> {
+        let (first, key_id) = (run.first, run.key_id);
+        let Some(form) = Form::of(run.flags, key_id) else {
+            return Err(ReadError::Unsupported { shard, first, flags: run.flags, key_id });
+        };
+        let Some(stored) = Stored::of(form, body) else { return Ok(None) };
+        let key = match (form.cipher, &stored.front.seal) {
+            (Some(cipher), Some((origin, check))) => {
+                let key = self.ring.to_open(shard.stream, key_id, origin, cipher);
+                let key = key.ok_or(ReadError::KeyUnknown { shard, first, key_id })?;
+                if key.check != *check {
+                    return Err(ReadError::KeyWrong { shard, first, key_id });
+                }
+                Some(key)
+            }
+            _ => None,
+        };
+        let mut buffer = self.buffers.take();
+        let records = Arc::get_mut(&mut buffer).expect("take gives a buffer nobody else has");
+        let opened = stored.open(&run.header(shard), key.as_deref(), records);
+        self.buffers.keep(&buffer);
+        Ok(opened.map(|()| buffer))
     }
 
     fn read_buffer(&self, file: &S::File, offset: u32, len: usize) -> io::Result<Arc<Blocks>> {
@@ -101,7 +172,7 @@ impl<S: Storage> Core<S> {
     }
 }
 
-/// Whether this program can read the run's records: neither compressed nor encrypted, or whatever a newer one does.
+/// Whether the run's body is its records: neither compressed nor encrypted, or whatever a newer program does.
 fn is_plain(run: &RunRef) -> bool {
     run.flags == 0 && run.key_id == 0
 }
@@ -113,12 +184,7 @@ fn merge<'a>(runs: &'a [RunRef], budget: &Budget) -> &'a [RunRef] {
         (1, index(runs[0].end()), index(runs[0].stored), runs[0].last() + 1);
     for run in &runs[1..] {
         let near = index(run.offset) >= end && index(run.offset) - end <= READ_HOLE_BYTES;
-        if !near
-            || index(run.end()) - start > READ_BYTES_MAX
-            || bytes >= budget.bytes
-            || run.first != next
-            || !is_plain(run)
-        {
+        if !near || index(run.end()) - start > READ_BYTES_MAX || bytes >= budget.bytes || run.first != next {
             break;
         }
         count += 1;
@@ -129,10 +195,16 @@ fn merge<'a>(runs: &'a [RunRef], budget: &Budget) -> &'a [RunRef] {
     &runs[..count]
 }
 
-/// Enters what fits of a run whose body begins at `run.offset - start` of `buffer`.
-fn take(run: &RunRef, last: u64, buffer: &Arc<Blocks>, start: u32, page: &mut Page, budget: &mut Budget) {
-    let at = index(run.offset - start);
-    let (mut from, end) = (at, at + index(run.stored));
+/// Enters what fits of a run whose records are `range` of `buffer`.
+fn take(
+    run: &RunRef,
+    last: u64,
+    buffer: &Arc<Blocks>,
+    range: Range<usize>,
+    page: &mut Page,
+    budget: &mut Budget,
+) {
+    let (mut from, end) = (range.start, range.end);
     let bytes = buffer.as_slice();
     let (mut first, mut base_ms, mut count) = (run.first, run.base_ms, index(run.count));
     if page.next > run.first {
@@ -175,21 +247,4 @@ fn fitting(records: Records<'_>, mut bytes: usize, one: bool) -> usize {
         count += 1;
     }
     count
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_run_of_a_newer_program_is_not_read_along_with_its_neighbours() {
-        let run = |first, flags, key_id| {
-            let offset = 4096 + 100 * u32::try_from(first).expect("small");
-            RunRef { first, base_ms: 0, offset, stored: 100, count: 1, crc: 0, flags, key_id, span_ms: 0 }
-        };
-        let budget = Budget { records: 100, bytes: 1 << 20 };
-        assert_eq!(merge(&[run(1, 0, 0), run(2, 0, 0), run(3, 0, 0)], &budget).len(), 3);
-        assert_eq!(merge(&[run(1, 0, 0), run(2, 1, 0), run(3, 0, 0)], &budget).len(), 1);
-        assert_eq!(merge(&[run(1, 0, 0), run(2, 0, 7), run(3, 0, 0)], &budget).len(), 1);
-    }
 }

@@ -5,7 +5,7 @@
 //! Not here: the sums (`plan`), staging itself (`stage`), making files (`reclaim`).
 
 use super::plan::Cost;
-use super::{Building, Staged};
+use super::{Building, Seal, Staged};
 use crate::ShardKey;
 use crate::core::meta::own;
 use crate::error::AppendError;
@@ -49,7 +49,7 @@ impl Staged {
         if data > DATA_BYTES_MAX {
             return too_large("a record's payload", data, DATA_BYTES_MAX);
         }
-        let cost = Cost::of(set);
+        let cost = Cost::of(set, self.seals.sealed_runs(set));
         if cost.group + cost.footer > self.limits.set_bytes_max {
             return too_large("the set", cost.group + cost.footer, self.limits.set_bytes_max);
         }
@@ -70,6 +70,9 @@ impl Staged {
             if chunk.shard.stream == META_STREAM {
                 let reason = "stream 0 is the journal's own";
                 return Err(AppendError::Refused { shard: chunk.shard, reason });
+            }
+            if let Some(Seal { key_id, key: None }) = self.seals.of(chunk.shard.stream) {
+                return Err(AppendError::NoKey { shard: chunk.shard, key_id: *key_id });
             }
             if self.any_dropped
                 && !self.slots.contains_key(&chunk.shard)
@@ -97,6 +100,7 @@ impl Staged {
         }
         let current = self.waiting.back().map_or(0, Building::size);
         if current > 0
+            && !self.seals.has_changed()
             && current + cost.group <= self.limits.group_bytes_max
             && self.plan.fits(current + cost.group, cost.footer)
         {
@@ -113,7 +117,9 @@ impl Staged {
         self.plan = if rolls { after.rolled() } else { after };
         let number = self.newest() + 1;
         let spare = self.spares.pop().unwrap_or_default();
-        self.waiting.push_back(Building { number, rolls, ..spare });
+        let segment = self.plan.segment();
+        self.waiting.push_back(Building { number, rolls, segment, ..spare });
+        self.seals.group_begun();
         Ok(())
     }
 }

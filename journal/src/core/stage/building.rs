@@ -1,10 +1,14 @@
 //! A group while it is filled, and while it waits for the leader.
 //!
 //! In: chunks of encoded records, runs copied as they are. Out: the same in the order of staging, with totals.
-//! Invariant: `size` is what the writer will write of it before padding.
+//! Invariant: `size` is what the writer will write of it before padding, or more where runs are compressed.
 //! Not here: who fills it (`stage`), the order of runs (`writer`).
 
+use std::collections::BTreeMap;
+
+use super::Seal;
 use crate::ShardKey;
+use crate::format::body::SEAL_BYTES;
 use crate::format::group::{HEAD_BYTES, RUN_HEADER_BYTES, RunHeader};
 use crate::format::index;
 
@@ -22,6 +26,13 @@ pub(crate) struct Building {
     pub(in crate::core) records: u64,
     pub(in crate::core) received: u64,
     pub(in crate::core) wall_ms: u64,
+    /// Planned segment it stands in.
+    pub(in crate::core) segment: u64,
+    /// What streams with runs in it are sealed with, and how many runs that are.
+    pub(in crate::core) seals: BTreeMap<u32, Seal>,
+    pub(in crate::core) sealed: u32,
+    /// Bytes written of it, padding included; 0 before.
+    pub(in crate::core) written: usize,
 }
 
 /// Records of one shard inside `Building::bytes`, encoded whole.
@@ -37,8 +48,8 @@ pub(in crate::core) struct Chunk {
 }
 
 impl Building {
-    /// Bytes of the group without padding.
+    /// Bytes of the group without padding, at most.
     pub(in crate::core) fn size(&self) -> usize {
-        HEAD_BYTES + index(self.runs) * RUN_HEADER_BYTES + self.bytes.len()
+        HEAD_BYTES + index(self.runs) * RUN_HEADER_BYTES + index(self.sealed) * SEAL_BYTES + self.bytes.len()
     }
 }

@@ -1,11 +1,13 @@
 //! Where the groups will stand that are not written yet, and the segment files they may open.
 //!
 //! In: sizes of groups, files that became ready. Out: whether a group fits into its segment, and whether it may open the next.
-//! Invariant: exact. The writer does the same sums, so a group that was planned has its place, footer included.
+//! Invariant: never too little, and exact where nothing is compressed. The writer does the same sums, so a group that was planned has
+//! its place, footer included.
 //! Not here: who may use the reserve (`admit`), making files (`reclaim`), writing (`writer`).
 
 use crate::blocks::BLOCK_BYTES;
 use crate::bytes::VARINT_BYTES_MAX;
+use crate::format::body::SEAL_BYTES;
 use crate::format::footer::{PIECE_BYTES, RUN_BYTES};
 use crate::format::group::RUN_HEADER_BYTES;
 use crate::format::index;
@@ -40,6 +42,14 @@ impl Plan {
     /// The plan behind a group of `group` bytes that stands here.
     pub(super) fn after(self, group: usize) -> Self {
         Self { offset: self.offset + padded(group), ..self }
+    }
+
+    /// Takes back what a group of `planned` bytes in `segment` did not need: `written` with its padding. What was planned for the
+    /// segment before that is not moved, so a segment may end with the savings of the groups that were waiting then unused.
+    pub(super) fn shrink(&mut self, segment: u64, planned: usize, written: usize) {
+        if written > 0 && segment == self.segment {
+            self.offset -= padded(planned) - written;
+        }
     }
 
     /// Whether there is a file to open; `reserve` counts those of the reserve.
@@ -82,12 +92,12 @@ pub(super) struct Cost {
 }
 
 impl Cost {
-    /// Of all records and changes of `set`.
-    pub(super) fn of(set: &AppendSet) -> Self {
+    /// Of all records and changes of `set`, of whose runs so many will be sealed.
+    pub(super) fn of(set: &AppendSet, sealed_runs: usize) -> Self {
         // Every chunk counts as a run of its own; the sum is exact again once the set is staged.
         let runs = set.chunks.len() + usize::from(!set.changes.is_empty());
         let framing = set.chunks.len() * VARINT_BYTES_MAX + set.changes.len() * (3 * VARINT_BYTES_MAX + 1);
-        let group = set.bytes() + framing + runs * RUN_HEADER_BYTES;
+        let group = set.bytes() + framing + runs * RUN_HEADER_BYTES + sealed_runs * SEAL_BYTES;
         Self { group, footer: runs * (RUN_BYTES + PIECE_BYTES) }
     }
 
