@@ -202,6 +202,9 @@ async fn delete(engine: &Engine, name: &StreamName) -> Result<(), StreamError> {
     engine.0.log.drop_stream(stream.number());
     engine.0.meta.delete(&definition_key(name), version).await?;
     engine.0.registry.remove(name);
+    if let Some(throttle) = &engine.0.throttle {
+        throttle.forget(stream.number());
+    }
     tracing::info!(stream = %name, "stream deleted");
     Ok(())
 }

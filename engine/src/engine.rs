@@ -16,6 +16,7 @@ use crate::operations;
 use crate::storage::embedded::{EmbeddedLog, EmbeddedMeta};
 use crate::storage::{AppendError, LogState, MetaStore, ShardLog, Versioned};
 use crate::stream::{Registry, StreamHandle};
+use crate::throttle::{LimitProfile, Throttle};
 use bytes::Bytes;
 use headwater_journal::{self as journal, Journal};
 use std::fmt;
@@ -36,6 +37,8 @@ pub struct EngineConfig {
     pub account: String,
     /// Where the time comes from.
     pub clock: Clock,
+    /// Which rates the API keeps to, none unless set. The host's own appends have no rate.
+    pub limits: LimitProfile,
 }
 
 impl EngineConfig {
@@ -48,6 +51,7 @@ impl EngineConfig {
             region: "us-east-1".into(),
             account: "000000000000".into(),
             clock: Clock::system(),
+            limits: LimitProfile::None,
         }
     }
 }
@@ -66,6 +70,8 @@ pub(crate) struct Inner {
     pub(crate) region: Box<str>,
     pub(crate) account: Box<str>,
     pub(crate) tally: Tally,
+    /// `None` without rate limits.
+    pub(crate) throttle: Option<Throttle>,
     /// Bytes left for replies that clients have not taken yet.
     pub(crate) replies: Arc<Semaphore>,
     journal: Mutex<Option<Journal>>,
@@ -86,30 +92,25 @@ impl Engine {
         let (journal, recovery) = Journal::open(&config.dir, config.journal.clone(), config.clock.now_ms())?;
         let log = EmbeddedLog::new(journal.clone());
         let meta = EmbeddedMeta::new(&log);
-        let engine = Engine::on(Arc::new(log), Arc::new(meta), config.clock, &config.region, &config.account);
+        let engine = Engine::on(Arc::new(log), Arc::new(meta), &config);
         *engine.0.journal.lock().unwrap_or_else(PoisonError::into_inner) = Some(journal);
         Ok((engine, recovery))
     }
 
-    /// An engine on storage of the caller's making.
+    /// An engine on storage of the caller's making: the settings' directory and journal are not looked at.
     #[must_use]
-    pub fn on(
-        log: Arc<dyn ShardLog>,
-        meta: Arc<dyn MetaStore>,
-        clock: Clock,
-        region: &str,
-        account: &str,
-    ) -> Engine {
-        let registry = Registry::load(&*meta, region, account);
+    pub fn on(log: Arc<dyn ShardLog>, meta: Arc<dyn MetaStore>, config: &EngineConfig) -> Engine {
+        let registry = Registry::load(&*meta, &config.region, &config.account);
         let engine = Engine(Arc::new(Inner {
             log,
             meta,
             registry,
             control: tokio::sync::Mutex::new(()),
-            clock,
-            region: region.into(),
-            account: account.into(),
+            clock: config.clock.clone(),
+            region: config.region.as_str().into(),
+            account: config.account.as_str().into(),
             tally: Tally::new(operations::names()),
+            throttle: Throttle::of(config.limits),
             replies: Arc::new(Semaphore::new(limits::REPLY_BYTES_IN_FLIGHT_MAX)),
             journal: Mutex::new(None),
         }));

@@ -54,6 +54,7 @@ mod operations;
 mod sequence;
 mod settings;
 mod stream;
+mod throttle;
 
 pub use batch::{Commit, EngineBatch, PutError};
 pub use clock::Clock;
@@ -66,3 +67,4 @@ pub use names::{NameError, PartitionKey, ShardId, StreamArn, StreamName, StreamN
 pub use sequence::{SEQUENCE_DIGITS, SequenceError, SequenceNumber};
 pub use settings::{Changes, Distribution, Encryption, StreamSettings};
 pub use stream::StreamHandle;
+pub use throttle::LimitProfile;

@@ -116,3 +116,25 @@ const _: () =
 const _: () = assert!(BODY_BYTES_MAX > PUT_RECORDS_BYTES_MAX / 3 * 4);
 const _: () = assert!(RETENTION_HOURS_DEFAULT <= RETENTION_HOURS_MAX);
 const _: () = assert!(RECORD_BYTES_CEILING <= GET_RECORDS_BYTES_MAX, "every record fits one answer");
+
+// Rates of the limit profile `aws`, per shard unless said otherwise. Those of control calls are in throttle/table.rs.
+
+/// Bytes of keys and data put. Model: documentation of `CreateStream`, 1 MiB a second.
+pub const SHARD_PUT_BYTES_PER_SECOND: u32 = 1 << 20;
+/// Records put. Model: documentation of `CreateStream`.
+pub const SHARD_PUT_RECORDS_PER_SECOND: u32 = 1_000;
+/// Bytes of keys and data read by `GetRecords`. Model: its documentation, 2 MiB a second; the five seconds after an answer
+/// of 10 MiB follow from it.
+pub const SHARD_READ_BYTES_PER_SECOND: u32 = 2 << 20;
+/// Calls of `GetRecords`. Model: its documentation.
+pub const SHARD_READ_CALLS_PER_SECOND: u32 = 5;
+/// Calls of `GetShardIterator`. Model: its documentation.
+pub const SHARD_ITERATORS_PER_SECOND: u32 = 5;
+/// Calls of `SubscribeToShard`, per consumer and shard. Model: its documentation.
+pub const SUBSCRIBE_CALLS_PER_SECOND: u32 = 1;
+/// Bytes of keys and data pushed to one consumer. Model: documentation of `RegisterStreamConsumer`, 2 MiB a second.
+pub const CONSUMER_BYTES_PER_SECOND: u32 = 2 << 20;
+/// Streams that may be in the state CREATING at once. Model: documentation of `CreateStream`.
+pub const STREAMS_CREATING_MAX: usize = 5;
+/// Buckets of one stream from which on full ones are looked for and forgotten: about 20 KiB of them.
+pub const BUCKETS_SWEPT_FROM: usize = 256;

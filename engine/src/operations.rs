@@ -77,6 +77,7 @@ use crate::limits;
 use crate::sequence::SequenceNumber;
 use crate::storage::{AppendError, BoxFuture, Position};
 use crate::stream::StreamHandle;
+use crate::throttle;
 
 /// What an operation gives.
 pub(crate) type Outcome = Result<Reply, ApiError>;
@@ -202,7 +203,7 @@ pub(crate) fn find(name: &str) -> Result<(usize, &'static Operation), ApiError> 
 
 /// Runs an operation.
 pub(crate) async fn run(operation: &Operation, engine: &Engine, call: Call) -> Outcome {
-    let outcome = (operation.run)(engine, call).await;
+    let outcome = limited(operation, engine, call).await;
     if let Err(error) = &outcome {
         // SDKs have no type for others, so their callers could not handle them.
         debug_assert!(
@@ -212,6 +213,16 @@ pub(crate) async fn run(operation: &Operation, engine: &Engine, call: Call) -> O
         );
     }
     outcome
+}
+
+/// Runs an operation within the rates of control calls.
+async fn limited(operation: &Operation, engine: &Engine, call: Call) -> Outcome {
+    let passed = throttle::admit(engine, operation.name, &call)?;
+    let reply = (operation.run)(engine, call).await?;
+    if let Some(passed) = passed {
+        throttle::note(engine, &passed);
+    }
+    Ok(reply)
 }
 
 /// The answer of operations that the model has and this engine has not.

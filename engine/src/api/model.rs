@@ -30,7 +30,6 @@ use crate::names::is_name;
 /// An operation as the model has it.
 pub(crate) struct Declared {
     pub(crate) name: &'static str,
-    #[cfg_attr(not(test), expect(dead_code, reason = "operations name the table of their input themselves"))]
     pub(crate) input: &'static [Member],
     /// Names of the errors that are its own.
     pub(crate) errors: &'static [&'static str],

@@ -11,6 +11,7 @@ use crate::limits;
 use crate::sequence::{SequenceNumber, SequenceText};
 use crate::storage::{Page, ReadLimits, RecordRef};
 use crate::stream::StreamHandle;
+use crate::throttle::shard_exceeded;
 use std::sync::Arc;
 use tokio::sync::OwnedSemaphorePermit;
 
@@ -21,6 +22,14 @@ pub(super) async fn run(engine: &Engine, call: Call) -> Outcome {
     let (stream, shard) = find(engine, &fields, &token)?;
     if fields.is_true("DryRun") {
         return Err(dry_run());
+    }
+    let within = engine
+        .0
+        .throttle
+        .as_ref()
+        .is_none_or(|throttle| throttle.read(token.shard.stream, token.shard.shard, now_ms));
+    if !within {
+        return Err(shard_exceeded(engine, stream.name(), shard.id));
     }
     let records = fields.count("Limit").unwrap_or(limits::GET_RECORDS_MAX);
     let mut permit = room(engine).await?;
@@ -76,6 +85,9 @@ fn write(engine: &Engine, call: &Call, page: &Page, token: &Token, shard: &Shard
             key_bytes += record.key.len();
             last_ms = Some(record.time_ms);
         });
+    }
+    if let Some(throttle) = &engine.0.throttle {
+        throttle.gave(token.shard.stream, token.shard.shard, key_bytes + data_bytes, now_ms);
     }
     Tally::add(&engine.0.tally.records_read, count);
     Tally::add(&engine.0.tally.bytes_read, data_bytes);

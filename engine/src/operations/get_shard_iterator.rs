@@ -9,6 +9,7 @@ use crate::names::ShardId;
 use crate::sequence::SequenceNumber;
 use crate::storage::{Cursor, Position, ShardKey};
 use crate::stream::StreamHandle;
+use crate::throttle::shard_exceeded;
 
 pub(super) async fn run(engine: &Engine, call: Call) -> Outcome {
     let fields = Fields::read(&call, model::GET_SHARD_ITERATOR)?;
@@ -21,6 +22,9 @@ pub(super) async fn run(engine: &Engine, call: Call) -> Outcome {
         return Err(dry_run());
     }
     let key = ShardKey { stream: stream.number(), shard };
+    if engine.0.throttle.as_ref().is_some_and(|throttle| !throttle.iterator(key.stream, shard, now_ms)) {
+        return Err(shard_exceeded(engine, stream.name(), shard));
+    }
     let position = locate(engine, key, cursor).await?;
     let token = Token { issued_ms: now_ms, shard: key, position, name: stream.name().clone() };
     let mut answer = call.writer();

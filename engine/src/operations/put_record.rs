@@ -6,10 +6,11 @@ use crate::api::scan::PutRequest;
 use crate::api::{ApiError, Call, Fields, Reply, model};
 use crate::counters::Tally;
 use crate::engine::Engine;
-use crate::names::StreamName;
+use crate::names::{ShardId, StreamName};
 use crate::sequence::SequenceNumber;
 use crate::storage::{Cursor, ShardKey};
 use crate::stream::StreamHandle;
+use crate::throttle::shard_exceeded;
 
 pub(super) async fn run(engine: &Engine, call: Call) -> Outcome {
     if let Some(request) = PutRequest::scan_one(&call.body)
@@ -27,6 +28,7 @@ async fn put(engine: &Engine, call: &Call, request: &PutRequest<'_>, prepared: P
     if let Some(after) = request.after {
         check_after(engine, &prepared.stream, after).await?;
     }
+    check_rate(engine, &prepared)?;
     let staged = stage(engine, &prepared.batch).await;
     let mut commit = staged.inspect_err(|_| Tally::add(&engine.0.tally.records_refused, 1))?;
     (&mut commit).await?;
@@ -38,6 +40,18 @@ async fn put(engine: &Engine, call: &Call, request: &PutRequest<'_>, prepared: P
     }
     answer.close_object();
     Ok(Reply::written(answer))
+}
+
+/// The rate of the record's shard.
+fn check_rate(engine: &Engine, prepared: &Prepared) -> Result<(), ApiError> {
+    let Some(throttle) = &engine.0.throttle else { return Ok(()) };
+    let set = prepared.batch.set();
+    if throttle.put(prepared.stream.number(), set, engine.0.clock.now_ms()).is_none() {
+        return Ok(());
+    }
+    Tally::add(&engine.0.tally.records_refused, 1);
+    let shard = set.shards().first().map_or(ShardId(0), |(key, _)| key.shard);
+    Err(shard_exceeded(engine, prepared.stream.name(), shard))
 }
 
 /// `SequenceNumberForOrdering`: the new record must sort after this one, which every new record of a shard does when the

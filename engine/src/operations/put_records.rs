@@ -57,16 +57,27 @@ pub(super) fn prepare(engine: &Engine, request: &PutRequest<'_>) -> Result<Prepa
 async fn put(engine: &Engine, call: &Call, request: &PutRequest<'_>, prepared: Prepared) -> Outcome {
     let Prepared { stream, state, batch } = prepared;
     let mut parts = Vec::with_capacity(1);
-    let mut waiting = vec![(0..request.records.len(), batch)];
+    let now_ms = engine.0.clock.now_ms();
+    let refused = engine.0.throttle.as_ref();
+    let refused = refused.and_then(|throttle| throttle.put(stream.number(), batch.set(), now_ms));
+    let mut waiting = match refused {
+        None => vec![(0..request.records.len(), Some(batch))],
+        Some(refused) => within(&refused, &request.records, &state)?,
+    };
     // One append, unless the log is set up for smaller ones: then halves of halves, in order.
     while let Some((range, batch)) = waiting.pop() {
+        let Some(batch) = batch else {
+            let error = record_error(engine, AppendError::Busy, range.len())?;
+            parts.push((range, Err(error)));
+            continue;
+        };
         match stage(engine, &batch).await {
             Ok(commit) => parts.push((range, Ok(commit))),
             Err(AppendError::TooLarge { .. }) if range.len() > 1 => {
                 let middle = range.start + range.len() / 2;
                 for half in [middle..range.end, range.start..middle] {
                     let batch = fill(&request.records[half.clone()], &state)?;
-                    waiting.push((half, batch));
+                    waiting.push((half, Some(batch)));
                 }
             }
             Err(error) => {
@@ -96,6 +107,23 @@ fn check_keys(request: &PutRequest<'_>) -> Result<(), ApiError> {
         violations.required(&request.path(at, "partitionKey"));
     }
     violations.outcome()
+}
+
+/// Records that follow each other, and their batch, unless they are beyond the rates of their shards.
+type Part = (Range<usize>, Option<EngineBatch>);
+
+/// Runs of records that are within the rates of their shards, each with its batch, and runs of those that are not; the last
+/// run first.
+fn within(refused: &[bool], records: &[RawRecord<'_>], state: &StreamState) -> Result<Vec<Part>, ApiError> {
+    let (mut runs, mut start) = (Vec::new(), 0);
+    for run in refused.chunk_by(|a, b| a == b) {
+        let range = start..start + run.len();
+        start = range.end;
+        let batch = (!run[0]).then(|| fill(&records[range.clone()], state)).transpose()?;
+        runs.push((range, batch));
+    }
+    runs.reverse();
+    Ok(runs)
 }
 
 /// The stream's limit is on key and data together, the request's on all of them.

@@ -6,7 +6,7 @@ use headwater_engine::storage::{
     AppendError, AppendSet, BoxFuture, CommitError, Cursor, Fence, LogState, Page, Pending, Position,
     ReadError, ReadLimits, ShardKey, ShardLog,
 };
-use headwater_engine::{Clock, Engine, StreamNumber};
+use headwater_engine::{Clock, Engine, EngineConfig, StreamNumber};
 use headwater_journal::Journal;
 use serde_json::{Value, json};
 use std::sync::{Arc, Mutex};
@@ -86,7 +86,8 @@ fn gated(dir: &tempfile::TempDir) -> (Server, Gate) {
     let open = watch::Sender::new(true);
     let gate = Gate { refusal: Arc::default(), records_max: Arc::new(Mutex::new(usize::MAX)), open };
     let gated = Gated { log, gate: gate.clone() };
-    let engine = Engine::on(Arc::new(gated), Arc::new(meta), clock, "us-east-1", "000000000000");
+    let config = EngineConfig { clock, ..EngineConfig::new(dir.path()) };
+    let engine = Engine::on(Arc::new(gated), Arc::new(meta), &config);
     let server = Server::start(engine);
     server.client().call("CreateStream", &json!({ "StreamName": "s", "ShardCount": 2 }));
     (server, gate)
