@@ -111,6 +111,18 @@ pub const SMALL_BODY_BYTES: usize = 16 << 10;
 /// Small request bodies held at once over all connections, those of one HTTP/2 connection included; more wait.
 pub const SMALL_BODY_BYTES_IN_FLIGHT_MAX: usize = CONNECTIONS_MAX * SMALL_BODY_BYTES;
 
+/// Bytes of a resource policy. Quota of resource-based policies: 20 KB.
+pub const POLICY_BYTES_MAX: usize = 20_480;
+/// Statements of a resource policy: what 20 KB hold of sensible ones, so that deciding by one stays cheap.
+pub const POLICY_STATEMENTS_MAX: usize = 100;
+/// Changes of a stream's mode in a rolling day under AWS's limits. Quota: 2.
+pub const MODE_CHANGES_A_DAY_MAX: usize = 2;
+/// Largest write throughput an on-demand stream can be made ready for. Model: documentation of
+/// `UpdateStreamWarmThroughput`, 10 GiB/s.
+pub const WARM_MIB_MAX: u32 = 10_240;
+/// How long a commitment to a minimum throughput lasts at least, from when it was made: one day.
+pub const COMMITMENT_MS_MIN: u64 = 86_400_000;
+
 const _: () =
     assert!(RECORD_BYTES_MAX <= RECORD_BYTES_CEILING && RECORD_BYTES_CEILING <= PUT_RECORDS_BYTES_MAX);
 const _: () = assert!(BODY_BYTES_MAX > PUT_RECORDS_BYTES_MAX / 3 * 4);

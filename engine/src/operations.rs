@@ -14,9 +14,10 @@
 //! - `MillisBehindLatest` is the age of the last record given, 0 at the end, never 0 before it.
 //! - Records and their acknowledgements carry no `EncryptionType`; descriptions say `NONE`.
 //! - An ARN of another region or account names a stream that does not exist.
-//! - ON_DEMAND is accepted and kept; its four shards do not grow. `AUTO` distribution and warm throughput are refused.
+//! - ON_DEMAND is accepted and kept; its four shards do not grow.
 //! - `StreamId` is checked and otherwise ignored, as the model reserves it.
 
+mod account;
 mod acknowledge_dead_letter_queue_records;
 mod acknowledge_queue_records;
 mod add_tags_to_stream;
@@ -45,6 +46,7 @@ mod list_streams;
 mod list_tags_for_resource;
 mod list_tags_for_stream;
 mod merge_shards;
+mod policy;
 mod put_record;
 mod put_records;
 mod put_resource_policy;
@@ -52,6 +54,7 @@ mod receive_dead_letter_queue_records;
 mod receive_queue_records;
 mod register_stream_consumer;
 mod remove_tags_from_stream;
+mod resource;
 mod restore_dead_letter_queue_records;
 mod split_shard;
 mod start_stream_encryption;
@@ -68,16 +71,19 @@ mod update_shard_count;
 mod update_stream_mode;
 mod update_stream_record_distribution_strategy;
 mod update_stream_warm_throughput;
+mod warm;
 
 use crate::api::{ApiError, Call, ErrorType, Reply, Writer, model};
 use crate::batch::{Commit, EngineBatch};
-use crate::definition::Shard;
+use crate::definition::{Shard, StreamStatus};
 use crate::engine::Engine;
 use crate::limits;
 use crate::sequence::SequenceNumber;
 use crate::storage::{AppendError, BoxFuture, Position};
 use crate::stream::StreamHandle;
 use crate::throttle;
+#[expect(unused_imports, reason = "control calls it when streams are deleted")]
+pub(crate) use resource::forget_policies;
 
 /// What an operation gives.
 pub(crate) type Outcome = Result<Reply, ApiError>;
@@ -267,6 +273,18 @@ fn usable(engine: &Engine, stream: &StreamHandle) -> Result<(), ApiError> {
     }
     let (name, account) = (stream.name(), &engine.0.account);
     let message = format!("Stream {name} under account {account} not ACTIVE.");
+    Err(ApiError::new(ErrorType::ResourceInUse, message))
+}
+
+/// Refuses streams that are not ready for a change of their settings: one change at a time.
+fn active(engine: &Engine, stream: &StreamHandle) -> Result<(), ApiError> {
+    let status = stream.state().definition.status;
+    if status == StreamStatus::Active {
+        return Ok(());
+    }
+    let (name, account) = (stream.name(), &engine.0.account);
+    let message =
+        format!("Stream {name} under account {account} not ACTIVE, instead in state {}", status.as_str());
     Err(ApiError::new(ErrorType::ResourceInUse, message))
 }
 

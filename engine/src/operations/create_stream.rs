@@ -1,14 +1,15 @@
 //! CreateStream: durable, and active, before the answer.
 
-use super::Outcome;
+use super::resource::tags;
+use super::{Outcome, warm};
 use crate::api::{ApiError, Call, ErrorType, Fields, Reply, model};
 use crate::control::{NewStream, StreamError};
 use crate::definition::StreamMode;
 use crate::engine::Engine;
 use crate::limits;
 use crate::names::StreamName;
-use serde_json::{Map, Value};
-use std::collections::BTreeMap;
+use crate::settings::Distribution;
+use serde_json::Value;
 
 pub(super) async fn run(engine: &Engine, call: Call) -> Outcome {
     let fields = Fields::read(&call, model::CREATE_STREAM)?;
@@ -20,19 +21,17 @@ pub(super) async fn run(engine: &Engine, call: Call) -> Outcome {
     if let Some(kib) = fields.integer("MaxRecordSizeInKiB") {
         new.record_kib_max = u32::try_from(kib).unwrap_or(new.record_kib_max);
     }
-    new.tags = tags(fields.map("Tags"));
+    new.tags = tags(fields.map("Tags"))?;
     if new.tags.len() > limits::TAGS_PER_STREAM_MAX {
         return Err(ApiError::invalid(format!(
             "A stream cannot have more than {} tags.",
             limits::TAGS_PER_STREAM_MAX
         )));
     }
-    // What would change how records are kept is refused rather than forgotten.
-    if fields.text("RecordDistributionStrategy") == Some("AUTO") {
-        return Err(ApiError::invalid("RecordDistributionStrategy AUTO is not available in this engine."));
-    }
-    if fields.integer("WarmThroughputMiBps").is_some_and(|mib| mib > 0) {
-        return Err(ApiError::invalid("WarmThroughputMiBps is not available in this engine."));
+    new.settings.distribution = distribution(&fields, mode)?;
+    if let Some(mib) = warm::target(engine, &fields, mode)? {
+        new.settings.warm_mib = mib;
+        new.shards = new.shards.max(mib);
     }
     match engine.create(new).await {
         Ok(_) => Ok(Reply::empty()),
@@ -61,9 +60,14 @@ fn shards(fields: &Fields, mode: StreamMode) -> Result<u32, ApiError> {
     }
 }
 
-pub(super) fn tags(map: Option<&Map<String, Value>>) -> BTreeMap<String, String> {
-    let tag = |(key, value): (&String, &Value)| Some((key.clone(), value.as_str()?.to_owned()));
-    map.into_iter().flatten().filter_map(tag).collect()
+fn distribution(fields: &Fields, mode: StreamMode) -> Result<Distribution, ApiError> {
+    let distribution = fields.text("RecordDistributionStrategy").and_then(Distribution::parse);
+    if distribution == Some(Distribution::Auto) && mode == StreamMode::Provisioned {
+        return Err(ApiError::invalid(
+            "RecordDistributionStrategy AUTO is not supported for streams with the PROVISIONED capacity mode.",
+        ));
+    }
+    Ok(distribution.unwrap_or_default())
 }
 
 fn refusal(engine: &Engine, error: StreamError) -> ApiError {

@@ -49,5 +49,11 @@ pub(super) fn write_common(answer: &mut Writer, stream: &StreamHandle, definitio
     answer.close_array();
     answer.close_object();
     answer.close_array();
-    answer.key("EncryptionType").text("NONE");
+    match &definition.settings.encryption {
+        Some(encryption) => {
+            answer.key("EncryptionType").text("KMS");
+            answer.key("KeyId").text(&encryption.key_id);
+        }
+        None => answer.key("EncryptionType").text("NONE"),
+    }
 }

@@ -1,9 +1,10 @@
 //! DescribeStreamSummary: a stream without its shards.
 
-use super::Outcome;
 use super::describe_stream::write_common;
+use super::{Outcome, account, warm};
 use crate::api::address::StreamAddress;
 use crate::api::{Call, Fields, Reply, model};
+use crate::definition::StreamMode;
 use crate::engine::Engine;
 
 pub(super) async fn run(engine: &Engine, call: Call) -> Outcome {
@@ -19,7 +20,11 @@ pub(super) async fn run(engine: &Engine, call: Call) -> Outcome {
     answer.key("ChannelCount").count(0);
     answer.key("QueueCount").count(0);
     answer.key("MaxRecordSizeInKiB").integer(state.definition.record_kib_max);
-    answer.key("RecordDistributionStrategy").text("USER_PARTITION_KEY");
+    answer.key("RecordDistributionStrategy").text(state.definition.settings.distribution.as_str());
+    // As the model has it: only where it can be set.
+    if state.definition.mode == StreamMode::OnDemand && account::is_committed(engine)? {
+        warm::write(&mut answer, &state);
+    }
     answer.close_object();
     answer.close_object();
     Ok(Reply::written(answer))

@@ -1,17 +1,16 @@
 //! RemoveTagsFromStream: removes tags by key; keys that are not there are passed over.
 
+use super::resource::tag_keys;
 use super::{Outcome, usable};
 use crate::api::address::StreamAddress;
 use crate::api::{ApiError, Call, Fields, Reply, model};
 use crate::engine::Engine;
-use serde_json::Value;
 
 pub(super) async fn run(engine: &Engine, call: Call) -> Outcome {
     let fields = Fields::read(&call, model::REMOVE_TAGS_FROM_STREAM)?;
     let stream = StreamAddress::of(&fields).find(engine)?;
     usable(engine, &stream)?;
-    let keys: Vec<String> =
-        fields.list("TagKeys").iter().filter_map(Value::as_str).map(str::to_owned).collect();
+    let keys = tag_keys(&fields);
     let name = stream.name().clone();
     engine
         .change::<ApiError>(&name, move |definition| {

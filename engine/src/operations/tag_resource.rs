@@ -1,9 +1,24 @@
 //! TagResource: sets tags of a stream or consumer.
 
-use super::{Outcome, absent};
-use crate::api::Call;
+use super::Outcome;
+use super::resource::{Resource, add_tags, tags};
+use crate::api::{Call, Fields, Reply, model};
 use crate::engine::Engine;
 
-pub(super) async fn run(_engine: &Engine, _call: Call) -> Outcome {
-    Err(absent("TagResource"))
+pub(super) async fn run(engine: &Engine, call: Call) -> Outcome {
+    let fields = Fields::read(&call, model::TAG_RESOURCE)?;
+    let resource = Resource::find(engine, &fields)?;
+    let added = tags(fields.map("Tags"))?;
+    let account = engine.0.account.clone();
+    match resource {
+        Resource::Stream(stream) => {
+            let name = stream.name().clone();
+            engine
+                .change(stream.name(), move |definition| {
+                    add_tags(&mut definition.tags, added, ("stream", name.as_str()), &account)
+                })
+                .await?;
+        }
+    }
+    Ok(Reply::empty())
 }

@@ -1,9 +1,23 @@
-//! UntagResource: removes tags of a stream or consumer.
+//! UntagResource: removes tags of a stream or consumer; keys that it does not have are ignored.
 
-use super::{Outcome, absent};
-use crate::api::Call;
+use super::Outcome;
+use super::resource::{Resource, tag_keys};
+use crate::api::{ApiError, Call, Fields, Reply, model};
 use crate::engine::Engine;
 
-pub(super) async fn run(_engine: &Engine, _call: Call) -> Outcome {
-    Err(absent("UntagResource"))
+pub(super) async fn run(engine: &Engine, call: Call) -> Outcome {
+    let fields = Fields::read(&call, model::UNTAG_RESOURCE)?;
+    let resource = Resource::find(engine, &fields)?;
+    let removed = tag_keys(&fields);
+    match resource {
+        Resource::Stream(stream) => {
+            engine
+                .change(stream.name(), move |definition| {
+                    definition.tags.retain(|key, _| !removed.contains(key));
+                    Ok::<_, ApiError>(())
+                })
+                .await?;
+        }
+    }
+    Ok(Reply::empty())
 }

@@ -1,0 +1,126 @@
+//! What a `ResourceARN` means: a stream, or a consumer of one; and the tags and policies both can carry.
+//!
+//! In: an ARN that satisfies the model. Out: the resource, which exists. Invariant: policies lie under keys that begin with
+//! the number of their stream, so that all of them go with it. Not here: tags of consumers' registrations (consumers).
+
+use super::usable;
+use crate::api::address::StreamAddress;
+use crate::api::{ApiError, ErrorType, Fields};
+use crate::engine::Engine;
+use crate::limits;
+use crate::names::StreamNumber;
+use crate::storage::{BoxFuture, MetaError};
+use crate::stream::StreamHandle;
+use serde_json::{Map, Value};
+use std::collections::BTreeMap;
+
+/// Prefix of the policies of all streams.
+const POLICIES: &str = "s/p/";
+
+/// A removal of metadata on its way.
+type Removal = BoxFuture<'static, Result<(), MetaError>>;
+
+/// A resource that exists.
+#[derive(Debug)]
+pub(super) enum Resource {
+    /// A stream.
+    Stream(StreamHandle),
+}
+
+impl Resource {
+    /// The resource that a request means.
+    ///
+    /// # Errors
+    /// `ResourceNotFoundException` when there is none, `ResourceInUseException` when its stream is being made or removed.
+    pub(super) fn find(engine: &Engine, fields: &Fields) -> Result<Resource, ApiError> {
+        let arn = fields.text("ResourceARN").unwrap_or_default();
+        let resource = arn.splitn(6, ':').nth(5).unwrap_or_default();
+        let parts: Vec<_> = resource.split('/').collect();
+        match parts[..] {
+            ["stream", _] => {
+                let stream = StreamAddress { name: None, arn: Some(arn) }.find(engine)?;
+                usable(engine, &stream)?;
+                Ok(Resource::Stream(stream))
+            }
+            _ => Err(not_found(arn)),
+        }
+    }
+
+    /// Where its policy is kept.
+    pub(super) fn policy_key(&self) -> Vec<u8> {
+        match self {
+            Resource::Stream(stream) => policies_of(stream.number()),
+        }
+    }
+}
+
+fn not_found(arn: &str) -> ApiError {
+    ApiError::new(ErrorType::ResourceNotFound, format!("Resource {arn} not found."))
+}
+
+/// Key of the policy of a stream, and prefix of those of its consumers.
+fn policies_of(stream: StreamNumber) -> Vec<u8> {
+    format!("{POLICIES}{}/", stream.0).into_bytes()
+}
+
+/// Removes the policies of a stream and of its consumers: it is being deleted. Staged by the call; the futures resolve when
+/// it is durable.
+pub(crate) fn forget_policies(engine: &Engine, stream: StreamNumber) -> Vec<Removal> {
+    let found = engine.0.meta.list(&policies_of(stream));
+    found.into_iter().map(|(key, stored)| engine.0.meta.delete(&key, stored.version)).collect()
+}
+
+/// Tags of a request, checked: the model has no pattern for them, the documentation of `TagResource` has.
+///
+/// # Errors
+/// `InvalidArgumentException`.
+pub(super) fn tags(map: Option<&Map<String, Value>>) -> Result<BTreeMap<String, String>, ApiError> {
+    let mut tags = BTreeMap::new();
+    for (key, value) in map.into_iter().flatten() {
+        let value = value.as_str().unwrap_or_default();
+        if key.get(..4).is_some_and(|start| start.eq_ignore_ascii_case("aws:")) {
+            return Err(ApiError::invalid(format!(
+                "The tag key {key} is not valid: keys that begin with aws: are reserved."
+            )));
+        }
+        if let Some(wrong) = key.chars().chain(value.chars()).find(|&c| !is_tag_character(c)) {
+            return Err(ApiError::invalid(format!(
+                "The tag {key} contains the invalid character '{}'. Tags may only contain Unicode letters, digits, white \
+                 space, or these symbols: _ . : / = + - % @.",
+                wrong.escape_default()
+            )));
+        }
+        tags.insert(key.clone(), value.to_owned());
+    }
+    Ok(tags)
+}
+
+fn is_tag_character(c: char) -> bool {
+    c.is_alphanumeric() || c.is_whitespace() || "_.:/=+-%@".contains(c)
+}
+
+/// Adds tags over those of the same key. `kind` and `name` say whose.
+///
+/// # Errors
+/// `InvalidArgumentException` when there are then more than a resource can carry.
+pub(super) fn add_tags(
+    tags: &mut BTreeMap<String, String>,
+    added: BTreeMap<String, String>,
+    (kind, name): (&str, &str),
+    account: &str,
+) -> Result<(), ApiError> {
+    tags.extend(added);
+    if tags.len() > limits::TAGS_PER_STREAM_MAX {
+        return Err(ApiError::invalid(format!(
+            "Failed to add tags to {kind} {name} under account {account} because a given {kind} cannot have more than {} \
+             tags associated with it.",
+            limits::TAGS_PER_STREAM_MAX
+        )));
+    }
+    Ok(())
+}
+
+/// Keys of tags to remove.
+pub(super) fn tag_keys(fields: &Fields) -> Vec<String> {
+    fields.list("TagKeys").iter().filter_map(Value::as_str).map(str::to_owned).collect()
+}
