@@ -4,11 +4,14 @@
 //! Not here: what operations do (operations), HTTP (http).
 
 pub(crate) mod address;
+mod cbor;
 pub(crate) mod check;
 pub(crate) mod error;
 pub(crate) mod fields;
 pub(crate) mod model;
-pub(crate) mod scan;
+pub(crate) mod put;
+mod scan;
+mod strict;
 pub(crate) mod time;
 pub(crate) mod token;
 pub(crate) mod writer;
@@ -25,6 +28,8 @@ use tokio::sync::{OwnedSemaphorePermit, mpsc};
 pub(crate) enum Format {
     /// `application/x-amz-json-1.1`.
     Json,
+    /// `application/x-amz-cbor-1.1`.
+    Cbor,
 }
 
 /// A request that an operation runs on.

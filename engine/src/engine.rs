@@ -3,7 +3,7 @@
 //! In: batches of records, changes of streams. Out: commits, handles, pages. Not here: the API's wording (operations),
 //! sockets (http), files (journal).
 
-use crate::api::{Call, Reply, ReplyBody};
+use crate::api::{Call, Format, Reply, ReplyBody};
 use crate::batch::{Commit, EngineBatch};
 use crate::clock::Clock;
 use crate::control;
@@ -199,7 +199,7 @@ impl Engine {
         match outcome {
             Ok(Reply { body: ReplyBody::Whole(body), .. }) => Answer { status: 200, body },
             Ok(Reply { body: ReplyBody::Events(_), .. }) => Answer { status: 406, body: Vec::new() },
-            Err(error) => Answer { status: error.error.status(), body: error.body() },
+            Err(error) => Answer { status: error.error.status(), body: error.body(Format::Json) },
         }
     }
 

@@ -122,6 +122,11 @@ pub const MODE_CHANGES_A_DAY_MAX: usize = 2;
 pub const WARM_MIB_MAX: u32 = 10_240;
 /// How long a commitment to a minimum throughput lasts at least, from when it was made: one day.
 pub const COMMITMENT_MS_MIN: u64 = 86_400_000;
+/// Values of a request in CBOR that are kept, each taking up to 72 bytes: as many as [`JSON_MARKS_MAX`] allows in JSON.
+/// A list of 10,000 streams with their formats, the largest in the model, has 90,000.
+pub const CBOR_ITEMS_MAX: usize = JSON_MARKS_MAX;
+/// Levels of CBOR that is passed over because the model does not know it: as many as the JSON parser takes.
+pub const CBOR_DEPTH_MAX: usize = 128;
 
 const _: () =
     assert!(RECORD_BYTES_MAX <= RECORD_BYTES_CEILING && RECORD_BYTES_CEILING <= PUT_RECORDS_BYTES_MAX);

@@ -67,7 +67,9 @@ impl StreamArn {
         let (arn, partition, service, region, account, resource) =
             (part()?, part()?, part()?, part()?, part()?, part()?);
         let account_fits = account.len() == 12 && account.bytes().all(|b| b.is_ascii_digit());
-        if arn != "arn" || !partition.starts_with("aws") || service != "kinesis" || !account_fits {
+        // The model's `.` is no line break; no region has white space.
+        let broken = [partition, region].iter().any(|part| part.contains(char::is_whitespace));
+        if arn != "arn" || !partition.starts_with("aws") || service != "kinesis" || !account_fits || broken {
             return Err(wrong());
         }
         let name = resource.strip_prefix("stream/").ok_or_else(wrong)?;
@@ -225,6 +227,7 @@ mod tests {
             "arn:aws:sqs:r:000000000000:stream/x",
             "arn:aws:kinesis:r:1:stream/x",
             "arn:aws:kinesis:r:000000000000:x",
+            "arn:aws:kinesis:r\n:000000000000:stream/x",
         ] {
             assert!(StreamArn::parse(bad).is_err(), "{bad}");
         }

@@ -94,8 +94,8 @@ impl ApiError {
     }
 
     /// The body of the answer.
-    pub(crate) fn body(&self) -> Vec<u8> {
-        let mut answer = Writer::new(Format::Json);
+    pub(crate) fn body(&self, format: Format) -> Vec<u8> {
+        let mut answer = Writer::new(format);
         answer.open_object();
         answer.key("__type").text(self.error.name());
         if !self.message.is_empty() {

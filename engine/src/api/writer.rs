@@ -1,4 +1,13 @@
-//! Writing answers: commas by themselves, escapes where needed, base64 and times as the API has them.
+//! Writing answers in the format of their requests: commas by themselves, escapes where needed, data and times as the API
+//! has them.
+//!
+//! | | JSON | CBOR |
+//! |---|---|---|
+//! | objects, arrays | as ever | maps and arrays of indefinite length |
+//! | time | seconds since 1970 with three decimals | tag 1, integer milliseconds since 1970 (see cbor) |
+//! | blob | base64 | byte string |
+//!
+//! Not here: which members an answer has (operations).
 
 use crate::api::Format;
 
@@ -8,6 +17,11 @@ pub(crate) struct Writer {
     out: Vec<u8>,
     format: Format,
 }
+
+/// Major types of CBOR, in the place they have in a first byte.
+const NEGATIVE: u8 = 1 << 5;
+const BYTES: u8 = 2 << 5;
+const TEXT: u8 = 3 << 5;
 
 impl Writer {
     pub(crate) fn new(format: Format) -> Self {
@@ -20,16 +34,16 @@ impl Writer {
         self
     }
 
+    pub(crate) fn format(&self) -> Format {
+        self.format
+    }
+
     pub(crate) fn into_bytes(self) -> Vec<u8> {
         self.out
     }
 
     pub(crate) fn len(&self) -> usize {
         self.out.len()
-    }
-
-    pub(crate) fn ends_with(&self, tail: &[u8]) -> bool {
-        self.out.ends_with(tail)
     }
 
     /// A comma unless something has just begun. Strings end in a quote, so an opening bracket or a colon at the end is
@@ -41,52 +55,76 @@ impl Writer {
     }
 
     pub(crate) fn open_object(&mut self) {
-        self.separate();
-        self.out.push(b'{');
+        self.open(b'{', 0xbf);
     }
 
     pub(crate) fn close_object(&mut self) {
-        self.out.push(b'}');
+        self.close(b'}');
     }
 
     pub(crate) fn open_array(&mut self) {
-        self.separate();
-        self.out.push(b'[');
+        self.open(b'[', 0x9f);
     }
 
     pub(crate) fn close_array(&mut self) {
-        self.out.push(b']');
+        self.close(b']');
+    }
+
+    fn open(&mut self, json: u8, cbor: u8) {
+        match self.format {
+            Format::Json => {
+                self.separate();
+                self.out.push(json);
+            }
+            Format::Cbor => self.out.push(cbor),
+        }
+    }
+
+    fn close(&mut self, json: u8) {
+        self.out.push(match self.format {
+            Format::Json => json,
+            Format::Cbor => 0xff,
+        });
     }
 
     /// The name of the member whose value comes next. Names are the model's and need no escapes.
     pub(crate) fn key(&mut self, name: &str) -> &mut Self {
-        self.separate();
-        self.out.push(b'"');
-        self.out.extend_from_slice(name.as_bytes());
-        self.out.extend_from_slice(b"\":");
+        match self.format {
+            Format::Json => {
+                self.separate();
+                self.out.push(b'"');
+                self.out.extend_from_slice(name.as_bytes());
+                self.out.extend_from_slice(b"\":");
+            }
+            Format::Cbor => self.string(TEXT, name.as_bytes()),
+        }
         self
     }
 
-    /// Bytes that are JSON already, with their own commas.
-    pub(crate) fn raw(&mut self, json: &[u8]) {
-        self.out.extend_from_slice(json);
+    /// Bytes that are of the format already, with their own commas and names.
+    pub(crate) fn raw(&mut self, bytes: &[u8]) {
+        self.out.extend_from_slice(bytes);
     }
 
     pub(crate) fn text(&mut self, text: &str) {
-        self.separate();
-        self.quoted(text.as_bytes());
+        self.lossy_text(text.as_bytes());
     }
 
-    /// A quoted and escaped string, without a comma before it. Bytes that are not UTF-8 become U+FFFD.
-    pub(crate) fn quoted(&mut self, text: &[u8]) {
-        self.out.push(b'"');
-        let plain = text.iter().all(|&b| matches!(b, 0x20..=0x7e) && b != b'"' && b != b'\\');
-        if plain {
-            self.out.extend_from_slice(text);
-        } else {
-            self.escaped(&String::from_utf8_lossy(text));
+    /// Text whose bytes may not be UTF-8; those become U+FFFD.
+    pub(crate) fn lossy_text(&mut self, text: &[u8]) {
+        match self.format {
+            Format::Json => {
+                self.separate();
+                self.out.push(b'"');
+                if text.iter().all(|&b| matches!(b, 0x20..=0x7e) && b != b'"' && b != b'\\') {
+                    self.out.extend_from_slice(text);
+                } else {
+                    self.escaped(&String::from_utf8_lossy(text));
+                }
+                self.out.push(b'"');
+            }
+            Format::Cbor => self.string(TEXT, String::from_utf8_lossy(text).as_bytes()),
         }
-        self.out.push(b'"');
     }
 
     fn escaped(&mut self, text: &str) {
@@ -106,34 +144,50 @@ impl Writer {
         }
     }
 
+    /// Every integer of the API has at most 64 bits; beyond them CBOR gets the nearest.
     pub(crate) fn integer(&mut self, value: impl Into<i128>) {
-        self.separate();
-        self.digits(value.into());
+        let value = value.into();
+        match self.format {
+            Format::Json => {
+                use std::io::Write;
+                self.separate();
+                // Writing to a Vec cannot fail.
+                let _ = write!(self.out, "{value}");
+            }
+            Format::Cbor if value < 0 => self.head(NEGATIVE, u64::try_from(-1 - value).unwrap_or(u64::MAX)),
+            Format::Cbor => self.head(0, u64::try_from(value).unwrap_or(u64::MAX)),
+        }
     }
 
     pub(crate) fn count(&mut self, value: usize) {
         self.integer(value as u64);
     }
 
-    fn digits(&mut self, value: i128) {
-        use std::io::Write;
-        // Writing to a Vec cannot fail.
-        let _ = write!(self.out, "{value}");
-    }
-
     pub(crate) fn boolean(&mut self, value: bool) {
-        self.separate();
-        self.out.extend_from_slice(if value { b"true" } else { b"false" });
+        match self.format {
+            Format::Json => {
+                self.separate();
+                self.out.extend_from_slice(if value { b"true" } else { b"false" });
+            }
+            Format::Cbor => self.out.push(if value { 0xf5 } else { 0xf4 }),
+        }
     }
 
-    /// A time as the API has it: seconds since 1970 with three decimals.
+    /// A time in UTC ms since 1970.
     pub(crate) fn time(&mut self, time_ms: u64) {
-        self.separate();
-        self.seconds(time_ms);
+        match self.format {
+            Format::Json => {
+                self.separate();
+                self.seconds(time_ms);
+            }
+            Format::Cbor => {
+                self.out.push(0xc1);
+                self.head(0, time_ms);
+            }
+        }
     }
 
-    /// As [`Writer::time`], without a comma before it.
-    pub(crate) fn seconds(&mut self, time_ms: u64) {
+    fn seconds(&mut self, time_ms: u64) {
         let mut text = [b'0'; 24];
         let mut at = text.len();
         let mut rest = time_ms;
@@ -149,52 +203,38 @@ impl Writer {
         self.out.extend_from_slice(&text[at..]);
     }
 
-    /// Data in base64, quoted, without a comma before it.
-    pub(crate) fn base64(&mut self, data: &[u8]) {
-        self.out.push(b'"');
-        base64_simd::STANDARD.encode_append(data, &mut self.out);
-        self.out.push(b'"');
+    /// Bytes that are no text.
+    pub(crate) fn blob(&mut self, data: &[u8]) {
+        match self.format {
+            Format::Json => {
+                self.separate();
+                self.out.push(b'"');
+                base64_simd::STANDARD.encode_append(data, &mut self.out);
+                self.out.push(b'"');
+            }
+            Format::Cbor => self.string(BYTES, data),
+        }
+    }
+
+    fn string(&mut self, major: u8, bytes: &[u8]) {
+        self.head(major, bytes.len() as u64);
+        self.out.extend_from_slice(bytes);
+    }
+
+    /// A first byte and what it takes to say `value`, in the shortest form.
+    fn head(&mut self, major: u8, value: u64) {
+        let bytes = value.to_be_bytes();
+        let (info, tail) = match value {
+            0..=23 => (bytes[7], &bytes[8..]),
+            24..=0xff => (24, &bytes[7..]),
+            0x100..=0xffff => (25, &bytes[6..]),
+            0x1_0000..=0xffff_ffff => (26, &bytes[4..]),
+            _ => (27, &bytes[..]),
+        };
+        self.out.push(major | info);
+        self.out.extend_from_slice(tail);
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn what_is_written_reads_back_the_same() {
-        let mut json = Writer::new(Format::Json);
-        json.open_object();
-        json.key("a").text("plain");
-        json.key("b").text("q\"b\\n\nt\tu\u{1}ä[");
-        json.key("c").open_array();
-        json.integer(-1);
-        json.boolean(true);
-        json.open_object();
-        json.close_object();
-        json.text("x");
-        json.close_array();
-        json.key("d").time(1_700_000_000_123);
-        json.key("e").base64(b"\x00\xff\x10");
-        json.close_object();
-        let value: serde_json::Value = serde_json::from_slice(&json.into_bytes()).unwrap();
-        let expected = serde_json::json!({
-            "a": "plain", "b": "q\"b\\n\nt\tu\u{1}ä[", "c": [-1, true, {}, "x"], "d": 1_700_000_000.123, "e": "AP8Q",
-        });
-        assert_eq!(value, expected);
-    }
-
-    #[test]
-    fn times_have_three_decimals() {
-        for (time_ms, text) in
-            [(0, "0.000"), (7, "0.007"), (1_000, "1.000"), (1_700_000_000_120, "1700000000.120")]
-        {
-            let mut json = Writer::new(Format::Json);
-            json.seconds(time_ms);
-            assert_eq!(String::from_utf8(json.into_bytes()).unwrap(), text);
-        }
-        let mut json = Writer::new(Format::Json);
-        json.seconds(u64::MAX);
-        assert_eq!(String::from_utf8(json.into_bytes()).unwrap(), "18446744073709551.615");
-    }
-}
+mod tests;

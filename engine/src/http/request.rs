@@ -1,7 +1,7 @@
 //! One request: which operation it names, who sends it, its body, its answer.
 
 use super::body::{self, AnswerBody};
-use crate::api::{ApiError, Call, ErrorType, Reply, ReplyBody};
+use crate::api::{ApiError, Call, ErrorType, Format, Reply, ReplyBody};
 use crate::engine::Engine;
 use crate::operations::{self, Operation};
 use hyper::body::Incoming;
@@ -11,6 +11,7 @@ use std::hash::{BuildHasher, Hasher};
 use std::sync::atomic::{AtomicU64, Ordering};
 
 const JSON: HeaderValue = HeaderValue::from_static("application/x-amz-json-1.1");
+const CBOR: HeaderValue = HeaderValue::from_static("application/x-amz-cbor-1.1");
 const EVENTS: HeaderValue = HeaderValue::from_static("application/vnd.amazon.eventstream");
 const TARGET: HeaderName = HeaderName::from_static("x-amz-target");
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-amzn-requestid");
@@ -32,22 +33,24 @@ impl Face {
 
     /// Answers one request. Counts it, and gives every answer an id.
     pub(super) async fn answer(&self, request: Request<Incoming>) -> Response<AnswerBody> {
-        let found = find(request.method(), request.headers());
+        let format = format(request.headers());
+        let found = find(request.method(), request.headers(), format);
+        let format = format.unwrap_or(Format::Json);
         let number = found.as_ref().ok().map(|&(number, _)| number);
         let outcome = match found {
-            Ok((_, operation)) => self.run(operation, request).await.map_err(Refusal::Error),
+            Ok((_, operation)) => self.run(operation, request, format).await.map_err(Refusal::Error),
             Err(refusal) => Err(refusal),
         };
         let mut response = match outcome {
             Ok(reply) => {
                 let kind = match reply.body {
-                    ReplyBody::Whole(_) => JSON,
+                    ReplyBody::Whole(_) => kind(format),
                     ReplyBody::Events(_) => EVENTS,
                 };
                 answer(StatusCode::OK, kind, AnswerBody::of_reply(reply))
             }
             Err(Refusal::Error(error)) => {
-                answer(status(error.error), JSON, AnswerBody::of_bytes(error.body()))
+                answer(status(error.error), kind(format), AnswerBody::of_bytes(error.body(format)))
             }
             Err(Refusal::Xml(status, text)) => {
                 let mut response = Response::new(AnswerBody::of_bytes(text.as_bytes()));
@@ -60,10 +63,15 @@ impl Face {
         response
     }
 
-    async fn run(&self, operation: &Operation, request: Request<Incoming>) -> Result<Reply, ApiError> {
+    async fn run(
+        &self,
+        operation: &Operation,
+        request: Request<Incoming>,
+        format: Format,
+    ) -> Result<Reply, ApiError> {
         authenticate(&request)?;
         let held = body::read(request.into_body(), &self.room).await?;
-        operations::run(operation, &self.engine, Call::json(held.bytes.clone())).await
+        operations::run(operation, &self.engine, Call { body: held.bytes.clone(), format }).await
     }
 }
 
@@ -76,22 +84,38 @@ enum Refusal {
 
 const UNDETERMINED: &str = "<AccessDeniedException>\n  <Message>Unable to determine service/operation name to be \
                             authorized</Message>\n</AccessDeniedException>\n";
-const NOT_JSON: &str = "<UnknownOperationException/>\n";
+const NEITHER: &str = "<UnknownOperationException/>\n";
 
-fn find(method: &Method, headers: &HeaderMap) -> Result<(usize, &'static Operation), Refusal> {
+fn find(
+    method: &Method,
+    headers: &HeaderMap,
+    format: Option<Format>,
+) -> Result<(usize, &'static Operation), Refusal> {
     let target = headers.get(TARGET).and_then(|target| target.to_str().ok());
     let Some(target) = target.filter(|_| method == Method::POST) else {
         return Err(Refusal::Xml(StatusCode::FORBIDDEN, UNDETERMINED));
     };
     let unknown = || Refusal::Error(ApiError::new(ErrorType::UnknownOperation, ""));
     let name = target.strip_prefix(SERVICE).ok_or_else(unknown)?;
+    if format.is_none() {
+        return Err(Refusal::Xml(StatusCode::NOT_FOUND, NEITHER));
+    }
+    operations::find(name).map_err(Refusal::Error)
+}
+
+/// What the request's body is written in, and the answer's will be.
+fn format(headers: &HeaderMap) -> Option<Format> {
     match content_type(headers) {
-        b"application/x-amz-json-1.1" => operations::find(name).map_err(Refusal::Error),
-        b"application/x-amz-cbor-1.1" => {
-            let message = "Content type application/x-amz-cbor-1.1 is not available in this engine; use application/x-amz-json-1.1.";
-            Err(Refusal::Error(ApiError::new(ErrorType::UnsupportedOperation, message)))
-        }
-        _ => Err(Refusal::Xml(StatusCode::NOT_FOUND, NOT_JSON)),
+        b"application/x-amz-json-1.1" => Some(Format::Json),
+        b"application/x-amz-cbor-1.1" => Some(Format::Cbor),
+        _ => None,
+    }
+}
+
+fn kind(format: Format) -> HeaderValue {
+    match format {
+        Format::Json => JSON,
+        Format::Cbor => CBOR,
     }
 }
 

@@ -8,7 +8,7 @@ use crate::counters::Tally;
 use crate::definition::Shard;
 use crate::engine::Engine;
 use crate::limits;
-use crate::sequence::{SequenceNumber, SequenceText};
+use crate::sequence::{SEQUENCE_DIGITS, SequenceNumber, SequenceText};
 use crate::storage::{Page, ReadLimits, RecordRef};
 use crate::stream::StreamHandle;
 use crate::throttle::shard_exceeded;
@@ -103,8 +103,13 @@ fn write(engine: &Engine, call: &Call, page: &Page, token: &Token, shard: &Shard
         stream: token.shard.stream,
         shard: shard.id,
     };
-    let mut records =
-        Records { answer: &mut answer, text: SequenceText::new(first), time: Vec::new(), time_ms: None };
+    let mut records = Records {
+        words: Words::of(call.format),
+        answer: &mut answer,
+        text: SequenceText::new(first),
+        time: Vec::new(),
+        time_ms: None,
+    };
     for run in &page.runs {
         run.visit(&mut |record| records.write(record));
     }
@@ -129,6 +134,7 @@ fn behind_ms(page: &Page, last_ms: Option<u64>, now_ms: u64) -> u64 {
 }
 
 struct Records<'a> {
+    words: Words,
     answer: &'a mut Writer,
     text: SequenceText,
     /// `time_ms` as text: records of one append share it.
@@ -139,21 +145,54 @@ struct Records<'a> {
 impl Records<'_> {
     fn write(&mut self, record: RecordRef<'_>) {
         if self.time_ms != Some(record.time_ms) {
-            let mut time = Writer::new(Format::Json);
-            time.seconds(record.time_ms);
+            let mut time = Writer::new(self.answer.format());
+            time.time(record.time_ms);
             self.time = time.into_bytes();
             self.time_ms = Some(record.time_ms);
         }
         self.text.move_to(record.position);
         self.answer.open_object();
-        self.answer.raw(b"\"SequenceNumber\":\"");
+        self.answer.raw(self.words.number);
         self.answer.raw(self.text.bytes());
-        self.answer.raw(b"\",\"ApproximateArrivalTimestamp\":");
+        self.answer.raw(self.words.time);
         self.answer.raw(&self.time);
-        self.answer.raw(b",\"Data\":");
-        self.answer.base64(record.data);
-        self.answer.raw(b",\"PartitionKey\":");
-        self.answer.quoted(record.key);
+        self.answer.raw(self.words.data);
+        self.answer.blob(record.data);
+        // A record that was put without a key is given without one.
+        if !record.key.is_empty() {
+            self.answer.raw(self.words.key);
+            self.answer.lossy_text(record.key);
+        }
         self.answer.close_object();
     }
 }
+
+/// What is around the values of a record in an answer.
+struct Words {
+    number: &'static [u8],
+    time: &'static [u8],
+    data: &'static [u8],
+    key: &'static [u8],
+}
+
+impl Words {
+    fn of(format: Format) -> Self {
+        match format {
+            Format::Json => Words {
+                number: b"\"SequenceNumber\":\"",
+                time: b"\",\"ApproximateArrivalTimestamp\":",
+                data: b",\"Data\":",
+                key: b",\"PartitionKey\":",
+            },
+            // Heads of texts: of 14 bytes, of SEQUENCE_DIGITS, of 27, of 4, of 12.
+            Format::Cbor => Words {
+                number: b"\x6eSequenceNumber\x78\x38",
+                time: b"\x78\x1bApproximateArrivalTimestamp",
+                data: b"\x64Data",
+                key: b"\x6cPartitionKey",
+            },
+        }
+    }
+}
+
+const _: () = assert!(SEQUENCE_DIGITS == 0x38);

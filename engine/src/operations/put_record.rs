@@ -2,7 +2,7 @@
 
 use super::put_records::{Prepared, prepare};
 use super::{Outcome, stage};
-use crate::api::scan::PutRequest;
+use crate::api::put::PutRequest;
 use crate::api::{ApiError, Call, Fields, Reply, model};
 use crate::counters::Tally;
 use crate::engine::Engine;
@@ -13,7 +13,7 @@ use crate::stream::StreamHandle;
 use crate::throttle::shard_exceeded;
 
 pub(super) async fn run(engine: &Engine, call: Call) -> Outcome {
-    if let Some(request) = PutRequest::scan_one(&call.body)
+    if let Some(request) = PutRequest::scan_one(&call)
         && let Ok(prepared) = prepare(engine, &request)
     {
         return put(engine, &call, &request, prepared).await;

@@ -2,8 +2,8 @@
 
 use super::{Outcome, dry_run, stage, usable};
 use crate::api::check::Violations;
-use crate::api::scan::{PutRequest, RawRecord};
-use crate::api::{ApiError, Call, ErrorType, Fields, Reply, Writer, model};
+use crate::api::put::{PutRequest, RawRecord};
+use crate::api::{ApiError, Call, ErrorType, Fields, Format, Reply, Writer, model};
 use crate::batch::{Commit, EngineBatch};
 use crate::counters::Tally;
 use crate::definition::StreamState;
@@ -11,7 +11,7 @@ use crate::engine::Engine;
 use crate::hash::HashKey;
 use crate::limits;
 use crate::names::SHARD_ID_BYTES;
-use crate::sequence::SequenceText;
+use crate::sequence::{SEQUENCE_DIGITS, SequenceText};
 use crate::storage::AppendError;
 use crate::stream::StreamHandle;
 use std::ops::Range;
@@ -22,7 +22,7 @@ const RESULT_BYTES: usize = 128;
 
 pub(super) async fn run(engine: &Engine, call: Call) -> Outcome {
     // What the scanner or the checks refuse goes the general way, which has the words, in AWS's order.
-    if let Some(request) = PutRequest::scan_many(&call.body)
+    if let Some(request) = PutRequest::scan_many(&call)
         && let Ok(prepared) = prepare(engine, &request)
     {
         return put(engine, &call, &request, prepared).await;
@@ -104,7 +104,7 @@ fn check_keys(request: &PutRequest<'_>) -> Result<(), ApiError> {
     let missing = request.records.iter().enumerate().filter(|(_, record)| record.key.is_none());
     let mut violations = Violations::default();
     for (at, _) in missing {
-        violations.required(&request.path(at, "partitionKey"));
+        request.path(at, "PartitionKey", |path| violations.required(path));
     }
     violations.outcome()
 }
@@ -131,14 +131,14 @@ fn check_sizes(request: &PutRequest<'_>, state: &StreamState) -> Result<(), ApiE
     let limit = state.definition.record_bytes_max();
     let mut sum = 0;
     for (at, record) in request.records.iter().enumerate() {
-        let padding = record.data.iter().rev().take(2).filter(|&&b| b == b'=').count();
-        let bytes = (record.data.len() / 4 * 3).saturating_sub(padding) + record.key_bytes();
+        let bytes = record.bytes();
         if bytes > limit {
-            let path = request.path(at, "data");
-            let message = format!(
-                "1 validation error detected: Value at '{path}' failed to satisfy constraint: Member must have length less \
-                 than or equal to {limit}"
-            );
+            let message = request.path(at, "Data", |path| {
+                format!(
+                    "1 validation error detected: Value at '{path}' failed to satisfy constraint: Member must have length \
+                     less than or equal to {limit}"
+                )
+            });
             return Err(ApiError::new(ErrorType::Validation, message));
         }
         sum += bytes;
@@ -152,13 +152,13 @@ fn check_sizes(request: &PutRequest<'_>, state: &StreamState) -> Result<(), ApiE
 /// Decodes and routes records.
 fn fill(records: &[RawRecord<'_>], state: &StreamState) -> Result<EngineBatch, ApiError> {
     let mut batch = EngineBatch::default();
-    let bytes = records.iter().map(|record| record.data.len() / 4 * 3 + record.key_bytes()).sum();
+    let bytes = records.iter().map(|record| record.bytes()).sum();
     batch.reserve(records.len(), bytes);
     for record in records {
         let hash = record.hash.map(explicit_hash).transpose()?;
-        let Some(key) = record.key else { continue };
-        let decoded =
-            batch.put_in(state, key, hash, |out| base64_simd::STANDARD.decode_append(record.data, out).ok());
+        let missing = || ApiError::new(ErrorType::InternalFailure, "a record has no partition key");
+        let key = record.key.ok_or_else(missing)?;
+        let decoded = batch.put_in(state, key, hash, |out| record.data.append_to(out));
         decoded.ok_or_else(|| ApiError::serialization(""))?;
     }
     Ok(batch)
@@ -184,6 +184,29 @@ fn record_error(engine: &Engine, error: AppendError, count: usize) -> Result<App
     }
 }
 
+/// What is around the number and the shard of a record in an answer.
+struct Words {
+    number: &'static [u8],
+    shard: &'static [u8],
+    end: &'static [u8],
+}
+
+impl Words {
+    fn of(format: Format) -> Self {
+        match format {
+            Format::Json => {
+                Words { number: b"\"SequenceNumber\":\"", shard: b"\",\"ShardId\":\"", end: b"\"}" }
+            }
+            // Heads of texts: of 14 bytes, of SEQUENCE_DIGITS, of 7, of SHARD_ID_BYTES; then the break of a map.
+            Format::Cbor => {
+                Words { number: b"\x6eSequenceNumber\x78\x38", shard: b"\x67ShardId\x74", end: b"\xff" }
+            }
+        }
+    }
+}
+
+const _: () = assert!(SEQUENCE_DIGITS == 0x38 && SHARD_ID_BYTES == 0x14);
+
 /// The answer on the way.
 struct Results {
     answer: Writer,
@@ -199,26 +222,23 @@ impl Results {
     }
 
     fn placed(&mut self, commit: &Commit) {
+        let words = Words::of(self.answer.format());
         let mut shards: Vec<_> = commit
             .firsts()
             .into_iter()
             .map(|first| {
-                let mut tail = *b"\",\"ShardId\":\"shardId-000000000000\"}";
-                let end = tail.len() - 2;
-                tail[end - SHARD_ID_BYTES..end].copy_from_slice(&first.shard.text());
+                let tail = [words.shard, &first.shard.text(), words.end].concat();
                 (SequenceText::new(first), first.position, tail)
             })
             .collect();
-        let mut separator: &[u8] = if self.failed > 0 || self.answer.ends_with(b"}") { b"," } else { b"" };
         for &place in commit.shard_of_records() {
             let (text, position, tail) = &mut shards[place as usize];
             text.move_to(*position);
             *position = position.plus(1);
-            self.answer.raw(separator);
-            self.answer.raw(b"{\"SequenceNumber\":\"");
+            self.answer.open_object();
+            self.answer.raw(words.number);
             self.answer.raw(text.bytes());
             self.answer.raw(tail);
-            separator = b",";
         }
     }
 

@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "a test may panic: that is its report")]
 
 mod boto3;
+mod cbor;
 mod connections;
 mod model;
 mod records;
