@@ -49,7 +49,7 @@ impl Journal<FileStorage> {
     pub fn open(dir: &Path, config: Config, now_ms: u64) -> Result<(Self, Recovery), OpenError> {
         let storage = FileStorage::open(&dir.join(LANE_DIR), config.io)
             .map_err(|source| OpenError::Io { doing: format!("opening {}", dir.display()), source })?;
-        let (core, recovery) = Core::open_on(storage, config, now_ms, random_seed())?;
+        let (core, recovery) = Core::open_on(storage, config, now_ms, random_seed()?)?;
         Ok((Self::start(core), recovery))
     }
 
@@ -270,8 +270,14 @@ fn now_ms() -> u64 {
     u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
 }
 
-/// Chance for salts and identities, from the keys the standard library draws for its hash maps.
-fn random_seed() -> u64 {
-    use std::hash::{BuildHasher, Hasher};
-    std::hash::RandomState::new().build_hasher().finish()
+/// Chance for salts and identities, from the operating system. Sealed runs stay secret only while no salt comes twice, so nothing
+/// weaker will do, not even early after a board's power-on.
+fn random_seed() -> Result<u64, OpenError> {
+    use ring::rand::SecureRandom;
+    let mut seed = [0; 8];
+    ring::rand::SystemRandom::new().fill(&mut seed).map_err(|_| OpenError::Io {
+        doing: "drawing random numbers".into(),
+        source: std::io::Error::other("the operating system gave none"),
+    })?;
+    Ok(u64::from_le_bytes(seed))
 }

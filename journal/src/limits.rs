@@ -27,6 +27,9 @@ pub const RUN_BYTES_MAX: usize = SET_BYTES_MAX * 2;
 /// Shortest run that compression is tried on: below, a group's padding to 4 KiB eats whatever is saved.
 pub const COMPRESS_BYTES_MIN: usize = 256;
 
+/// Part of a run that compression must save, one in so many: less is not worth unpacking it at every read.
+pub const COMPRESS_GAIN_MIN: usize = 16;
+
 /// Keys made for one segment that are kept at once, about 0.6 KiB each: one per sealed stream and segment that is read or written.
 pub const RUN_KEYS_MAX: usize = 1024;
 

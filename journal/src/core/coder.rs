@@ -12,11 +12,11 @@ use lz4_flex::block::{CompressTable, compress_into_with_table, decompress_into, 
 use crate::blocks::Blocks;
 use crate::bytes::crc32c;
 use crate::config::{Cipher, Compression};
-use crate::format::body::{Form, Front, Origin, SEALED_FRONT_BYTES, TAG_BYTES};
+use crate::format::body::{FRONT_BYTES, Form, Front, Origin, SEALED_FRONT_BYTES, TAG_BYTES};
 use crate::format::group::{RUN_HEADER_BYTES, RunHeader};
 use crate::format::{index, u32_of};
 use crate::keys::RunKey;
-use crate::limits::COMPRESS_BYTES_MIN;
+use crate::limits::{COMPRESS_BYTES_MIN, COMPRESS_GAIN_MIN};
 
 /// Below this input LZ4's small table serves; clearing the large one costs more than it brings.
 const SMALL_TABLE_BYTES: usize = u16::MAX as usize;
@@ -113,7 +113,7 @@ impl Coder {
             self.large.get_or_insert_with(CompressTable::large)
         };
         let len = compress_into_with_table(raw, &mut self.packed, table).ok()?;
-        (len + crate::format::body::FRONT_BYTES < length).then_some(len)
+        (len + FRONT_BYTES <= length - length / COMPRESS_GAIN_MIN).then_some(len)
     }
 
     /// Gives back what one big set made it take.

@@ -16,13 +16,14 @@ use std::sync::Arc;
 
 pub(super) use self::candidate::{Candidate, candidates, lane, unreadable_numbers};
 use crate::ShardKey;
-use crate::config::Config;
+use crate::config::{Compression, Config};
 use crate::core::files::Files;
 use crate::core::index::{Index, Piece, Segment, Tables, Written};
 use crate::core::scan::{Damage, Found, Start, scan};
 use crate::core::stage::{META_SLOT, Staged};
 use crate::error::OpenError;
 use crate::format::FORMAT_VERSION;
+use crate::format::body::Form;
 use crate::format::footer::{PieceEntry, RunRef};
 use crate::format::segment::{FileName, HEADER_BYTES, HeaderError, SegmentHeader, Trailer};
 use crate::storage::{Storage, StorageFile};
@@ -46,6 +47,8 @@ pub(super) struct Survey<F> {
     pub(super) next_number: u64,
     /// Place of the last group, unless a footer says that it is durable.
     pub(super) tail: Option<(Arc<F>, u64, u32, u32)>,
+    /// Whether there may be compressed runs: unknown bytes can hold more records then.
+    pub(super) compressed: bool,
     /// Files without wanted content, by their present name.
     pub(super) blank: Vec<(FileName, Arc<F>, u64)>,
 }
@@ -68,6 +71,7 @@ impl<F: StorageFile> Survey<F> {
             newest_number: 0,
             next_number: 1,
             tail: None,
+            compressed: config.compression != Compression::None,
             blank: Vec::new(),
         }
     }
@@ -187,6 +191,7 @@ impl<F: StorageFile> Survey<F> {
                 let header: &crate::format::group::RunHeader = header;
                 let slot = self.staged.slot(header.shard);
                 self.seen.insert(slot, group.number);
+                self.compressed |= Form::of(header.flags, header.key_id).is_none_or(|form| form.lz4);
                 Written { slot, shard: header.shard, run: RunRef::of(header, group.at, *newest_ms) }
             };
             let runs: Vec<Written> = group.runs.iter().map(written).collect();

@@ -10,7 +10,7 @@ use std::io;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use crate::blocks::Blocks;
+use crate::blocks::{BLOCK_BYTES, Blocks};
 use crate::bytes::{crc32c, splitmix};
 use crate::config::{Cipher, Config, Durability};
 use crate::core::coder::{Coder, Sealing};
@@ -92,6 +92,7 @@ impl<S: Storage> Core<S> {
         let (number, file) = (open.number, Arc::clone(&open.file));
         open.offset = at + u32_of(buffer.len());
         group.written = index(open.offset - group_at);
+        assert!(group.written <= group.size().next_multiple_of(BLOCK_BYTES), "a group stays in its place");
         let data_end = open.offset;
         let failed = |doing, error: io::Error| {
             Failed::new(format!(

@@ -20,6 +20,9 @@ pub(crate) enum End {
 
 impl<O: Over> World<O> {
     pub(crate) fn act(&mut self, core: &Core<O::Storage>) -> Result<End, String> {
+        if let Some(change) = self.coding.change(core) {
+            self.log.push(change);
+        }
         let shard = self.chance.pick(&self.shards);
         match self.chance.weighted(&[40, 25, 12, 6, 2, 2, 5, 8]) {
             0 => return self.append(core),
@@ -170,7 +173,9 @@ impl<O: Over> World<O> {
         let before =
             staged.records.iter().rev().find(|(at, _)| *at == shard).map(|(_, record)| record.time_ms);
         let time_ms = before.unwrap_or_else(|| self.model.newest_ms(shard)).max(self.now_ms);
-        Record { time_ms, key: self.made.to_string().into_bytes(), data: self.chance.bytes(len), ticket: 0 }
+        let data = self.chance.bytes(len);
+        let data = self.coding.payload(data);
+        Record { time_ms, key: self.made.to_string().into_bytes(), data, ticket: 0 }
     }
 
     /// The journal is full: let go of most of every shard.

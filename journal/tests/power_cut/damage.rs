@@ -11,8 +11,9 @@ use headwater_journal::{
 };
 
 use crate::chance::Chance;
+use crate::coding::set_keys;
 use crate::model::{Model, Shard};
-use crate::world::{Honest, World, config};
+use crate::world::{Honest, World};
 
 const LIMITS: ReadLimits = ReadLimits { records: 50, bytes: 1 << 20 };
 
@@ -61,13 +62,17 @@ fn damage(world: &mut World<Honest>, outcome: &mut Outcome) -> Result<(), String
     let mut named = BTreeMap::new();
     let mut excuse = Excuse::default();
     for round in 0..2 {
-        let opened = Core::open_on(world.disk.clone(), config(), world.now_ms, round);
+        let opened = Core::open_on(world.disk.clone(), world.coding.config(), world.now_ms, round);
         let (core, recovery) = opened.map_err(|error| format!("does not open: {error:?}"))?;
+        set_keys(&core);
         world.log.push(format!("open: {recovery:?}"));
         outcome.alarms += u64::from(round == 0 && !recovery.is_clean());
         for lost in &recovery.lost {
             outcome.named += lost.range.last - lost.range.first + 1;
-            named.entry(lost.shard).or_insert_with(BTreeSet::new).extend(lost.range.first..=lost.range.last);
+            // Past its end is what a shard may have had at most: far more than is worth listing.
+            let end = world.model.shards.get(&lost.shard).map_or(FIRST_SEQUENCE, Shard::end);
+            let range = lost.range.first..=lost.range.last.min(end);
+            named.entry(lost.shard).or_insert_with(BTreeSet::new).extend(range);
         }
         excuse.see(&world.model, &recovery, flips.len() as u64, closed);
         if round == 0 {
@@ -156,7 +161,7 @@ fn read_all<S: Storage>(
     loop {
         let page = core.read(key, from, LIMITS).map_err(|error| format!("{key:?} from {from}: {error}"))?;
         for gap in &page.gaps {
-            lost.extend(gap.first..=gap.last);
+            lost.extend(gap.first..=gap.last.min(shard.end()));
         }
         for record in page.records() {
             match shard.get(record.sequence) {

@@ -1,8 +1,9 @@
 //! A short script, the power cut at each of its steps, and every legal state of the disk after that.
 
 use headwater_journal::storage::{Fate, Fault, Operation, Pending, SimDisk};
-use headwater_journal::{AppendSet, Core, ReadLimits, ShardKey};
+use headwater_journal::{AppendSet, Compression, Config, Core, ReadLimits, ShardKey};
 
+use crate::coding::set_keys;
 use crate::model::{Model, Record, Staged};
 use crate::world::config;
 
@@ -13,20 +14,30 @@ const PENDING_MAX: u64 = 8;
 
 #[test]
 fn every_state_after_a_cut_at_every_step_recovers() {
+    println!("{}", cut_everywhere(false));
+}
+
+#[test]
+fn every_state_of_a_sealed_and_compressed_journal_recovers() {
+    println!("{}", cut_everywhere(true));
+}
+
+/// Says how much was tried.
+fn cut_everywhere(coded: bool) -> String {
     let (mut states, mut steps) = (0, 0);
     loop {
         let disk = SimDisk::new(steps);
         let mut model = Model::default();
         disk.fail_step(steps, Fault::PowerOff);
-        play(&disk, &mut model);
+        play(&disk, &mut model, coded);
         if disk.is_powered() {
             break;
         }
         states += try_all(&disk, &model, steps);
         steps += 1;
     }
-    println!("{states} states after {steps} steps");
     assert!(states > 200 && steps > 60, "{states} states after {steps} steps");
+    format!("{states} states after {steps} steps")
 }
 
 trait Powered {
@@ -41,9 +52,15 @@ impl Powered for SimDisk {
 
 /// Sets over two shards and metadata in three groups a life, with upkeep between them. The first life ends by a kill, the second
 /// by closing; the third lets go of what the first wrote, so that a segment is recycled.
-fn play(disk: &SimDisk, model: &mut Model) {
+fn play(disk: &SimDisk, model: &mut Model, coded: bool) {
     for life in 0..4_u64 {
-        let Ok((core, _)) = Core::open_on(disk.clone(), config(), NOW_MS, life) else { return };
+        let compression = if coded { Compression::Lz4 } else { Compression::None };
+        let config = Config { compression, ..config() };
+        let Ok((core, _)) = Core::open_on(disk.clone(), config, NOW_MS, life) else { return };
+        if coded {
+            set_keys(&core);
+            core.keys().seal_with(1, Some(u16::from(life >= 2)));
+        }
         for group in 0..3_u64 {
             for part in 0..2 {
                 append(&core, model, &format!("{life}.{group}.{part}"));
@@ -109,6 +126,7 @@ fn check(disk: &SimDisk, mut model: Model) -> Result<(), String> {
         let disk = if seed == 0 { disk.clone() } else { disk.power_cut_with(|_| Fate::Lost) };
         let opened = Core::open_on(disk, config(), NOW_MS, 100 + seed);
         let (core, recovery) = opened.map_err(|error| format!("does not open: {error:?}"))?;
+        set_keys(&core);
         if !recovery.is_clean() {
             return Err(format!("false alarm: {recovery:?}"));
         }

@@ -10,6 +10,7 @@
 
 mod actions;
 mod chance;
+mod coding;
 mod controls;
 mod damage;
 mod exhaustive;

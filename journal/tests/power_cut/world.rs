@@ -8,6 +8,7 @@ use headwater_journal::{Config, Core, ReadLimits, ShardKey, State, Storage};
 
 use crate::actions::End;
 use crate::chance::Chance;
+use crate::coding::Coding;
 use crate::model::Model;
 
 /// Puts a storage over the disk: the disk itself, or one that breaks a promise on purpose.
@@ -61,6 +62,7 @@ pub(crate) struct World<O: Over> {
     pub(crate) log: Vec<String>,
     pub(crate) shards: Vec<ShardKey>,
     pub(crate) made: u64,
+    pub(crate) coding: Coding,
     over: std::marker::PhantomData<O>,
 }
 
@@ -84,6 +86,7 @@ impl<O: Over> World<O> {
             log: Vec::new(),
             shards,
             made: 0,
+            coding: Coding::new(seed),
             over: std::marker::PhantomData,
         }
     }
@@ -132,11 +135,15 @@ impl<O: Over> World<O> {
     pub(crate) fn open(&mut self) -> Result<Option<Core<O::Storage>>, String> {
         let before = self.disk.fork();
         let seed = self.chance.next();
-        match Core::open_on(O::over(self.disk.clone()), config(), self.now_ms, seed) {
+        let config = self.coding.config();
+        match Core::open_on(O::over(self.disk.clone()), config.clone(), self.now_ms, seed) {
             Ok((core, recovery)) => {
                 self.log.push(format!("open: {recovery:?}"));
                 // Without power it cannot read what it then reports lost.
                 if recovery.is_clean() || !self.powered() {
+                    if self.powered() {
+                        self.coding.equip(&core)?;
+                    }
                     Ok(Some(core))
                 } else {
                     Err(format!("false alarm: {recovery:?}"))
@@ -145,7 +152,7 @@ impl<O: Over> World<O> {
             Err(error) => {
                 self.log.push(format!("open: {error:?}"));
                 // Without the planned fault the same disk must open.
-                let unharmed = Core::open_on(O::over(before.kill()), config(), self.now_ms, seed);
+                let unharmed = Core::open_on(O::over(before.kill()), config, self.now_ms, seed);
                 unharmed.map_err(|error| format!("does not open: {error:?}"))?;
                 self.cut();
                 Ok(None)

@@ -181,7 +181,7 @@ fn is_plain(run: &RunRef) -> bool {
 fn merge<'a>(runs: &'a [RunRef], budget: &Budget) -> &'a [RunRef] {
     let start = index(runs[0].offset);
     let (mut count, mut end, mut bytes, mut next) =
-        (1, index(runs[0].end()), index(runs[0].stored), runs[0].last() + 1);
+        (1, index(runs[0].end()), weight(&runs[0]), runs[0].last() + 1);
     for run in &runs[1..] {
         let near = index(run.offset) >= end && index(run.offset) - end <= READ_HOLE_BYTES;
         if !near || index(run.end()) - start > READ_BYTES_MAX || bytes >= budget.bytes || run.first != next {
@@ -189,10 +189,16 @@ fn merge<'a>(runs: &'a [RunRef], budget: &Budget) -> &'a [RunRef] {
         }
         count += 1;
         end = index(run.end());
-        bytes += index(run.stored);
+        bytes += weight(run);
         next = run.last() + 1;
     }
     &runs[..count]
+}
+
+/// Bytes of records to expect in a run: what is compressed holds about four times what it takes.
+fn weight(run: &RunRef) -> usize {
+    let lz4 = Form::of(run.flags, run.key_id).is_some_and(|form| form.lz4);
+    index(run.stored) * if lz4 { 4 } else { 1 }
 }
 
 /// Enters what fits of a run whose records are `range` of `buffer`.

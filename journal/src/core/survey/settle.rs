@@ -7,6 +7,7 @@
 use super::Survey;
 use crate::ShardKey;
 use crate::core::scan::Damage;
+use crate::format::body::LZ4_RATIO_MAX;
 use crate::format::snapshot::Snapshot;
 use crate::storage::StorageFile;
 use crate::types::FIRST_SEQUENCE;
@@ -54,7 +55,8 @@ impl<F: StorageFile> Survey<F> {
     /// Moves the end of every shard that may have had records in `damage` past as many as can have been there, so that no sequence
     /// is given twice and the possible loss is named.
     fn skip(&mut self, damage: &Damage) {
-        let records = damage.unknown_bytes.div_ceil(RECORD_BYTES_MIN);
+        let ratio = if self.compressed { LZ4_RATIO_MAX as u64 } else { 1 };
+        let records = (damage.unknown_bytes * ratio).div_ceil(RECORD_BYTES_MIN);
         for (key, slot) in self.index.keys() {
             if self.seen.get(&slot).is_none_or(|&group| group <= damage.last_group) {
                 self.index.shard_mut(slot, key).end += records;
