@@ -202,6 +202,7 @@ async fn delete(engine: &Engine, name: &StreamName) -> Result<(), StreamError> {
     engine.0.log.drop_stream(stream.number());
     engine.0.meta.delete(&definition_key(name), version).await?;
     engine.0.registry.remove(name);
+    engine.0.meters.forget(stream.number());
     if let Some(throttle) = &engine.0.throttle {
         throttle.forget(stream.number());
     }

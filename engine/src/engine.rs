@@ -11,6 +11,7 @@ use crate::counters::{EngineCounters, Tally};
 use crate::definition::Shard;
 use crate::hash::HashKey;
 use crate::limits;
+use crate::meters::Meters;
 use crate::names::{ShardId, StreamArn, StreamName};
 use crate::operations;
 use crate::storage::embedded::{EmbeddedLog, EmbeddedMeta};
@@ -70,6 +71,7 @@ pub(crate) struct Inner {
     pub(crate) region: Box<str>,
     pub(crate) account: Box<str>,
     pub(crate) tally: Tally,
+    pub(crate) meters: Meters,
     /// `None` without rate limits.
     pub(crate) throttle: Option<Throttle>,
     /// Bytes left for replies that clients have not taken yet.
@@ -110,6 +112,7 @@ impl Engine {
             region: config.region.as_str().into(),
             account: config.account.as_str().into(),
             tally: Tally::new(operations::names()),
+            meters: Meters::default(),
             throttle: Throttle::of(config.limits),
             replies: Arc::new(Semaphore::new(limits::REPLY_BYTES_IN_FLIGHT_MAX)),
             journal: Mutex::new(None),
@@ -152,6 +155,7 @@ impl Engine {
         let pending = self.0.log.append(batch.set(), self.0.clock.now_ms())?;
         Tally::add(&self.0.tally.records_put, batch.len());
         Tally::add(&self.0.tally.bytes_put, batch.set().record_bytes());
+        self.0.meters.incoming(batch.set());
         Ok(batch.commit(pending))
     }
 

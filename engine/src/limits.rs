@@ -155,3 +155,8 @@ pub const CONSUMER_BYTES_PER_SECOND: u32 = 2 << 20;
 pub const STREAMS_CREATING_MAX: usize = 5;
 /// Buckets of one stream from which on full ones are looked for and forgotten: about 20 KiB of them.
 pub const BUCKETS_SWEPT_FROM: usize = 256;
+
+/// Streams with metrics of their own. Each has about 25 time series at whoever scrapes; those of younger streams are added up.
+pub const METERED_STREAMS_MAX: usize = 500;
+/// Shards with metrics of their own, over all streams, up to seven time series each; those of others are added up.
+pub const METERED_SHARDS_MAX: usize = 2_000;

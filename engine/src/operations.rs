@@ -223,12 +223,8 @@ pub(crate) async fn run(operation: &Operation, engine: &Engine, call: Call) -> O
 
 /// Runs an operation within the rates of control calls.
 async fn limited(operation: &Operation, engine: &Engine, call: Call) -> Outcome {
-    let passed = throttle::admit(engine, operation.name, &call)?;
-    let reply = (operation.run)(engine, call).await?;
-    if let Some(passed) = passed {
-        throttle::note(engine, &passed);
-    }
-    Ok(reply)
+    throttle::admit(engine, operation.name, &call)?;
+    (operation.run)(engine, call).await
 }
 
 /// The answer of operations that the model has and this engine has not.

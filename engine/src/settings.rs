@@ -71,6 +71,9 @@ pub struct StreamSettings {
     /// When encryption was stopped during the last day.
     #[serde(skip_serializing_if = "Changes::is_empty")]
     pub stop_changes: Changes,
+    /// Metrics kept per shard, as the API names them, in the model's order.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub shard_level_metrics: Vec<String>,
 }
 
 fn is_default<T: Default + PartialEq>(value: &T) -> bool {
@@ -138,7 +141,7 @@ mod tests {
     fn settings_are_stored_as_they_were_and_defaults_not_at_all() {
         // If this fails, the code is wrong: such bytes are on disks.
         assert_eq!(serde_json::to_string(&StreamSettings::default()).unwrap(), "{}");
-        let stored = r#"{"distribution":"AUTO","warm_mib":8,"encryption":{"key_id":"alias/aws/kinesis","key":2},"newest_key":2,"mode_changes":[7],"key_changes":[8],"stop_changes":[9]}"#;
+        let stored = r#"{"distribution":"AUTO","warm_mib":8,"encryption":{"key_id":"alias/aws/kinesis","key":2},"newest_key":2,"mode_changes":[7],"key_changes":[8],"stop_changes":[9],"shard_level_metrics":["IncomingBytes"]}"#;
         let settings = StreamSettings {
             distribution: Distribution::Auto,
             warm_mib: 8,
@@ -147,6 +150,7 @@ mod tests {
             mode_changes: Changes(vec![7]),
             key_changes: Changes(vec![8]),
             stop_changes: Changes(vec![9]),
+            shard_level_metrics: vec!["IncomingBytes".into()],
         };
         assert_eq!(serde_json::to_string(&settings).unwrap(), stored);
         assert_eq!(serde_json::from_str::<StreamSettings>(stored).unwrap(), settings);

@@ -6,24 +6,24 @@
 //!
 //! Where AWS is silent: a second's worth may be spent at once after a second without; a record larger than that is taken
 //! when its shard has been idle for a second and paid for afterwards; control calls without a documented rate have five a
-//! second; limits on a day count calls that succeeded; what is refused costs nothing. Not here: limits that hold in every profile (limits), the rates' sources (table).
+//! second; what is refused costs nothing. Not here: limits that hold in every profile (limits), the rates' sources (table).
 
 mod bucket;
 mod gate;
 mod shards;
 mod table;
 
-pub(crate) use gate::{admit, note};
+pub(crate) use gate::admit;
 
 use crate::api::{ApiError, ErrorType};
 use crate::engine::Engine;
 use crate::names::{ShardId, StreamName, StreamNumber};
 use crate::storage::AppendSet;
-use bucket::{Bucket, Window};
+use bucket::Bucket;
 use shards::{ConsumerBuckets, ShardBuckets, Swept};
 use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
-use table::{Limit, Per, Row};
+use table::{Per, Row};
 
 /// Which rate limits the API keeps. They never apply to records that the engine's host puts itself.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -49,7 +49,6 @@ struct Buckets {
 #[derive(Debug, Default)]
 struct StreamBuckets {
     calls: BTreeMap<&'static str, Bucket>,
-    days: BTreeMap<&'static str, Window>,
     shards: Swept<ShardId, ShardBuckets>,
     consumers: Swept<(String, ShardId), ConsumerBuckets>,
 }
@@ -124,40 +123,16 @@ impl Throttle {
         consumers.at((consumer.to_owned(), shard), now_ms).pushed(bytes as u64, now_ms)
     }
 
-    /// Whether a control call is within a row of the table; counts calls a second if so. A row per stream without a stream
-    /// limits nothing.
+    /// Whether a control call is within its rate; counts it if so. A rate per stream limits nothing without a stream.
     fn call(&self, row: &Row, stream: Option<StreamNumber>, now_ms: u64) -> bool {
         let mut buckets = self.lock();
         let calls = match (row.per, stream) {
             (Per::Account, _) => &mut buckets.account,
-            (Per::Stream, Some(stream)) => {
-                let stream = buckets.streams.entry(stream).or_default();
-                if let Limit::Day(count) = row.limit {
-                    return stream.days.entry(row.operation).or_default().has_room(
-                        count,
-                        table::DAY_MS,
-                        now_ms,
-                    );
-                }
-                &mut stream.calls
-            }
+            (Per::Stream, Some(stream)) => &mut buckets.streams.entry(stream).or_default().calls,
             (Per::Stream, None) => return true,
         };
-        match row.limit {
-            Limit::Second(rate) => {
-                calls.entry(row.operation).or_insert_with(|| Bucket::full(rate, now_ms)).take(rate, 1, now_ms)
-            }
-            Limit::Day(_) => true,
-        }
-    }
-
-    /// A call succeeded: counts it where a limit is on successes.
-    fn succeeded(&self, row: &Row, stream: StreamNumber, now_ms: u64) {
-        if let Limit::Day(count) = row.limit {
-            let mut buckets = self.lock();
-            let days = &mut buckets.streams.entry(stream).or_default().days;
-            days.entry(row.operation).or_default().note(count, now_ms);
-        }
+        let bucket = calls.entry(row.operation).or_insert_with(|| Bucket::full(row.rate, now_ms));
+        bucket.take(row.rate, 1, now_ms)
     }
 
     /// Forgets a stream that was deleted.

@@ -46,6 +46,7 @@ pub(super) fn write_common(answer: &mut Writer, stream: &StreamHandle, definitio
     answer.key("EnhancedMonitoring").open_array();
     answer.open_object();
     answer.key("ShardLevelMetrics").open_array();
+    definition.settings.shard_level_metrics.iter().for_each(|metric| answer.text(metric));
     answer.close_array();
     answer.close_object();
     answer.close_array();

@@ -8,6 +8,7 @@ use crate::counters::Tally;
 use crate::definition::Shard;
 use crate::engine::Engine;
 use crate::limits;
+use crate::meters::StreamMeter;
 use crate::sequence::{SEQUENCE_DIGITS, SequenceNumber, SequenceText};
 use crate::storage::{Page, ReadLimits, RecordRef};
 use crate::stream::StreamHandle;
@@ -23,12 +24,29 @@ pub(super) async fn run(engine: &Engine, call: Call) -> Outcome {
     if fields.is_true("DryRun") {
         return Err(dry_run());
     }
+    let meter = engine.0.meters.of(stream.number());
+    let outcome = give(engine, &call, &fields, &token, &stream, &shard, &meter).await;
+    meter.get_records.ended(engine.0.clock.now_ms().saturating_sub(now_ms), outcome.is_ok());
+    outcome
+}
+
+async fn give(
+    engine: &Engine,
+    call: &Call,
+    fields: &Fields,
+    token: &Token,
+    stream: &StreamHandle,
+    shard: &Shard,
+    meter: &StreamMeter,
+) -> Outcome {
+    let now_ms = engine.0.clock.now_ms();
     let within = engine
         .0
         .throttle
         .as_ref()
         .is_none_or(|throttle| throttle.read(token.shard.stream, token.shard.shard, now_ms));
     if !within {
+        meter.read_exceeded(shard.id);
         return Err(shard_exceeded(engine, stream.name(), shard.id));
     }
     let records = fields.count("Limit").unwrap_or(limits::GET_RECORDS_MAX);
@@ -39,7 +57,7 @@ pub(super) async fn run(engine: &Engine, call: Call) -> Outcome {
         not_before_ms: now_ms.saturating_sub(stream.state().definition.retention_ms()),
     };
     let page = engine.0.log.read(token.shard, token.position, limits).await?;
-    let answer = write(engine, &call, &page, &token, &shard, now_ms);
+    let answer = write(engine, call, &page, token, shard, meter, now_ms);
     // What was set aside and not used goes to other readers at once.
     let surplus = permit.num_permits().saturating_sub(answer.len());
     drop(permit.split(surplus));
@@ -76,7 +94,15 @@ async fn room(engine: &Engine) -> Result<OwnedSemaphorePermit, ApiError> {
     }
 }
 
-fn write(engine: &Engine, call: &Call, page: &Page, token: &Token, shard: &Shard, now_ms: u64) -> Writer {
+fn write(
+    engine: &Engine,
+    call: &Call,
+    page: &Page,
+    token: &Token,
+    shard: &Shard,
+    meter: &StreamMeter,
+    now_ms: u64,
+) -> Writer {
     let (mut count, mut data_bytes, mut key_bytes, mut last_ms) = (0, 0, 0, None);
     for run in &page.runs {
         run.visit(&mut |record| {
@@ -89,6 +115,8 @@ fn write(engine: &Engine, call: &Call, page: &Page, token: &Token, shard: &Shard
     if let Some(throttle) = &engine.0.throttle {
         throttle.gave(token.shard.stream, token.shard.shard, key_bytes + data_bytes, now_ms);
     }
+    let behind_ms = behind_ms(page, last_ms, now_ms);
+    meter.given(shard.id, count, key_bytes + data_bytes, behind_ms, now_ms);
     Tally::add(&engine.0.tally.records_read, count);
     Tally::add(&engine.0.tally.bytes_read, data_bytes);
     Tally::add(&engine.0.tally.lost_ranges_read, page.lost.len());
@@ -119,7 +147,7 @@ fn write(engine: &Engine, call: &Call, page: &Page, token: &Token, shard: &Shard
         let next = Token { issued_ms: now_ms, position: page.next, ..token.clone() };
         answer.key("NextShardIterator").text(&next.seal(Kind::ShardIterator));
     }
-    answer.key("MillisBehindLatest").integer(behind_ms(page, last_ms, now_ms));
+    answer.key("MillisBehindLatest").integer(behind_ms);
     answer.close_object();
     answer
 }

@@ -8,7 +8,7 @@ use crate::counters::Tally;
 use crate::engine::Engine;
 use crate::names::{ShardId, StreamName};
 use crate::sequence::SequenceNumber;
-use crate::storage::{Cursor, ShardKey};
+use crate::storage::{AppendError, Cursor, ShardKey};
 use crate::stream::StreamHandle;
 use crate::throttle::shard_exceeded;
 
@@ -25,12 +25,28 @@ pub(super) async fn run(engine: &Engine, call: Call) -> Outcome {
 }
 
 async fn put(engine: &Engine, call: &Call, request: &PutRequest<'_>, prepared: Prepared) -> Outcome {
+    let meter = engine.0.meters.of(prepared.stream.number());
+    let (started_ms, bytes) = (engine.0.clock.now_ms(), prepared.batch.set().record_bytes());
+    let outcome = put_measured(engine, call, request, prepared).await;
+    if outcome.is_ok() {
+        meter.record_put(bytes);
+    }
+    meter.put_record.ended(engine.0.clock.now_ms().saturating_sub(started_ms), outcome.is_ok());
+    outcome
+}
+
+async fn put_measured(engine: &Engine, call: &Call, request: &PutRequest<'_>, prepared: Prepared) -> Outcome {
     if let Some(after) = request.after {
         check_after(engine, &prepared.stream, after).await?;
     }
     check_rate(engine, &prepared)?;
     let staged = stage(engine, &prepared.batch).await;
-    let mut commit = staged.inspect_err(|_| Tally::add(&engine.0.tally.records_refused, 1))?;
+    let mut commit = staged.inspect_err(|error| {
+        Tally::add(&engine.0.tally.records_refused, 1);
+        if *error == AppendError::Busy {
+            engine.0.meters.of(prepared.stream.number()).beyond_rate(prepared.batch.set(), |_| true);
+        }
+    })?;
     (&mut commit).await?;
     let mut answer = call.writer().with_capacity(160);
     answer.open_object();
@@ -50,6 +66,7 @@ fn check_rate(engine: &Engine, prepared: &Prepared) -> Result<(), ApiError> {
         return Ok(());
     }
     Tally::add(&engine.0.tally.records_refused, 1);
+    engine.0.meters.of(prepared.stream.number()).beyond_rate(set, |_| true);
     let shard = set.shards().first().map_or(ShardId(0), |(key, _)| key.shard);
     Err(shard_exceeded(engine, prepared.stream.name(), shard))
 }

@@ -10,6 +10,7 @@ use crate::definition::StreamState;
 use crate::engine::Engine;
 use crate::hash::HashKey;
 use crate::limits;
+use crate::meters::{PutOutcome, StreamMeter};
 use crate::names::SHARD_ID_BYTES;
 use crate::sequence::{SEQUENCE_DIGITS, SequenceText};
 use crate::storage::AppendError;
@@ -55,6 +56,26 @@ pub(super) fn prepare(engine: &Engine, request: &PutRequest<'_>) -> Result<Prepa
 }
 
 async fn put(engine: &Engine, call: &Call, request: &PutRequest<'_>, prepared: Prepared) -> Outcome {
+    let meter = engine.0.meters.of(prepared.stream.number());
+    let started_ms = engine.0.clock.now_ms();
+    let mut done = PutOutcome::default();
+    let outcome = put_measured(engine, call, request, prepared, &meter, &mut done).await;
+    if outcome.is_err() {
+        done = PutOutcome { failed: request.records.len() as u64, ..PutOutcome::default() };
+    }
+    meter.records_put(done);
+    meter.put_records.ended(engine.0.clock.now_ms().saturating_sub(started_ms), done.put > 0);
+    outcome
+}
+
+async fn put_measured(
+    engine: &Engine,
+    call: &Call,
+    request: &PutRequest<'_>,
+    prepared: Prepared,
+    meter: &StreamMeter,
+    done: &mut PutOutcome,
+) -> Outcome {
     let Prepared { stream, state, batch } = prepared;
     let mut parts = Vec::with_capacity(1);
     let now_ms = engine.0.clock.now_ms();
@@ -62,17 +83,25 @@ async fn put(engine: &Engine, call: &Call, request: &PutRequest<'_>, prepared: P
     let refused = refused.and_then(|throttle| throttle.put(stream.number(), batch.set(), now_ms));
     let mut waiting = match refused {
         None => vec![(0..request.records.len(), Some(batch))],
-        Some(refused) => within(&refused, &request.records, &state)?,
+        Some(refused) => {
+            meter.beyond_rate(batch.set(), |record| refused[record]);
+            within(&refused, &request.records, &state)?
+        }
     };
     // One append, unless the log is set up for smaller ones: then halves of halves, in order.
     while let Some((range, batch)) = waiting.pop() {
         let Some(batch) = batch else {
             let error = record_error(engine, AppendError::Busy, range.len())?;
+            done.throttled += range.len() as u64;
             parts.push((range, Err(error)));
             continue;
         };
         match stage(engine, &batch).await {
-            Ok(commit) => parts.push((range, Ok(commit))),
+            Ok(commit) => {
+                done.put += range.len() as u64;
+                done.bytes += batch.set().record_bytes() as u64;
+                parts.push((range, Ok(commit)));
+            }
             Err(AppendError::TooLarge { .. }) if range.len() > 1 => {
                 let middle = range.start + range.len() / 2;
                 for half in [middle..range.end, range.start..middle] {
@@ -82,6 +111,13 @@ async fn put(engine: &Engine, call: &Call, request: &PutRequest<'_>, prepared: P
             }
             Err(error) => {
                 let error = record_error(engine, error, range.len())?;
+                match error {
+                    AppendError::Busy => {
+                        done.throttled += range.len() as u64;
+                        meter.beyond_rate(batch.set(), |_| true);
+                    }
+                    _ => done.failed += range.len() as u64,
+                }
                 parts.push((range, Err(error)));
             }
         }

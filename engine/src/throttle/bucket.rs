@@ -1,10 +1,8 @@
-//! Token buckets and rolling windows: how much of a rate is left.
+//! Token buckets: how much of a rate is left.
 //!
 //! In: what something costs, and the time. Out: whether it is within the rate. Invariants: time is a parameter, and a clock
 //! that runs backwards neither fills nor freezes a bucket; over any time a bucket gives at most its burst plus its rate
 //! times that time, apart from one debt of a single cost. Not here: which rates there are (table, limits).
-
-use std::collections::VecDeque;
 
 /// How fast a bucket fills and how much it holds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -95,26 +93,6 @@ fn parts(cost: u64) -> i64 {
     i64::try_from(cost).unwrap_or(i64::MAX).saturating_mul(PARTS)
 }
 
-/// Times of the last few occurrences, for limits such as ten in any 24 hours.
-#[derive(Debug, Clone, Default)]
-pub(crate) struct Window(VecDeque<u64>);
-
-impl Window {
-    /// Whether one more is within `count` in any `span_ms`.
-    pub(crate) fn has_room(&mut self, count: u32, span_ms: u64, now_ms: u64) -> bool {
-        self.0.retain(|&at_ms| now_ms.saturating_sub(at_ms) < span_ms);
-        self.0.len() < count as usize
-    }
-
-    /// One more happened. At most `count` are remembered.
-    pub(crate) fn note(&mut self, count: u32, now_ms: u64) {
-        if self.0.len() >= count as usize {
-            self.0.pop_front();
-        }
-        self.0.push_back(now_ms);
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -169,17 +147,5 @@ mod tests {
         assert!(bucket.take(TEN, 10, START));
         assert!(!bucket.take(TEN, 1, START - 3_600_000));
         assert!(bucket.take(TEN, 1, START - 3_600_000 + 100));
-    }
-
-    #[test]
-    fn a_window_counts_what_happened_within_its_span() {
-        let mut window = Window::default();
-        for second in 0..3 {
-            assert!(window.has_room(3, 10_000, START + second * 1_000));
-            window.note(3, START + second * 1_000);
-        }
-        assert!(!window.has_room(3, 10_000, START + 9_999));
-        assert!(window.has_room(3, 10_000, START + 10_000));
-        assert_eq!(window.0.len(), 2, "what is over is forgotten");
     }
 }

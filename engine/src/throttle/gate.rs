@@ -4,59 +4,41 @@
 //! model, or names a stream that does not exist, passes: the operation itself answers it, and it counts for nothing.
 
 use super::call_exceeded;
-use super::table::{self, Row};
+use super::table;
 use crate::api::address::StreamAddress;
 use crate::api::{ApiError, Call, ErrorType, Fields, model};
 use crate::definition::{StreamMode, StreamStatus};
 use crate::engine::Engine;
 use crate::limits;
-use crate::names::{StreamArn, StreamName, StreamNumber};
+use crate::names::{StreamArn, StreamName};
 use serde_json::Value;
-
-/// A call that passed, to be told about its success.
-#[derive(Debug)]
-pub(crate) struct Passed {
-    rows: &'static [Row],
-    stream: Option<StreamNumber>,
-}
 
 /// Lets a call pass when the limits of its operation allow it.
 ///
 /// # Errors
 /// `LimitExceededException` beyond them.
-pub(crate) fn admit(engine: &Engine, operation: &str, call: &Call) -> Result<Option<Passed>, ApiError> {
-    let Some(throttle) = &engine.0.throttle else { return Ok(None) };
-    let rows = table::of(operation);
-    if rows.is_empty() {
-        return Ok(None);
-    }
+pub(crate) fn admit(engine: &Engine, operation: &str, call: &Call) -> Result<(), ApiError> {
+    let Some(throttle) = &engine.0.throttle else { return Ok(()) };
+    let Some(row) = table::of(operation) else { return Ok(()) };
     let declared = model::OPERATIONS.iter().find(|declared| declared.name == operation);
     let Some(fields) = declared.and_then(|declared| Fields::read(call, declared.input).ok()) else {
-        return Ok(None);
+        return Ok(());
     };
     let named = named(engine, &fields);
     let stream = named.as_ref().and_then(|name| engine.stream(name));
     let creates = operation == "CreateStream";
     if named.is_some() && stream.is_some() == creates {
-        return Ok(None);
+        return Ok(());
     }
     let number = stream.map(|stream| stream.number());
     let now_ms = engine.0.clock.now_ms();
-    if !rows.iter().all(|row| throttle.call(row, number, now_ms)) {
+    if !throttle.call(row, number, now_ms) {
         return Err(call_exceeded(engine, named.as_ref()));
     }
     if creates {
         streams_at_once(engine, is_on_demand(&fields))?;
     }
-    Ok(Some(Passed { rows, stream: number }))
-}
-
-/// The call succeeded.
-pub(crate) fn note(engine: &Engine, passed: &Passed) {
-    if let (Some(throttle), Some(stream)) = (&engine.0.throttle, passed.stream) {
-        let now_ms = engine.0.clock.now_ms();
-        passed.rows.iter().for_each(|row| throttle.succeeded(row, stream, now_ms));
-    }
+    Ok(())
 }
 
 /// The stream a request is about: by its name, its ARN, or the ARN of something that belongs to it.

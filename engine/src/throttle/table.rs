@@ -2,7 +2,7 @@
 //!
 //! Three sources: the model's documentation of the operation ([`model`]), the developer guide's "Quotas and limits"
 //! ([`guide`]), and where both are silent five a second, as most of their neighbours have ([`chosen`]). Not here: calls
-//! that carry records, whose rates are per shard (limits).
+//! that carry records, whose rates are per shard (limits), and limits on a rolling day, which survive a restart (operations).
 
 use super::bucket::Rate;
 use Per::{Account, Stream};
@@ -16,30 +16,19 @@ pub(super) enum Per {
     Stream,
 }
 
-/// How often.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Limit {
-    /// Calls a second.
-    Second(Rate),
-    /// Calls that succeeded in any 24 hours.
-    Day(u32),
-}
-
 /// One limit of one operation.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Row {
     pub(super) operation: &'static str,
     pub(super) per: Per,
-    pub(super) limit: Limit,
+    /// Calls a second.
+    pub(super) rate: Rate,
 }
-
-/// 24 hours.
-pub(super) const DAY_MS: u64 = 86_400_000;
 
 /// What an undocumented control call gets.
 const CHOSEN: u32 = 5;
 
-/// All limits, by operation.
+/// The limit of each operation that has one, by operation.
 pub(super) static ROWS: &[Row] = &[
     model("AddTagsToStream", Account, 5),
     chosen("CreateQueue"),
@@ -78,37 +67,29 @@ pub(super) static ROWS: &[Row] = &[
     chosen("UpdateMaxRecordSize"),
     chosen("UpdateQueue"),
     model("UpdateShardCount", Account, 10),
-    day("UpdateShardCount", 10),
     chosen("UpdateStreamMode"),
     chosen("UpdateStreamRecordDistributionStrategy"),
     model("UpdateStreamWarmThroughput", Account, 5),
 ];
 
-/// The limits of one operation.
-pub(super) fn of(operation: &str) -> &'static [Row] {
-    let start = ROWS.partition_point(|row| row.operation < operation);
-    let rows = &ROWS[start..];
-    &rows[..rows.partition_point(|row| row.operation == operation)]
+/// The limit of an operation, if it has one.
+pub(super) fn of(operation: &str) -> Option<&'static Row> {
+    ROWS.binary_search_by_key(&operation, |row| row.operation).ok().map(|place| &ROWS[place])
 }
 
 /// The model's documentation of the operation says so.
 const fn model(operation: &'static str, per: Per, per_second: u32) -> Row {
-    Row { operation, per, limit: Limit::Second(Rate::per_second(per_second)) }
+    Row { operation, per, rate: Rate::per_second(per_second) }
 }
 
 /// The developer guide's table of control-plane limits says so.
 const fn guide(operation: &'static str, per: Per, per_second: u32) -> Row {
-    Row { operation, per, limit: Limit::Second(Rate::per_second(per_second)) }
+    Row { operation, per, rate: Rate::per_second(per_second) }
 }
 
 /// Nothing says so.
 const fn chosen(operation: &'static str) -> Row {
-    Row { operation, per: Account, limit: Limit::Second(Rate::per_second(CHOSEN)) }
-}
-
-/// The model or the guide gives a number for a rolling day, per stream.
-const fn day(operation: &'static str, count: u32) -> Row {
-    Row { operation, per: Stream, limit: Limit::Day(count) }
+    Row { operation, per: Account, rate: Rate::per_second(CHOSEN) }
 }
 
 #[cfg(test)]
@@ -118,13 +99,13 @@ mod tests {
 
     #[test]
     fn the_table_is_sorted_and_names_operations_that_can_be_throttled() {
-        assert!(ROWS.windows(2).all(|pair| pair[0].operation <= pair[1].operation));
+        assert!(ROWS.windows(2).all(|pair| pair[0].operation < pair[1].operation));
         for row in ROWS {
             let declared = OPERATIONS.iter().find(|declared| declared.name == row.operation).unwrap();
             assert!(declared.errors.contains(&"LimitExceededException"), "{}", row.operation);
         }
-        assert_eq!(of("UpdateShardCount").len(), 2);
-        assert!(of("PutRecords").is_empty() && of("Zzz").is_empty() && of("").is_empty());
+        assert_eq!(of("DescribeStream").map(|row| row.rate), Some(Rate::per_second(10)));
+        assert!(of("PutRecords").is_none() && of("").is_none());
     }
 
     #[test]
@@ -133,7 +114,7 @@ mod tests {
         for declared in OPERATIONS.iter().filter(|d| d.errors.contains(&"LimitExceededException")) {
             let absent = declared.name.ends_with("Channel") || declared.name.ends_with("Channels");
             assert!(
-                absent || elsewhere.contains(&declared.name) || !of(declared.name).is_empty(),
+                absent || elsewhere.contains(&declared.name) || of(declared.name).is_some(),
                 "{}",
                 declared.name
             );

@@ -10,3 +10,4 @@ mod records;
 mod refusals;
 mod restart;
 mod support;
+mod throttling;
