@@ -3,14 +3,17 @@
 //! In: records with partition keys. Out: an [`AppendSet`] for the log, then a [`Commit`] with the place of each record.
 //! Invariant: records of one shard keep the order they were put in. Not here: waiting rooms and retries (callers).
 
-use crate::definition::{Shard, StreamState};
+use crate::definition::StreamState;
 use crate::hash::HashKey;
-use crate::names::{NameError, PartitionKey, ShardId, StreamName};
+use crate::names::{NameError, PartitionKey, ShardId, StreamName, StreamNumber};
 use crate::sequence::SequenceNumber;
+use crate::shards::Shard;
 use crate::storage::{Ack, AppendSet, CommitError, Pending, ShardKey};
-use crate::stream::StreamHandle;
+use crate::stream::{Registry, StreamHandle};
+use std::collections::{BTreeMap, BTreeSet};
 use std::future::Future;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 
 /// A builder of one append: records for any number of streams, and marks, durable together. Reusable after [`EngineBatch::clear`].
@@ -19,6 +22,8 @@ pub struct EngineBatch {
     set: AppendSet,
     /// Generation of each shard of `set.shards()`.
     generations: Vec<u32>,
+    /// Records that do not go by their partition key: (place among the records, the hash key they go by), in order.
+    explicit: Vec<(usize, HashKey)>,
 }
 
 impl EngineBatch {
@@ -63,11 +68,23 @@ impl EngineBatch {
         explicit_hash: Option<HashKey>,
         write: impl FnOnce(&mut Vec<u8>) -> Option<T>,
     ) -> Option<T> {
-        let key = key.as_str().as_bytes();
+        self.push(state, key.as_str().as_bytes(), explicit_hash, write)
+    }
+
+    fn push<T>(
+        &mut self,
+        state: &StreamState,
+        key: &[u8],
+        explicit_hash: Option<HashKey>,
+        write: impl FnOnce(&mut Vec<u8>) -> Option<T>,
+    ) -> Option<T> {
         let hash = explicit_hash.unwrap_or_else(|| HashKey::of(key));
         let shard: &Shard = state.shards.route(hash);
         let shard_key = ShardKey { stream: state.number(), shard: shard.id };
         let written = self.set.record_with(shard_key, key, write)?;
+        if let Some(hash) = explicit_hash {
+            self.explicit.push((self.set.len() - 1, hash));
+        }
         if self.set.shards().len() > self.generations.len() {
             self.generations.push(shard.generation);
         }
@@ -84,6 +101,33 @@ impl EngineBatch {
     pub fn clear(&mut self) {
         self.set.clear();
         self.generations.clear();
+        self.explicit.clear();
+    }
+
+    /// The same records and marks, routed by the shards there are now; records of one key keep their order.
+    ///
+    /// # Errors
+    /// The shard of a record whose stream is gone.
+    pub(crate) fn rerouted(&self, streams: &Registry) -> Result<EngineBatch, ShardKey> {
+        let mut again = EngineBatch::default();
+        again.reserve(self.set.len(), self.set.bytes());
+        let mut states: BTreeMap<StreamNumber, Arc<StreamState>> = BTreeMap::new();
+        for &(shard, _) in self.set.shards() {
+            let stream = streams.numbered(shard.stream).ok_or(shard)?;
+            states.insert(shard.stream, stream.state());
+        }
+        let mut explicit = self.explicit.iter().peekable();
+        for (place, record) in self.set.records().enumerate() {
+            let (shard, _) = self.set.shards()[record.shard as usize];
+            let state = states.get(&shard.stream).ok_or(shard)?;
+            let own = explicit.next_if(|(at, _)| *at == place).map(|&(_, hash)| hash);
+            again.push(state, record.key, own, |bytes| {
+                bytes.extend_from_slice(record.data);
+                Some(())
+            });
+        }
+        self.set.marks().for_each(|(key, value)| again.set.mark(key, value));
+        Ok(again)
     }
 
     /// Number of records.
@@ -102,6 +146,11 @@ impl EngineBatch {
     #[must_use]
     pub fn bytes(&self) -> usize {
         self.set.bytes()
+    }
+
+    /// The streams it has records for.
+    pub(crate) fn streams(&self) -> BTreeSet<StreamNumber> {
+        self.set.shards().iter().map(|(shard, _)| shard.stream).collect()
     }
 
     pub(crate) fn set(&self) -> &AppendSet {

@@ -1,52 +1,59 @@
-//! Changes of streams: create, delete, retention, tags. Each is one durable step, wholly done or not at all after a crash.
+//! Changes of streams: create, delete, reshard, retention, settings. Each is wholly done or not at all after a crash.
 //!
-//! In: what a stream should become. Out: its new state, durable. Invariants: a number is never given to two streams; the
-//! registry shows a change only after it is durable; a delete that began is finished by the next start.
-//! Not here: the API's wording (operations).
+//! In: what a stream should become. Out: its new state, durable. Invariants: one change at a time, under the control lock; a
+//! number is never given to two streams; the registry shows a change only after it is durable; what takes several durable
+//! steps says so in the definition first and is finished by the next start.
+//!
+//! States: with [`crate::EngineConfig::transition`] zero, work is done when its caller hears of it, so that a client's waiter
+//! finds what it waits for at its first look. With a longer time the work is done at once too, and the state that AWS shows
+//! meanwhile (CREATING, UPDATING, DELETING) is kept until that time has passed, also over a restart.
+//!
+//! Not here: the API's wording (operations), the arithmetic of reshards (reshard), the stored form of layouts (layout).
 
-use crate::definition::{
-    Definition, Layout, NEXT_NUMBER, StreamMode, StreamState, StreamStatus, definition_key,
-};
+mod change;
+mod create;
+mod delete;
+mod error;
+mod reshard;
+mod settle;
+#[cfg(test)]
+mod tests;
+
+pub use create::NewStream;
+pub use error::StreamError;
+pub(crate) use reshard::{Begin, begin, resize};
+pub(crate) use settle::{Upkeep, ensure};
+
+use crate::definition::{Definition, StreamState, StreamStatus, definition_key};
 use crate::engine::Engine;
 use crate::limits;
-use crate::names::{StreamName, StreamNumber};
-use crate::settings::StreamSettings;
-use crate::storage::{CommitError, MetaError};
+use crate::names::StreamName;
+use crate::shards::ShardMap;
+use crate::storage::CommitError;
 use crate::stream::StreamHandle;
-use std::collections::BTreeMap;
+use settle::show;
+use std::sync::Arc;
 
-/// What a new stream should be.
-#[derive(Debug, Clone)]
-pub struct NewStream {
-    /// Its name.
-    pub name: StreamName,
-    /// How many shards, 1 to [`limits::SHARDS_PER_STREAM_MAX`].
-    pub shards: u32,
-    /// Who decides on the number of shards later.
-    pub mode: StreamMode,
-    /// How long records can be read, 24 to 8,760 hours.
-    pub retention_hours: u32,
-    /// Largest record in KiB, 1,024 to 10,240.
-    pub record_kib_max: u32,
-    /// Its tags.
-    pub tags: BTreeMap<String, String>,
-    /// What else it is set to.
-    pub settings: StreamSettings,
+/// The control lock, held.
+pub(crate) type Control<'a> = tokio::sync::MutexGuard<'a, ()>;
+
+/// Whether a change shows the states that AWS shows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Effect {
+    /// No: for the host, which wants to use what it made.
+    AtOnce,
+    /// As long as the settings say: for the API.
+    Shown,
 }
 
-impl NewStream {
-    /// A provisioned stream with AWS's defaults.
-    #[must_use]
-    pub fn new(name: StreamName, shards: u32) -> Self {
-        NewStream {
-            name,
-            shards,
-            mode: StreamMode::Provisioned,
-            retention_hours: limits::RETENTION_HOURS_DEFAULT,
-            record_kib_max: 1_024,
-            tags: BTreeMap::new(),
-            settings: StreamSettings::default(),
+impl Effect {
+    fn until(self, engine: &Engine) -> Option<u64> {
+        let transition = engine.0.transition;
+        if self == Effect::AtOnce || transition.is_zero() {
+            return None;
         }
+        let ms = u64::try_from(transition.min(limits::TRANSITION_MAX).as_millis()).unwrap_or(u64::MAX);
+        Some(engine.0.clock.now_ms().saturating_add(ms))
     }
 }
 
@@ -80,8 +87,16 @@ impl Engine {
     /// # Errors
     /// [`StreamError`]; nothing was created then, unless the log has stopped.
     pub async fn create(&self, new: NewStream) -> Result<StreamHandle, StreamError> {
+        self.create_as(new, Effect::AtOnce).await
+    }
+
+    pub(crate) async fn create_as(
+        &self,
+        new: NewStream,
+        effect: Effect,
+    ) -> Result<StreamHandle, StreamError> {
         let engine = self.clone();
-        detached(async move { create(&engine, new).await }).await
+        detached(async move { create::create(&engine, new, effect).await }).await
     }
 
     /// Deletes a stream and its records. All of it is durable when this returns; shard iterators end with it.
@@ -89,188 +104,75 @@ impl Engine {
     /// # Errors
     /// [`StreamError::NotFound`], or what the metadata store says.
     pub async fn delete_stream(&self, name: &StreamName) -> Result<(), StreamError> {
-        let (engine, name) = (self.clone(), name.clone());
-        detached(async move { delete(&engine, &name).await }).await
+        self.delete_as(name, Effect::AtOnce).await
     }
 
-    /// Sets how long records of a stream can be read, 24 to 8,760 hours. Durable when this returns.
-    ///
-    /// # Errors
-    /// [`StreamError::NotFound`], [`StreamError::Retention`], or what the metadata store says.
-    pub async fn set_retention(&self, name: &StreamName, hours: u32) -> Result<(), StreamError> {
-        if !(limits::RETENTION_HOURS_DEFAULT..=limits::RETENTION_HOURS_MAX).contains(&hours) {
-            return Err(StreamError::Retention(hours));
-        }
-        self.change(name, move |definition| {
-            definition.retention_hours = hours;
-            Ok(())
-        })
-        .await
-    }
-
-    /// Changes the definition of a stream that is in use. `change` may refuse; it is called once.
-    pub(crate) async fn change<E: From<StreamError> + Send + 'static>(
-        &self,
-        name: &StreamName,
-        change: impl FnOnce(&mut Definition) -> Result<(), E> + Send + 'static,
-    ) -> Result<(), E> {
+    pub(crate) async fn delete_as(&self, name: &StreamName, effect: Effect) -> Result<(), StreamError> {
         let (engine, name) = (self.clone(), name.clone());
-        detached(async move {
-            let _one_at_a_time = engine.0.control.lock().await;
-            let stream = engine.stream(&name).ok_or_else(|| StreamError::NotFound(name.clone()))?;
-            let state = stream.state();
-            let mut definition = state.definition.clone();
-            change(&mut definition)?;
-            store(&engine, &stream, definition, state.version).await?;
-            Ok(())
-        })
-        .await
+        detached(async move { delete::delete(&engine, &name, effect).await }).await
     }
 }
 
 /// Runs a change to its end even when its caller goes away: half a change would leave memory and store apart.
-async fn detached<T: Send + 'static, E: From<StreamError> + Send + 'static>(
+pub(crate) async fn detached<T: Send + 'static, E: From<StreamError> + Send + 'static>(
     change: impl Future<Output = Result<T, E>> + Send + 'static,
 ) -> Result<T, E> {
     match tokio::spawn(change).await {
         Ok(outcome) => outcome,
-        Err(error) => {
-            Err(StreamError::from(MetaError::Commit(CommitError { reason: error.to_string() })).into())
-        }
+        Err(error) => Err(StreamError::from(CommitError { reason: error.to_string() }).into()),
     }
 }
 
-async fn create(engine: &Engine, new: NewStream) -> Result<StreamHandle, StreamError> {
-    let _one_at_a_time = engine.0.control.lock().await;
-    if engine.stream(&new.name).is_some() {
-        return Err(StreamError::Exists(new.name));
-    }
-    check_shards(engine, new.shards)?;
-    let number = next_number(engine).await?;
-    let definition = Definition {
-        number: number.0,
-        name: new.name.as_str().into(),
-        created_ms: engine.0.clock.now_ms(),
-        status: StreamStatus::Active,
-        mode: new.mode,
-        retention_hours: new.retention_hours,
-        record_kib_max: new.record_kib_max,
-        tags: new.tags,
-        layout: Layout::Even { shards: new.shards },
-        settings: new.settings,
-    };
-    let key = definition_key(&new.name);
-    engine.0.log.retain(number, definition.retention_ms());
-    let version = engine.0.meta.put(&key, &encode(&definition), 0).await?;
-    tracing::info!(stream = %new.name, shards = new.shards, "stream created");
-    let state = StreamState::new(definition, version);
-    let stream = StreamHandle::new(new.name, state, &engine.0.region, &engine.0.account);
-    engine.0.registry.insert(stream.clone());
-    Ok(stream)
+/// The stream of this name, after what was under way with it and due is finished.
+async fn settled(
+    engine: &Engine,
+    name: &StreamName,
+    control: &Control<'_>,
+) -> Result<StreamHandle, StreamError> {
+    let missing = || StreamError::NotFound(name.clone());
+    settle::settle(engine, &engine.stream(name).ok_or_else(missing)?, control).await?;
+    engine.stream(name).ok_or_else(missing)
 }
 
-fn check_shards(engine: &Engine, shards: u32) -> Result<(), StreamError> {
+/// Refuses a stream in any other state.
+fn active(stream: &StreamHandle) -> Result<(), StreamError> {
+    match stream.state().definition.status {
+        StreamStatus::Active => Ok(()),
+        status => Err(StreamError::NotActive { stream: stream.name().clone(), status }),
+    }
+}
+
+/// Refuses shards beyond what one stream, which would have `of_stream`, and all together may have open.
+fn check_shards(engine: &Engine, more: u32, of_stream: usize) -> Result<(), StreamError> {
     let open = engine.0.registry.open_shards();
-    let within = (1..=limits::SHARDS_PER_STREAM_MAX).contains(&shards);
-    if !within || open + shards as usize > limits::SHARDS_MAX as usize {
-        return Err(StreamError::Shards { requested: shards, open });
+    let within = (1..=limits::SHARDS_PER_STREAM_MAX as usize).contains(&of_stream);
+    if !within || open + more as usize > limits::SHARDS_MAX as usize {
+        return Err(StreamError::Shards { requested: more, open });
     }
     Ok(())
 }
 
-/// Takes the next stream number. Taken durably before it is used, so that a crash in between wastes it and nothing else.
-async fn next_number(engine: &Engine) -> Result<StreamNumber, StreamError> {
-    let stored = engine.0.meta.get(NEXT_NUMBER);
-    let (number, version) = match &stored {
-        None => (1, 0),
-        Some(stored) => {
-            let bytes = stored.value.as_slice().try_into().map_err(|_| StreamError::Damaged("s/next"))?;
-            (u32::from_le_bytes(bytes), stored.version)
-        }
-    };
-    let next = number.checked_add(1).ok_or(StreamError::Damaged("s/next"))?;
-    engine.0.meta.put(NEXT_NUMBER, &next.to_le_bytes(), version).await?;
-    Ok(StreamNumber(number))
-}
-
-async fn delete(engine: &Engine, name: &StreamName) -> Result<(), StreamError> {
-    let _one_at_a_time = engine.0.control.lock().await;
-    let stream = engine.stream(name).ok_or_else(|| StreamError::NotFound(name.clone()))?;
-    let state = stream.state();
-    let definition = Definition { status: StreamStatus::Deleting, ..state.definition.clone() };
-    let version = store(engine, &stream, definition, state.version).await?;
-    engine.0.log.drop_stream(stream.number());
-    engine.0.meta.delete(&definition_key(name), version).await?;
-    engine.0.registry.remove(name);
-    engine.0.meters.forget(stream.number());
-    if let Some(throttle) = &engine.0.throttle {
-        throttle.forget(stream.number());
-    }
-    tracing::info!(stream = %name, "stream deleted");
-    Ok(())
-}
-
-/// Stores a changed definition and shows it.
+/// Stores a changed definition and shows it, with other shards if there are any.
 async fn store(
     engine: &Engine,
     stream: &StreamHandle,
     definition: Definition,
-    version: u64,
-) -> Result<u64, StreamError> {
-    let retention_ms = definition.retention_ms();
-    let version = engine.0.meta.put(&definition_key(stream.name()), &encode(&definition), version).await?;
-    stream.set_state(StreamState::new(definition, version));
-    engine.0.log.retain(stream.number(), retention_ms);
-    Ok(version)
+    shards: Option<Arc<ShardMap>>,
+) -> Result<(), StreamError> {
+    let before = stream.state();
+    let value = encode(&definition);
+    let version = engine.0.meta.put(&definition_key(stream.name()), &value, before.version).await?;
+    engine.0.log.retain(stream.number(), definition.retention_ms());
+    let shards = shards.unwrap_or_else(|| Arc::clone(&before.shards));
+    stream.set_state(StreamState::new(definition, version, shards));
+    Ok(())
 }
 
-/// After a start: finishes deletes that a crash interrupted, and tells the log again how long to keep what.
+/// After a start: tells the log how long to keep what, and finishes what a crash interrupted as soon as there is a runtime.
 pub(crate) fn resume(engine: &Engine) {
-    for stream in engine.0.registry.list() {
-        let state = stream.state();
-        if state.definition.status == StreamStatus::Deleting {
-            engine.0.log.drop_stream(stream.number());
-            // Staged by the call; whether it is durable before the next crash does not matter.
-            drop(engine.0.meta.delete(&definition_key(stream.name()), state.version));
-            engine.0.registry.remove(stream.name());
-        } else {
-            engine.0.log.retain(stream.number(), state.definition.retention_ms());
-        }
-    }
+    settle::resume(engine);
 }
 
 fn encode(definition: &Definition) -> Vec<u8> {
     serde_json::to_vec(definition).expect("a definition has only string keys")
-}
-
-/// A stream cannot be changed as asked.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum StreamError {
-    /// There is one of this name.
-    #[error("stream {0} already exists")]
-    Exists(StreamName),
-    /// There is none of this name.
-    #[error("stream {0} does not exist")]
-    NotFound(StreamName),
-    /// More shards than there may be.
-    #[error(
-        "{requested} shards cannot be added to {open}: a stream has 1 to {}, all together {}",
-        limits::SHARDS_PER_STREAM_MAX,
-        limits::SHARDS_MAX
-    )]
-    Shards {
-        /// Shards asked for.
-        requested: u32,
-        /// Open shards there are.
-        open: usize,
-    },
-    /// Not a retention.
-    #[error("retention is {0} hours, must be 24 to 8760")]
-    Retention(u32),
-    /// A stored value cannot be read.
-    #[error("stored value `{0}` cannot be read")]
-    Damaged(&'static str),
-    /// The change was not stored.
-    #[error(transparent)]
-    Meta(#[from] MetaError),
 }

@@ -1,16 +1,22 @@
-//! What is known of a stream: the definition kept in the metadata store, and the shard map made from it.
+//! What is known of a stream: the definition kept in the metadata store, and the stream's state made from it.
 //!
-//! In: stored bytes. Out: [`Definition`] and [`ShardMap`]. Invariant: the ranges of the open shards cover the hash-key
-//! space without a gap or an overlap, so every key has exactly one open shard.
-//! Not here: changing definitions (control), storing them (registry).
+//! In: stored bytes. Out: [`Definition`] and [`StreamState`]. Invariant: the definition is the commit point of every change:
+//! what it does not name (a layout of another version, say) does not count.
+//! Not here: shards (shards, layout), changing definitions (control), storing them (registry).
+//!
+//! Metadata keys of a stream, its number in decimal: `s/d/{name}` its definition; `s/l/{number}/{version}/{chunk}` the layout
+//! of a resharded one; and what other rooms keep under `s/{kind}/{number}/`, of the kinds in [`KINDS`]. All of it goes with the
+//! stream.
 
-use crate::hash::{HashKey, HashRange, split_evenly};
+pub use crate::shards::{Shard, ShardMap};
+
 use crate::limits;
-use crate::names::{ShardId, StreamName, StreamNumber};
-use crate::settings::StreamSettings;
-use crate::storage::Position;
+use crate::names::{StreamName, StreamNumber};
+use crate::reshard::Plan;
+use crate::settings::{Changes, StreamSettings};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 /// A stream as it is stored: JSON under the metadata key `s/d/{name}`. Members are only ever added, with defaults.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -37,6 +43,19 @@ pub struct Definition {
     /// What else it is set to.
     #[serde(default, skip_serializing_if = "StreamSettings::is_default")]
     pub settings: StreamSettings,
+    /// Until when the state `CREATING`, `UPDATING` or `DELETING` is shown, UTC ms since 1970.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub until_ms: Option<u64>,
+    /// The reshard that has begun and must be finished, also by the next start.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reshard: Option<Reshard>,
+    /// Records that arrived before this time stay unreadable, however long retention is now: they had expired when it was
+    /// made longer. UTC ms since 1970.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub readable_from_ms: u64,
+    /// When the number of shards was set during the last day.
+    #[serde(default, skip_serializing_if = "Changes::is_empty")]
+    pub resizes: Changes,
 }
 
 impl Definition {
@@ -44,6 +63,12 @@ impl Definition {
     #[must_use]
     pub fn retention_ms(&self) -> u64 {
         u64::from(self.retention_hours) * 3_600_000
+    }
+
+    /// The arrival time of the oldest record that can be read now, UTC ms since 1970.
+    #[must_use]
+    pub fn horizon_ms(&self, now_ms: u64) -> u64 {
+        now_ms.saturating_sub(self.retention_ms()).max(self.readable_from_ms)
     }
 
     /// Largest record in bytes, partition key included.
@@ -107,103 +132,31 @@ impl StreamMode {
     }
 }
 
-/// The shards of a stream, in the shortest form that describes them.
+/// Where the shards of a stream are described.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Layout {
-    /// Shards 0 upwards over even parts of the space, never split or merged.
+    /// Here: shards 0 upwards over even parts of the space, never split or merged.
     Even {
         /// How many.
         shards: u32,
     },
+    /// In values of their own, see `layout`.
+    Stored {
+        /// Which of the layouts under this stream's keys counts; another one after every change.
+        version: u32,
+        /// In how many values it is.
+        chunks: u32,
+    },
 }
 
-/// One shard of a stream.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Shard {
-    /// Its id.
-    pub id: ShardId,
-    /// Reshards behind it: 0 for the shards a stream is created with.
-    pub generation: u32,
-    /// The hash keys it takes.
-    pub range: HashRange,
-    /// The shard it came from.
-    pub parent: Option<ShardId>,
-    /// The second shard it came from, after a merge.
-    pub adjacent_parent: Option<ShardId>,
-    /// When it was opened, UTC ms since 1970.
-    pub opened_ms: u64,
-    /// Set when it takes no more records.
-    pub closed: Option<Closed>,
-}
-
-/// How a shard ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Closed {
-    /// When, UTC ms since 1970.
+/// A reshard under way: stored before the first shard is closed, gone with the layout it makes.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Reshard {
+    /// What is done.
+    pub plan: Plan,
+    /// When it began: the time at which shards end and begin, UTC ms since 1970.
     pub at_ms: u64,
-    /// Position after its last record.
-    pub end: Position,
-}
-
-/// All shards of a stream and the way from a hash key to the open one that takes it.
-#[derive(Debug, Clone)]
-pub struct ShardMap {
-    shards: Vec<Shard>,
-    /// Open shards by first hash key: (first key, index into `shards`).
-    open: Vec<(HashKey, usize)>,
-}
-
-impl ShardMap {
-    /// The map of a definition.
-    #[must_use]
-    pub fn new(definition: &Definition) -> Self {
-        let Layout::Even { shards } = definition.layout;
-        let shards: Vec<Shard> = (0..)
-            .zip(split_evenly(shards.max(1)))
-            .map(|(id, range)| Shard {
-                id: ShardId(id),
-                generation: 0,
-                range,
-                parent: None,
-                adjacent_parent: None,
-                opened_ms: definition.created_ms,
-                closed: None,
-            })
-            .collect();
-        let mut open: Vec<_> = (0..shards.len())
-            .filter(|&i| shards[i].closed.is_none())
-            .map(|i| (shards[i].range.start, i))
-            .collect();
-        open.sort_unstable_by_key(|&(start, _)| start);
-        ShardMap { shards, open }
-    }
-
-    /// The open shard that takes `key`.
-    #[must_use]
-    pub fn route(&self, key: HashKey) -> &Shard {
-        let after = self.open.partition_point(|&(start, _)| start <= key);
-        // Invariant: the first open range starts at 0, so at least one start is not above any key.
-        &self.shards[self.open[after.saturating_sub(1)].1]
-    }
-
-    /// All shards that can still be read, by id.
-    #[must_use]
-    pub fn all(&self) -> &[Shard] {
-        &self.shards
-    }
-
-    /// One shard.
-    #[must_use]
-    pub fn get(&self, id: ShardId) -> Option<&Shard> {
-        self.shards.binary_search_by_key(&id, |shard| shard.id).ok().map(|i| &self.shards[i])
-    }
-
-    /// How many shards take records.
-    #[must_use]
-    pub fn open_count(&self) -> usize {
-        self.open.len()
-    }
 }
 
 /// A stream at one moment.
@@ -214,12 +167,11 @@ pub struct StreamState {
     /// Version of the definition in the metadata store.
     pub version: u64,
     /// Its shards.
-    pub shards: ShardMap,
+    pub shards: Arc<ShardMap>,
 }
 
 impl StreamState {
-    pub(crate) fn new(definition: Definition, version: u64) -> Self {
-        let shards = ShardMap::new(&definition);
+    pub(crate) fn new(definition: Definition, version: u64, shards: Arc<ShardMap>) -> Self {
         StreamState { definition, version, shards }
     }
 
@@ -228,11 +180,24 @@ impl StreamState {
     }
 }
 
+fn is_zero(value: &u64) -> bool {
+    *value == 0
+}
+
 /// Metadata key of the definition of a stream.
 pub(crate) fn definition_key(name: &StreamName) -> Vec<u8> {
     [DEFINITIONS, name.as_str().as_bytes()].concat()
 }
 
+/// Prefix of what one kind of metadata keeps of one stream. `kind` is one of [`KINDS`].
+pub(crate) fn prefix_of(kind: &[u8], stream: StreamNumber) -> Vec<u8> {
+    [kind, stream.0.to_string().as_bytes(), b"/"].concat()
+}
+
+/// Kinds of metadata that belong to a stream and are removed with it: layouts, consumers, queues, wrapped keys, policies.
+pub(crate) const KINDS: [&[u8]; 5] = [LAYOUTS, b"s/c/", b"s/q/", b"s/k/", b"s/p/"];
+/// Kind of metadata that layouts are.
+pub(crate) const LAYOUTS: &[u8] = b"s/l/";
 /// Prefix of all definitions.
 pub(crate) const DEFINITIONS: &[u8] = b"s/d/";
 /// Key of the number the next stream gets, eight bytes little-endian.
@@ -241,6 +206,9 @@ pub(crate) const NEXT_NUMBER: &[u8] = b"s/next";
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::hash::HashKey;
+    use crate::names::ShardId;
+    use crate::reshard::Step;
 
     fn definition(shards: u32) -> Definition {
         Definition {
@@ -254,6 +222,10 @@ mod tests {
             tags: BTreeMap::new(),
             layout: Layout::Even { shards },
             settings: StreamSettings::default(),
+            until_ms: None,
+            reshard: None,
+            readable_from_ms: 0,
+            resizes: Changes::default(),
         }
     }
 
@@ -267,17 +239,33 @@ mod tests {
     }
 
     #[test]
-    fn every_key_has_exactly_one_open_shard() {
-        for shards in [1, 2, 3, 7, 100] {
-            let map = ShardMap::new(&definition(shards));
-            for i in 0..1_000_u128 {
-                let key = HashKey((u128::MAX / 999).wrapping_mul(i));
-                let holders: Vec<_> = map.all().iter().filter(|s| s.range.contains(key)).collect();
-                assert_eq!(holders.len(), 1);
-                assert_eq!(map.route(key).id, holders[0].id);
-            }
-            assert_eq!(map.get(ShardId(shards - 1)).unwrap().range.end.0, u128::MAX);
-            assert!(map.get(ShardId(shards)).is_none());
-        }
+    fn stored_reshards_read_as_version_2_wrote_them() {
+        // If this fails, the code is wrong: such bytes are on disks.
+        let stored = r#"{"number":7,"name":"telemetry","created_ms":1700000000000,"status":"UPDATING","mode":"PROVISIONED","retention_hours":24,"record_kib_max":1024,"layout":{"stored":{"version":3,"chunks":2}},"until_ms":9,"reshard":{"plan":{"steps":[{"split":{"shard":2,"at":"170141183460469231731687303715884105728"}},{"merge":{"shard":0,"adjacent":1}}]},"at_ms":8},"readable_from_ms":5,"resizes":[6]}"#;
+        let split = Step::Split { shard: ShardId(2), at: HashKey(1 << 127) };
+        let merge = Step::Merge { shard: ShardId(0), adjacent: ShardId(1) };
+        let mut resharded = Definition {
+            status: StreamStatus::Updating,
+            layout: Layout::Stored { version: 3, chunks: 2 },
+            until_ms: Some(9),
+            reshard: Some(Reshard { plan: Plan::Steps(vec![split, merge]), at_ms: 8 }),
+            readable_from_ms: 5,
+            ..definition(4)
+        };
+        resharded.resizes.add(6);
+        assert_eq!(serde_json::to_string(&resharded).unwrap(), stored);
+        assert_eq!(serde_json::from_str::<Definition>(stored).unwrap(), resharded);
+        assert_eq!(serde_json::to_string(&Plan::Resize { shards: 9 }).unwrap(), r#"{"resize":{"shards":9}}"#);
+    }
+
+    #[test]
+    fn what_had_expired_stays_so_when_retention_grows() {
+        let day_ms = 86_400_000;
+        let mut definition = definition(1);
+        assert_eq!(definition.horizon_ms(10 * day_ms), 9 * day_ms);
+        definition.retention_hours = 48;
+        definition.readable_from_ms = 9 * day_ms;
+        assert_eq!(definition.horizon_ms(10 * day_ms), 9 * day_ms);
+        assert_eq!(definition.horizon_ms(12 * day_ms), 10 * day_ms);
     }
 }

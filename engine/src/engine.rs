@@ -23,6 +23,7 @@ use headwater_journal::{self as journal, Journal};
 use std::fmt;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 use tokio::sync::Semaphore;
 
 /// Settings of an engine.
@@ -40,6 +41,9 @@ pub struct EngineConfig {
     pub clock: Clock,
     /// Which rates the API keeps to, none unless set. The host's own appends have no rate.
     pub limits: LimitProfile,
+    /// How long the states CREATING, UPDATING and DELETING are shown, at most [`limits::TRANSITION_MAX`]. Zero unless set: work
+    /// is done when it is answered, and a client's waiter finds it done at its first look.
+    pub transition: Duration,
 }
 
 impl EngineConfig {
@@ -53,6 +57,7 @@ impl EngineConfig {
             account: "000000000000".into(),
             clock: Clock::system(),
             limits: LimitProfile::None,
+            transition: Duration::ZERO,
         }
     }
 }
@@ -67,6 +72,9 @@ pub(crate) struct Inner {
     pub(crate) registry: Registry,
     /// One change of streams at a time; put-if-version guards against other processes, this against ourselves.
     pub(crate) control: tokio::sync::Mutex<()>,
+    /// How long states that pass are shown.
+    pub(crate) transition: Duration,
+    pub(crate) upkeep: control::Upkeep,
     pub(crate) clock: Clock,
     pub(crate) region: Box<str>,
     pub(crate) account: Box<str>,
@@ -108,6 +116,8 @@ impl Engine {
             meta,
             registry,
             control: tokio::sync::Mutex::new(()),
+            transition: config.transition,
+            upkeep: control::Upkeep::default(),
             clock: config.clock.clone(),
             region: config.region.as_str().into(),
             account: config.account.as_str().into(),
@@ -148,10 +158,27 @@ impl Engine {
     }
 
     /// Stages everything in `batch`, to become durable in one flush. Does not wait. The records' arrival time is now.
+    /// Records whose shard has ended since they were put go to the shards that take their keys now.
     ///
     /// # Errors
-    /// [`AppendError`]; nothing of the batch is staged then, and it can be appended again.
+    /// [`AppendError`]; nothing of the batch is staged then, and it can be appended again. While a stream is resharded that
+    /// is [`AppendError::Busy`], [`AppendError::Sealed`] when it was deleted.
     pub fn append(&self, batch: &EngineBatch) -> Result<Commit, AppendError> {
+        match self.stage(batch) {
+            Err(AppendError::Sealed(_)) => {}
+            outcome => return outcome,
+        }
+        // A start may have left a reshard to finish.
+        control::ensure(self);
+        let again = batch.rerouted(&self.0.registry).map_err(AppendError::Sealed)?;
+        self.stage(&again).map_err(|error| match error {
+            // Between the end of the parents and the beginning of their children, or resharded once more.
+            AppendError::Sealed(key) if self.0.registry.takes(key.stream) => AppendError::Busy,
+            error => error,
+        })
+    }
+
+    fn stage(&self, batch: &EngineBatch) -> Result<Commit, AppendError> {
         let pending = self.0.log.append(batch.set(), self.0.clock.now_ms())?;
         Tally::add(&self.0.tally.records_put, batch.len());
         Tally::add(&self.0.tally.bytes_put, batch.set().record_bytes());
@@ -195,6 +222,7 @@ impl Engine {
     /// Runs one operation of the API in the process, as a request in JSON over HTTP would: for hosts and tests that need no
     /// socket. Event streams cannot be taken this way.
     pub async fn call(&self, operation: &str, body: &[u8]) -> Answer {
+        control::ensure(self);
         let call = Call::json(Bytes::copy_from_slice(body));
         let outcome = match operations::find(operation) {
             Ok((_, operation)) => operations::run(operation, self, call).await,

@@ -22,6 +22,7 @@ impl Engine {
     /// Serves the Kinesis API on `listener` until `shutdown` resolves; then answers what is under way, for at most
     /// [`limits::DRAIN_TIMEOUT`], and returns.
     pub async fn http(&self, listener: TcpListener, shutdown: impl Future<Output = ()> + Send) {
+        crate::control::ensure(self);
         let face = Arc::new(Face::new(self.clone()));
         let connections = Arc::new(Semaphore::new(limits::CONNECTIONS_MAX));
         let graceful = GracefulShutdown::new();

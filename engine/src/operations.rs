@@ -241,6 +241,7 @@ async fn stage(engine: &Engine, batch: &EngineBatch) -> Result<Commit, AppendErr
         Err(AppendError::Busy) => {}
         outcome => return outcome,
     }
+    resharded(engine, batch).await;
     let room = async {
         loop {
             // Everything staged becoming durable frees all room there is; if others took it again, so be it.
@@ -255,6 +256,16 @@ async fn stage(engine: &Engine, batch: &EngineBatch) -> Result<Commit, AppendErr
         }
     };
     tokio::time::timeout(limits::BUSY_WAIT, room).await.unwrap_or(Err(AppendError::Busy))
+}
+
+/// Waits while streams of the batch are between the end of some shards and the beginning of others.
+async fn resharded(engine: &Engine, batch: &EngineBatch) {
+    for stream in batch.streams().into_iter().filter_map(|number| engine.0.registry.numbered(number)) {
+        let mut changes = stream.changes();
+        let over = changes.wait_for(|state| state.definition.reshard.is_none());
+        // Whatever became of it, the append says.
+        let _ = tokio::time::timeout(limits::RESHARD_WAIT, over).await;
+    }
 }
 
 /// The answer to a `DryRun` that would have succeeded.

@@ -184,7 +184,9 @@ pub trait ShardLog: Send + Sync + 'static {
     /// Nothing before `before` is needed any more.
     fn trim(&self, shard: ShardKey, before: Position);
 
-    /// Refuses appends to the shard from now on and gives the position after its last record once that is durable.
+    /// Refuses appends to the shard from this call on, also when the future is dropped, and gives the position after its
+    /// last record once that is durable. Sealing again gives the same position. Not durable itself: after a start whoever
+    /// sealed a shard seals it again or has stored that it ended.
     fn seal(&self, shard: ShardKey, fence: Fence) -> BoxFuture<'_, Result<Position, CommitError>>;
 
     /// Records of the stream may be forgotten when older than `max_age_ms`.

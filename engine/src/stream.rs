@@ -3,12 +3,15 @@
 //! In: definitions from the metadata store. Out: cheap handles. Invariant: a handle always shows the newest state that is
 //! durable. Not here: changing streams (control).
 
-use crate::definition::{DEFINITIONS, Definition, StreamState};
+use crate::definition::{DEFINITIONS, Definition, Layout, StreamState};
+use crate::layout::LayoutId;
 use crate::names::{StreamArn, StreamName, StreamNumber};
+use crate::shards::ShardMap;
 use crate::storage::MetaStore;
 use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::{Arc, PoisonError, RwLock};
+use tokio::sync::watch;
 
 /// A stream that exists. Cheap to clone and to keep: after the stream was deleted, puts through it are refused.
 #[derive(Clone)]
@@ -18,7 +21,7 @@ struct Stream {
     name: StreamName,
     number: StreamNumber,
     arn: Box<str>,
-    state: RwLock<Arc<StreamState>>,
+    state: watch::Sender<Arc<StreamState>>,
 }
 
 impl StreamHandle {
@@ -28,7 +31,7 @@ impl StreamHandle {
             name,
             number: state.number(),
             arn,
-            state: RwLock::new(Arc::new(state)),
+            state: watch::Sender::new(Arc::new(state)),
         }))
     }
 
@@ -53,11 +56,18 @@ impl StreamHandle {
     /// The stream as it is now.
     #[must_use]
     pub fn state(&self) -> Arc<StreamState> {
-        self.0.state.read().unwrap_or_else(PoisonError::into_inner).clone()
+        Arc::clone(&self.0.state.borrow())
+    }
+
+    /// Tells of every change from now on: of status, settings and shards. After the stream is gone its last state is
+    /// `DELETING`. For readers that wait, as a shard that ends gives them no record.
+    #[must_use]
+    pub fn changes(&self) -> watch::Receiver<Arc<StreamState>> {
+        self.0.state.subscribe()
     }
 
     pub(crate) fn set_state(&self, state: StreamState) {
-        *self.0.state.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(state);
+        self.0.state.send_replace(Arc::new(state));
     }
 }
 
@@ -93,7 +103,14 @@ impl Registry {
                 tracing::error!(key = %key.escape_ascii(), "stream definition cannot be read");
                 continue;
             };
-            let state = StreamState::new(definition, stored.version);
+            let shards = match read_shards(meta, &definition) {
+                Ok(shards) => Arc::new(shards),
+                Err(reason) => {
+                    tracing::error!(stream = %name, reason, "shards of a stream cannot be read");
+                    continue;
+                }
+            };
+            let state = StreamState::new(definition, stored.version, shards);
             streams.insert(name.clone(), StreamHandle::new(name, state, region, account));
         }
         Registry(RwLock::new(streams))
@@ -101,6 +118,17 @@ impl Registry {
 
     pub(crate) fn get(&self, name: &StreamName) -> Option<StreamHandle> {
         self.0.read().unwrap_or_else(PoisonError::into_inner).get(name).cloned()
+    }
+
+    /// The stream of this number. Looks at all of them.
+    pub(crate) fn numbered(&self, number: StreamNumber) -> Option<StreamHandle> {
+        let streams = self.0.read().unwrap_or_else(PoisonError::into_inner);
+        streams.values().find(|stream| stream.number() == number).cloned()
+    }
+
+    /// Whether there is a stream of this number that takes records, now or after a change that is under way.
+    pub(crate) fn takes(&self, number: StreamNumber) -> bool {
+        self.numbered(number).is_some_and(|stream| stream.state().definition.status.is_usable())
     }
 
     /// All streams in order of their names.
@@ -119,5 +147,14 @@ impl Registry {
     /// Open shards of all streams together.
     pub(crate) fn open_shards(&self) -> usize {
         self.list().iter().map(|stream| stream.state().shards.open_count()).sum()
+    }
+}
+
+fn read_shards(meta: &dyn MetaStore, definition: &Definition) -> Result<ShardMap, String> {
+    match definition.layout {
+        Layout::Even { shards } => Ok(ShardMap::even(shards, definition.created_ms)),
+        Layout::Stored { version, chunks } => {
+            LayoutId { stream: StreamNumber(definition.number), version }.read(meta, chunks)
+        }
     }
 }

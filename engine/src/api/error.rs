@@ -146,7 +146,8 @@ impl From<StreamError> for ApiError {
             StreamError::Exists(_) => ApiError::new(ErrorType::ResourceInUse, text),
             StreamError::NotFound(_) => ApiError::new(ErrorType::ResourceNotFound, text),
             StreamError::Shards { .. } => ApiError::new(ErrorType::LimitExceeded, text),
-            StreamError::Retention(_) => ApiError::invalid(text),
+            StreamError::Retention(_) | StreamError::Plan { .. } => ApiError::invalid(text),
+            StreamError::NotActive { .. } => ApiError::new(ErrorType::ResourceInUse, text),
             StreamError::Damaged(_) => ApiError::failure(ErrorType::InternalFailure, text),
             // All there is to know of a stream is one value: its tags can be too long together.
             StreamError::Meta(MetaError::Append(AppendError::TooLarge { .. })) => {

@@ -161,8 +161,8 @@ impl ShardFilter {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::definition::Closed;
     use crate::hash::split_evenly;
+    use crate::shards::Closed;
 
     /// A stream created at 1,000: shard 0 was closed at 2,000 and shard 1 opened from it.
     fn shards() -> [Shard; 2] {

@@ -1,0 +1,141 @@
+//! What goes on without a caller: states that end by the clock, reshards and deletes that a start or a failure left
+//! unfinished, closed shards that expire.
+//!
+//! All of it is found in the definitions, so a restart goes on where it was; each step is taken under the control lock. It
+//! runs on whatever runtime the engine is used from, from the first use on, and ends with the engine.
+
+use super::{Control, StreamError, delete, reshard, store};
+use crate::definition::{Definition, StreamStatus};
+use crate::engine::{Engine, Inner};
+use crate::limits;
+use crate::names::StreamName;
+use crate::stream::StreamHandle;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Weak};
+use std::time::Duration;
+
+/// Whether somebody looks after the streams.
+#[derive(Debug, Default)]
+pub(crate) struct Upkeep(AtomicBool);
+
+/// Finishes what is under way with a stream and due: nothing for one that is ACTIVE.
+pub(super) async fn settle(
+    engine: &Engine,
+    stream: &StreamHandle,
+    control: &Control<'_>,
+) -> Result<(), StreamError> {
+    if stream.state().definition.reshard.is_some() {
+        reshard::finish(engine, stream, control).await?;
+    }
+    let state = stream.state();
+    let definition = &state.definition;
+    let due = definition.until_ms.is_none_or(|until_ms| until_ms <= engine.0.clock.now_ms());
+    match definition.status {
+        StreamStatus::Active => Ok(()),
+        _ if !due => Ok(()),
+        StreamStatus::Deleting => delete::remove(engine, stream, control).await,
+        StreamStatus::Creating | StreamStatus::Updating => {
+            let status = StreamStatus::Active;
+            store(engine, stream, Definition { status, until_ms: None, ..definition.clone() }, None).await
+        }
+    }
+}
+
+/// Lets the state of a stream end when its time has come.
+pub(super) fn show(engine: &Engine, stream: &StreamHandle) {
+    let state = stream.state();
+    if state.definition.status == StreamStatus::Active {
+        return;
+    }
+    let wait = remaining(engine, &state.definition);
+    // Without a runtime nobody waits for it; the first use within one looks after it.
+    if let Ok(runtime) = tokio::runtime::Handle::try_current() {
+        runtime.spawn(settle_later(Arc::downgrade(&engine.0), stream.name().clone(), wait));
+    }
+}
+
+fn remaining(engine: &Engine, definition: &Definition) -> Duration {
+    let until_ms = definition.until_ms.unwrap_or(0);
+    Duration::from_millis(until_ms.saturating_sub(engine.0.clock.now_ms())).min(limits::TRANSITION_MAX)
+}
+
+async fn settle_later(engine: Weak<Inner>, name: StreamName, mut wait: Duration) {
+    loop {
+        tokio::time::sleep(wait).await;
+        let Some(engine) = engine.upgrade().map(Engine) else { return };
+        let Some(stream) = engine.stream(&name) else { return };
+        let outcome = settle(&engine, &stream, &engine.0.control.lock().await).await;
+        if stream.state().definition.status == StreamStatus::Active || engine.stream(&name).is_none() {
+            return;
+        }
+        wait = match outcome {
+            Ok(()) => remaining(&engine, &stream.state().definition).max(Duration::from_millis(1)),
+            Err(error) => {
+                tracing::warn!(stream = %name, %error, "a change of a stream is tried again");
+                limits::UPKEEP_INTERVAL
+            }
+        };
+    }
+}
+
+/// After a start, before the first append: tells the log how long to keep what, and which shards have ended.
+pub(super) fn resume(engine: &Engine) {
+    for stream in engine.0.registry.list() {
+        engine.0.log.retain(stream.number(), stream.state().definition.retention_ms());
+        reshard::seal_again(engine, &stream);
+    }
+    ensure(engine);
+}
+
+/// Looks after the streams from now on, if nobody does and there is a runtime to do it on.
+pub(crate) fn ensure(engine: &Engine) {
+    if engine.0.upkeep.0.load(Ordering::Relaxed) {
+        return;
+    }
+    let Ok(runtime) = tokio::runtime::Handle::try_current() else { return };
+    if !engine.0.upkeep.0.swap(true, Ordering::AcqRel) {
+        runtime.spawn(keep_up(Running(Arc::downgrade(&engine.0))));
+    }
+}
+
+/// Says that nobody looks after the streams when the runtime ends before the engine does.
+struct Running(Weak<Inner>);
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        if let Some(inner) = self.0.upgrade() {
+            inner.upkeep.0.store(false, Ordering::Release);
+        }
+    }
+}
+
+async fn keep_up(running: Running) {
+    loop {
+        let Some(engine) = running.0.upgrade().map(Engine) else { return };
+        upkeep(&engine).await;
+        drop(engine);
+        tokio::time::sleep(limits::UPKEEP_INTERVAL).await;
+    }
+}
+
+/// One round over all streams.
+pub(crate) async fn upkeep(engine: &Engine) {
+    for stream in engine.streams() {
+        let control = engine.0.control.lock().await;
+        let outcome = async {
+            settle(engine, &stream, &control).await?;
+            if engine.stream(stream.name()).as_ref() == Some(&stream) {
+                reshard::clear_layouts(engine, &stream).await?;
+                reshard::expire(engine, &stream, &control).await?;
+            }
+            Ok::<(), StreamError>(())
+        };
+        if let Err(error) = outcome.await {
+            tracing::warn!(stream = %stream.name(), %error, "upkeep of a stream is tried again");
+        }
+        drop(control);
+        if stream.state().definition.until_ms.is_some() && engine.stream(stream.name()).is_some() {
+            show(engine, &stream);
+        }
+    }
+}
