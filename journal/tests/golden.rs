@@ -31,7 +31,8 @@ const GOLDEN: [(&str, &str); 8] = [
 
 fn config() -> Config {
     let segment_bytes = SEGMENT_BYTES as u64;
-    Config { segment_bytes, size_bytes_max: 1 << 20, reserve_bytes: 0, ..Config::small() }
+    let compression = Compression::None;
+    Config { segment_bytes, size_bytes_max: 1 << 20, reserve_bytes: 0, compression, ..Config::small() }
 }
 
 /// One group, sealed by closing.

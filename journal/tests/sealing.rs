@@ -3,8 +3,8 @@
 
 use headwater_journal::storage::SimDisk;
 use headwater_journal::{
-    AppendError, AppendSet, Compression, Config, Core, Journal, ReadError, ReadLimits, STREAM_KEY_BYTES,
-    ShardKey, State, Storage, StreamKey,
+    AppendError, AppendSet, Compression, Config, Core, FileStorage, IoMode, ReadError, ReadLimits,
+    STREAM_KEY_BYTES, ShardKey, State, Storage, StreamKey,
 };
 
 const NOW: u64 = 1_790_000_000_000;
@@ -59,6 +59,15 @@ fn upkeep<S: Storage>(core: &Core<S>) {
     core.commit().expect("commits");
 }
 
+/// Text that does not pack.
+fn noise(mut state: u64) -> String {
+    let mut letter = || {
+        state = state.wrapping_mul(0x5851_f42d_4c95_7f2d).wrapping_add(0x1405_7b7e_f767_814f);
+        char::from(b'0' + u8::try_from(state >> 58).expect("6 bits"))
+    };
+    (0..300).map(|_| letter()).collect()
+}
+
 /// How often `wanted` stands in the files of a directory, and in its folders.
 fn occurrences(dir: &std::path::Path, wanted: &[u8]) -> usize {
     let entries = std::fs::read_dir(dir).expect("lists").map(|entry| entry.expect("lists").path());
@@ -78,7 +87,10 @@ fn no_file_of_a_journal_shows_keys_or_data_of_a_sealed_stream() {
     // Both streams say the same; the open one is the control. Old segments are pinned and freed by copying.
     for compression in [Compression::None, Compression::Lz4] {
         let dir = tempfile::tempdir().expect("makes a directory");
-        let (journal, _) = Journal::open(dir.path(), Config { compression, ..config() }, NOW).expect("opens");
+        // Real files, and no thread that makes room before it is short.
+        let storage = FileStorage::open(dir.path(), IoMode::Auto).expect("opens");
+        let config = Config { compression, ..config() };
+        let (journal, _) = Core::open_on(storage, config, NOW, 7).expect("opens");
         journal.keys().set(1, 7, key(1));
         journal.keys().seal_with(1, Some(7));
         let mut kept = Vec::new();
@@ -88,20 +100,21 @@ fn no_file_of_a_journal_shows_keys_or_data_of_a_sealed_stream() {
                 append_patiently(&journal, shard, &text);
                 kept.push((shard, text));
             }
-            for _ in 0..30 {
+            for _ in 0..40 {
                 let filler = ShardKey { stream: 3, shard: 0 };
-                let sequence = append_patiently(&journal, filler, &format!("{round:0300}"));
+                let sequence = append_patiently(&journal, filler, &noise(round * 40));
                 journal.trim(filler, sequence.saturating_sub(150));
             }
+            journal.commit().expect("commits");
         }
         let moved = journal.counters().bytes_copied;
         assert!(moved > 0, "nothing was copied forward: {:?}", journal.counters());
         for shard in [SEALED, OPEN] {
             let expected: Vec<String> =
                 kept.iter().filter(|(of, _)| *of == shard).map(|(_, text)| text.clone()).collect();
-            assert_eq!(texts(&*journal, shard).expect("reads"), expected);
+            assert_eq!(texts(&journal, shard).expect("reads"), expected);
         }
-        journal.close();
+        journal.close(NOW);
         for part in ["marmalade", "key of marm"] {
             assert_eq!(occurrences(dir.path(), part.as_bytes()), 0, "{part} with {compression:?}");
         }
@@ -110,13 +123,12 @@ fn no_file_of_a_journal_shows_keys_or_data_of_a_sealed_stream() {
     }
 }
 
-fn append_patiently(journal: &Journal, shard: ShardKey, text: &str) -> u64 {
+fn append_patiently<S: Storage>(journal: &Core<S>, shard: ShardKey, text: &str) -> u64 {
     loop {
         match append(journal, shard, text) {
             Ok(sequence) => return sequence,
             Err(AppendError::Full | AppendError::Busy { .. }) => {
-                journal.commit().expect("commits");
-                journal.maintain(NOW);
+                upkeep(journal);
             }
             Err(error) => panic!("{error}"),
         }

@@ -1,6 +1,6 @@
 //! Recent groups in memory, for readers that follow the end.
 //!
-//! In: every group as it was written. Out: the buffer that holds a place in a segment, while it is recent.
+//! In: every group as it was written, compressed and sealed where it was: a key that is forgotten closes these bytes too. Out: the buffer that holds a place in a segment, while it is recent.
 //! Invariant: buffers held here are at most `limit` bytes (readers may keep an old one alive longer).
 //! Not here: checksums; these bytes never left memory.
 
