@@ -64,8 +64,13 @@ impl<'a> Reader<'a> {
         Reader { body, at: 0 }
     }
 
+    /// Bytes that are left.
+    pub(super) fn left(&self) -> usize {
+        self.body.len() - self.at
+    }
+
     pub(super) fn is_at_end(&self) -> bool {
-        self.at == self.body.len()
+        self.left() == 0
     }
 
     /// The next bytes.

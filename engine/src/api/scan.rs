@@ -28,7 +28,9 @@ pub(super) trait Source<'a>: Sized {
     fn text(&mut self) -> Option<&'a str>;
     /// Data that is a slice of the body.
     fn data(&mut self) -> Option<Data<'a>>;
-    /// Whether nothing is left.
+    /// Bytes that are left.
+    fn left(&self) -> usize;
+    /// Whether nothing is left that means anything.
     fn ends(&mut self) -> bool;
 }
 
@@ -36,15 +38,15 @@ pub(super) trait Source<'a>: Sized {
 pub(super) fn many<'a, S: Source<'a>>(mut source: S) -> Option<PutRequest<'a>> {
     let mut request = PutRequest { many: true, ..PutRequest::default() };
     source.object(|source, name| match name {
-        b"Records" if request.records.is_empty() => source.array(|source| {
-            let mut record = Partial::default();
-            source.object(|source, name| record_member(source, name, &mut record))?;
-            if request.records.is_empty() {
-                request.records.reserve(limits::PUT_RECORDS_MAX);
-            }
-            request.records.push(record.whole()?);
-            (request.records.len() <= limits::PUT_RECORDS_MAX).then_some(())
-        }),
+        b"Records" if request.records.is_empty() => {
+            request.records.reserve(limits::PUT_RECORDS_MAX.min(source.left() / 64));
+            source.array(|source| {
+                let mut record = Partial::default();
+                source.object(|source, name| record_member(source, name, &mut record))?;
+                request.records.push(record.whole()?);
+                (request.records.len() <= limits::PUT_RECORDS_MAX).then_some(())
+            })
+        }
         _ => stream_member(source, name, &mut request.stream),
     })?;
     (source.ends() && !request.records.is_empty()).then_some(request)

@@ -52,6 +52,10 @@ impl<'a> Source<'a> for Scanner<'a> {
         }
     }
 
+    fn left(&self) -> usize {
+        self.0.left()
+    }
+
     fn ends(&mut self) -> bool {
         self.0.is_at_end()
     }

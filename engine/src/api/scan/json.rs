@@ -88,7 +88,10 @@ impl<'a> Source<'a> for Scanner<'a> {
         self.string().map(Data::Base64)
     }
 
-    /// White space may be left.
+    fn left(&self) -> usize {
+        self.body.len() - self.at
+    }
+
     fn ends(&mut self) -> bool {
         self.peek().is_none()
     }

@@ -3,7 +3,7 @@
 use crate::api::cbor::samples::{STYLES, Style, encode};
 use crate::api::check::Member;
 use crate::api::put::{Data, PutRequest};
-use crate::api::{Call, Fields, Format, model};
+use crate::api::{Call, Fields, Format, Writer, model};
 
 fn table(many: bool) -> &'static [Member] {
     if many { model::PUT_RECORDS } else { model::PUT_RECORD }
@@ -94,6 +94,34 @@ fn everything_else_goes_the_general_way() {
 }
 
 #[test]
+fn a_member_that_is_there_twice_is_not_taken() {
+    const RECORD: [(&str, &str); 3] = [("Data", "aGk="), ("PartitionKey", "a"), ("ExplicitHashKey", "12")];
+    const REST: [(&str, &str); 3] = [
+        ("StreamName", "s"),
+        ("StreamARN", "arn:aws:kinesis:r:000000000000:stream/s"),
+        ("SequenceNumberForOrdering", "49"),
+    ];
+    for twice in RECORD.iter().chain(&REST) {
+        for format in [Format::Json, Format::Cbor] {
+            let body = |last: Option<&(&str, &str)>| {
+                let mut writer = Writer::new(format);
+                writer.open_object();
+                for (name, value) in RECORD.iter().chain(&REST).chain(last) {
+                    match (*name, format) {
+                        ("Data", Format::Cbor) => writer.key(name).blob(value.as_bytes()),
+                        _ => writer.key(name).text(value),
+                    }
+                }
+                writer.close_object();
+                writer.into_bytes()
+            };
+            assert!(hold_together(format, &body(None), false));
+            assert!(!hold_together(format, &body(Some(twice)), false), "{twice:?} {format:?}");
+        }
+    }
+}
+
+#[test]
 fn damaged_requests_in_json_never_mean_something_else() {
     // Every cut, and every byte replaced by ones that matter to JSON and base64.
     for (text, many) in [(MANY, true), (ONE, false)] {
@@ -125,6 +153,44 @@ fn damaged_requests_in_cbor_never_mean_something_else() {
                     hold_together(Format::Cbor, &body, many);
                 }
             }
+        }
+    }
+}
+
+#[test]
+fn what_is_beyond_the_limits_of_the_model_is_not_taken() {
+    let record = |name: &str, value: &str| {
+        let (many, one) = (table(true), table(false));
+        let json = format!(r#"{{"Data":"","{name}":"{value}"}}"#);
+        let list = format!(r#"{{"Records":[{json}]}}"#);
+        let in_cbor = [
+            hold_together(Format::Cbor, &encode(&json, one, Style::Definite), false),
+            name.starts_with("Stream")
+                || hold_together(Format::Cbor, &encode(&list, many, Style::Definite), true),
+        ];
+        let in_json = [self::json(&json, false), name.starts_with("Stream") || self::json(&list, true)];
+        in_cbor == [true; 2] && in_json == [true; 2]
+    };
+    for (name, character, most) in
+        [("PartitionKey", "ä", 256), ("ExplicitHashKey", "1", 39), ("StreamName", "x", 128)]
+    {
+        assert!(record(name, &character.repeat(most)), "{name}");
+        assert!(!record(name, &character.repeat(most + 1)), "{name}");
+    }
+    let ordering = |digits| format!(r#"{{"Data":"","SequenceNumberForOrdering":"{}"}}"#, "1".repeat(digits));
+    assert!(json(&ordering(129), false) && !json(&ordering(130), false));
+
+    let list = |records| format!(r#"{{"Records":[{}]}}"#, vec![r#"{"Data":""}"#; records].join(","));
+    assert!(json(&list(500), true) && !json(&list(501), true));
+    assert!(!hold_together(Format::Cbor, &encode(&list(501), table(true), Style::Indefinite), true));
+
+    for (bytes, taken) in [(10 << 20, true), ((10 << 20) + 1, false)] {
+        for format in [Format::Json, Format::Cbor] {
+            let mut writer = Writer::new(format);
+            writer.open_object();
+            writer.key("Data").blob(&vec![0; bytes]);
+            writer.close_object();
+            assert_eq!(hold_together(format, &writer.into_bytes(), false), taken, "{format:?}");
         }
     }
 }
