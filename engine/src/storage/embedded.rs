@@ -9,6 +9,7 @@ mod commits;
 mod meta;
 #[cfg(test)]
 mod tests;
+mod watches;
 
 pub use meta::EmbeddedMeta;
 
@@ -21,11 +22,13 @@ use commits::Commits;
 use headwater_journal::{self as journal, Journal};
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use watches::Watches;
 
 /// A [`ShardLog`] on a journal.
 pub struct EmbeddedLog {
     journal: Journal,
     commits: Arc<Commits>,
+    watches: Arc<Watches>,
     sealed: RwLock<Sealed>,
     /// Sets in the journal's form, kept for their memory.
     spare: Mutex<Vec<journal::AppendSet>>,
@@ -47,10 +50,14 @@ impl EmbeddedLog {
     /// A log on `journal`, whose commits it listens to from now on.
     #[must_use]
     pub fn new(journal: Journal) -> Self {
-        let commits = Arc::new(Commits::new(journal.durable().0));
-        let listener = Arc::clone(&commits);
-        journal.on_commit(Box::new(move |outcome| listener.committed(outcome)));
-        EmbeddedLog { journal, commits, sealed: RwLock::default(), spare: Mutex::default() }
+        let durable = journal.durable().0;
+        let (commits, watches) = (Arc::new(Commits::new(durable)), Arc::new(Watches::new(durable)));
+        let listeners = (Arc::clone(&commits), Arc::clone(&watches));
+        journal.on_commit(Box::new(move |outcome| {
+            listeners.1.committed(&outcome);
+            listeners.0.committed(outcome);
+        }));
+        EmbeddedLog { journal, commits, watches, sealed: RwLock::default(), spare: Mutex::default() }
     }
 
     fn stage(&self, set: &AppendSet, now_ms: u64) -> Result<(journal::Ticket, Vec<Ack>), AppendError> {
@@ -63,6 +70,7 @@ impl EmbeddedLog {
         };
         self.keep(staged);
         let appended = appended?;
+        self.watches.staged(appended.ticket.0, set.shards().iter().map(|&(shard, _)| shard));
         let acks = set.shards().iter().zip(appended.firsts.iter());
         let acks = acks.map(|(&(_, count), &first)| Ack { first: at(first), count, time_ms: now_ms });
         Ok((appended.ticket, acks.collect()))
@@ -174,14 +182,17 @@ impl ShardLog for EmbeddedLog {
     fn wait(&self, shard: ShardKey, from: Position) -> BoxFuture<'_, Result<(), CommitError>> {
         let from = sequence(from);
         Box::pin(async move {
-            loop {
-                // Read before the bounds: a commit in between makes the wait return at once.
-                let durable = self.commits.newest();
-                if self.journal.bounds(key(shard)).is_some_and(|bounds| bounds.end > from) {
-                    return Ok(());
-                }
-                self.commits.durable(durable + 1, Vec::new()).await?;
+            let there = || self.journal.bounds(key(shard)).is_some_and(|bounds| bounds.end > from);
+            if there() {
+                return Ok(());
             }
+            let mut watch = self.watches.watch(shard);
+            // What was staged before the watch began does not wake it.
+            self.commits.durable(self.journal.barrier().0, Vec::new()).await?;
+            while !there() {
+                watch.changed().await?;
+            }
+            Ok(())
         })
     }
 
