@@ -7,6 +7,7 @@ pub(crate) mod address;
 mod cbor;
 pub(crate) mod check;
 pub(crate) mod error;
+pub(crate) mod eventstream;
 pub(crate) mod fields;
 pub(crate) mod model;
 pub(crate) mod put;
@@ -20,7 +21,9 @@ pub(crate) use error::{ApiError, ErrorType};
 pub(crate) use fields::Fields;
 pub(crate) use writer::Writer;
 
+use crate::storage::BoxFuture;
 use bytes::Bytes;
+use std::fmt;
 use tokio::sync::{OwnedSemaphorePermit, mpsc};
 
 /// How bodies are written; an answer comes in the format of its request.
@@ -66,8 +69,23 @@ pub(crate) struct Reply {
 pub(crate) enum ReplyBody {
     /// All of it, known when the answer begins.
     Whole(Vec<u8>),
-    /// Frames of an event stream as they come; the sender's end ends the answer, the client's end fails the sender.
-    Events(mpsc::Receiver<Bytes>),
+    /// Messages of an event stream as they come.
+    Events(Events),
+}
+
+/// An event stream. It makes its messages while the client takes them: whoever holds it polls `run` whenever there is no
+/// message, and drops it when the client has gone. The stream ends with `run`.
+pub(crate) struct Events {
+    /// Whole messages, one at a time.
+    pub(crate) messages: mpsc::Receiver<Bytes>,
+    /// Sends them.
+    pub(crate) run: BoxFuture<'static, ()>,
+}
+
+impl fmt::Debug for Events {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Events").finish_non_exhaustive()
+    }
 }
 
 impl Reply {
@@ -86,7 +104,7 @@ impl Reply {
     }
 
     /// An event stream (`application/vnd.amazon.eventstream`).
-    pub(crate) fn events(events: mpsc::Receiver<Bytes>) -> Self {
+    pub(crate) fn events(events: Events) -> Self {
         Reply { body: ReplyBody::Events(events), permit: None }
     }
 }

@@ -6,6 +6,7 @@
 use crate::api::{Call, Format, Reply, ReplyBody};
 use crate::batch::{Commit, EngineBatch};
 use crate::clock::Clock;
+use crate::consumers::{self, Consumers};
 use crate::control;
 use crate::counters::{EngineCounters, Tally};
 use crate::definition::Shard;
@@ -82,6 +83,7 @@ pub(crate) struct Inner {
     pub(crate) meters: Meters,
     /// `None` without rate limits.
     pub(crate) throttle: Option<Throttle>,
+    pub(crate) consumers: Consumers,
     /// Bytes left for replies that clients have not taken yet.
     pub(crate) replies: Arc<Semaphore>,
     journal: Mutex<Option<Journal>>,
@@ -111,6 +113,7 @@ impl Engine {
     #[must_use]
     pub fn on(log: Arc<dyn ShardLog>, meta: Arc<dyn MetaStore>, config: &EngineConfig) -> Engine {
         let registry = Registry::load(&*meta, &config.region, &config.account);
+        let consumers = Consumers::load(&*meta);
         let engine = Engine(Arc::new(Inner {
             log,
             meta,
@@ -124,10 +127,12 @@ impl Engine {
             tally: Tally::new(operations::names()),
             meters: Meters::default(),
             throttle: Throttle::of(config.limits),
+            consumers,
             replies: Arc::new(Semaphore::new(limits::REPLY_BYTES_IN_FLIGHT_MAX)),
             journal: Mutex::new(None),
         }));
         control::resume(&engine);
+        consumers::resume(&engine);
         engine
     }
 

@@ -4,10 +4,14 @@
 //! (limits); what was accepted before the shutdown signal is answered; nothing waits for a client without a time limit.
 //! HTTP/1.1 and HTTP/2 by prior knowledge share the port: the first bytes tell. Not here: operations, TLS.
 
+mod answer;
+mod auth;
 mod body;
 mod connection;
+mod headers;
 mod patient;
 mod request;
+mod stalls;
 
 use crate::counters::Tally;
 use crate::engine::Engine;

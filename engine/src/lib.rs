@@ -43,6 +43,7 @@ pub mod storage;
 mod api;
 mod batch;
 mod clock;
+mod consumers;
 mod control;
 mod counters;
 mod definition;

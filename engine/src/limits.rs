@@ -2,6 +2,10 @@
 //!
 //! "Model" is the service model of Amazon Kinesis Data Streams, version 2013-12-02; "quota" is a published AWS service quota.
 
+mod fanout;
+
+pub use fanout::*;
+
 use std::time::Duration;
 
 /// Longest stream name, in characters. Model: `StreamName`.

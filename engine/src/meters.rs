@@ -188,7 +188,6 @@ impl StreamMeter {
         shard.iterator_age_ms.saw(behind_ms, now_ms);
     }
 
-    #[allow(dead_code, reason = "for subscriptions")]
     /// A `SubscribeToShard` was answered; `None` is one beyond its rate.
     pub(crate) fn subscribed(&self, succeeded: Option<bool>) {
         match succeeded {
@@ -197,7 +196,6 @@ impl StreamMeter {
         }
     }
 
-    #[allow(dead_code, reason = "for subscriptions")]
     /// An event of so many records was pushed to a consumer, which was so far behind then.
     pub(crate) fn pushed(
         &self,
@@ -225,7 +223,6 @@ impl StreamMeter {
         shard.outgoing_bytes.add(bytes);
     }
 
-    #[allow(dead_code, reason = "for subscriptions")]
     /// Forgets a consumer that was deregistered.
     pub(crate) fn forget_consumer(&self, consumer: &str) {
         self.consumers.lock().unwrap_or_else(PoisonError::into_inner).remove(consumer);

@@ -15,6 +15,14 @@
 //! - Records and their acknowledgements carry no `EncryptionType`; descriptions say `NONE`.
 //! - An ARN of another region or account names a stream that does not exist.
 //! - ON_DEMAND is accepted and kept; its four shards do not grow.
+//! - Consumers: those of a stream that is being deleted go with it at once; the time of registration is a whole second, as
+//!   the ARN has it; a name registered again within a second gets the next second.
+//! - A subscription's first event comes at once, empty when there is nothing to give, so that a client knows where to go on
+//!   from before the first record; idle ones get an event every five seconds. Its continuation number lies between the last
+//!   record given and the next, so that `AT_` and `AFTER_SEQUENCE_NUMBER` mean the same there.
+//! - The five seconds between two subscriptions of a consumer to a shard run from the last successful call, also when that
+//!   subscription has ended. One that was taken over ends with `ResourceInUseException`, one whose consumer or stream is
+//!   gone with `ResourceNotFoundException`.
 //! - `StreamId` is checked and otherwise ignored, as the model reserves it.
 
 mod account;
@@ -36,7 +44,7 @@ mod describe_stream_consumer;
 mod describe_stream_summary;
 mod disable_enhanced_monitoring;
 mod enable_enhanced_monitoring;
-mod get_records;
+pub(crate) mod get_records;
 mod get_resource_policy;
 mod get_shard_iterator;
 mod list_queues;

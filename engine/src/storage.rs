@@ -56,6 +56,17 @@ impl Position {
         }
     }
 
+    /// The greatest position before this one. [`Position::after`] leads back; in a log that counts every record it holds
+    /// none, so reading from it is reading from here.
+    #[must_use]
+    pub fn before(self) -> Position {
+        match self.index.checked_sub(1) {
+            Some(index) => Position { position: self.position, index },
+            None if self.position == 0 => self,
+            None => Position { position: self.position - 1, index: u16::MAX },
+        }
+    }
+
     /// The position that is `places` records further in a batch that began here, for logs that count every record.
     #[must_use]
     pub fn plus(self, places: u32) -> Position {

@@ -94,7 +94,6 @@ impl Throttle {
         self.lock().streams.entry(stream).or_default().shards.at(shard, now_ms).iterator(now_ms)
     }
 
-    #[allow(dead_code, reason = "for subscriptions")]
     /// Whether a `SubscribeToShard` is within the rate of its consumer and shard; counts it if so.
     pub(crate) fn subscribe(
         &self,
@@ -108,7 +107,6 @@ impl Throttle {
         consumers.at((consumer.to_owned(), shard), now_ms).subscribe(now_ms)
     }
 
-    #[allow(dead_code, reason = "for subscriptions")]
     /// So many bytes of keys and data were pushed to a subscription. Gives how many milliseconds the next event has to wait.
     pub(crate) fn pushed(
         &self,

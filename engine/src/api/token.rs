@@ -28,6 +28,7 @@ pub(crate) enum Kind {
     ShardIterator = 1,
     ListShards = 2,
     ListStreams = 3,
+    ListStreamConsumers = 4,
 }
 
 /// The content of a token. Kinds leave what they do not need at zero.

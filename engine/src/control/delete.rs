@@ -2,6 +2,7 @@
 //! crash interrupted.
 
 use super::{Control, Effect, StreamError, show, store};
+use crate::consumers;
 use crate::definition::{Definition, KINDS, StreamStatus, definition_key, prefix_of};
 use crate::engine::Engine;
 use crate::names::StreamName;
@@ -32,6 +33,7 @@ pub(super) async fn remove(
     }
     engine.0.meta.delete(&definition_key(stream.name()), stream.state().version).await?;
     engine.0.registry.remove(stream.name());
+    consumers::forget(engine, stream.number());
     engine.0.meters.forget(stream.number());
     if let Some(throttle) = &engine.0.throttle {
         throttle.forget(stream.number());

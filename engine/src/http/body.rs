@@ -1,16 +1,13 @@
-//! Bodies within their bounds: requests wait for room before they are read, replies hold theirs until they are sent.
+//! Bodies of requests within their bounds: they wait for room before they are read.
 
-use crate::api::{ApiError, ErrorType, Reply, ReplyBody};
+use crate::api::{ApiError, ErrorType};
 use crate::limits;
 use bytes::Bytes;
-use http_body_util::{BodyExt, Full};
-use hyper::body::{Body, Frame, Incoming, SizeHint};
-use std::convert::Infallible;
-use std::pin::Pin;
+use http_body_util::BodyExt;
+use hyper::body::{Body, Incoming};
 use std::sync::Arc;
-use std::task::{Context, Poll};
 use std::time::Duration;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 /// A request body, with the room it takes until the request is answered.
 pub(super) struct Held {
@@ -90,70 +87,6 @@ async fn collect(mut body: Incoming, announced: Option<usize>) -> Result<Bytes, 
 fn too_large() -> ApiError {
     let limit = limits::BODY_BYTES_MAX;
     ApiError::new(ErrorType::RequestEntityTooLarge, format!("The request body is larger than {limit} bytes."))
-}
-
-/// The body of an answer: bytes that are known, or frames as they come.
-pub(super) enum AnswerBody {
-    Whole(Full<Bytes>),
-    Events(mpsc::Receiver<Bytes>),
-}
-
-impl AnswerBody {
-    pub(super) fn of_bytes(bytes: impl Into<Bytes>) -> Self {
-        AnswerBody::Whole(Full::new(bytes.into()))
-    }
-
-    /// A reply's bytes. Their room is free again when the connection has let go of them, that is, has sent them.
-    pub(super) fn of_reply(reply: Reply) -> Self {
-        let Reply { body, permit } = reply;
-        match (body, permit) {
-            (ReplyBody::Events(events), _) => AnswerBody::Events(events),
-            (ReplyBody::Whole(body), None) => AnswerBody::of_bytes(body),
-            (ReplyBody::Whole(body), Some(permit)) => {
-                AnswerBody::of_bytes(Bytes::from_owner(Sending { body, _room: permit }))
-            }
-        }
-    }
-}
-
-impl Body for AnswerBody {
-    type Data = Bytes;
-    type Error = Infallible;
-
-    fn poll_frame(
-        self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
-        match self.get_mut() {
-            AnswerBody::Whole(body) => Pin::new(body).poll_frame(cx),
-            AnswerBody::Events(events) => events.poll_recv(cx).map(|event| Some(Ok(Frame::data(event?)))),
-        }
-    }
-
-    fn is_end_stream(&self) -> bool {
-        match self {
-            AnswerBody::Whole(body) => body.is_end_stream(),
-            AnswerBody::Events(_) => false,
-        }
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        match self {
-            AnswerBody::Whole(body) => body.size_hint(),
-            AnswerBody::Events(_) => SizeHint::default(),
-        }
-    }
-}
-
-struct Sending {
-    body: Vec<u8>,
-    _room: OwnedSemaphorePermit,
-}
-
-impl AsRef<[u8]> for Sending {
-    fn as_ref(&self) -> &[u8] {
-        &self.body
-    }
 }
 
 #[cfg(test)]

@@ -2,6 +2,7 @@
 
 use super::patient::Patient;
 use super::request::Face;
+use super::stalls::Stalls;
 use crate::limits;
 use hyper::server::conn::{http1, http2};
 use hyper::service::service_fn;
@@ -34,17 +35,40 @@ pub(super) async fn serve(
         _ = closed.changed() => return,
     };
     let Ok(Some(protocol)) = protocol else { return };
-    let service = service_fn(move |request| {
-        let face = Arc::clone(&face);
-        async move { Ok::<_, Infallible>(face.answer(request).await) }
-    });
     let io = TokioIo::new(Patient::new(socket, limits::WRITE_TIMEOUT));
     let outcome = match protocol {
-        Protocol::Http1 => watcher.watch(http1().serve_connection(io, service)).await,
-        Protocol::Http2 => watcher.watch(http2().serve_connection(io, service)).await,
+        Protocol::Http1 => {
+            let service = service_fn(move |request| {
+                let (face, closed) = (Arc::clone(&face), closed.clone());
+                async move { Ok::<_, Infallible>(face.answer(request, &closed).await) }
+            });
+            watcher.watch(http1().serve_connection(io, service)).await
+        }
+        Protocol::Http2 => {
+            let stalls = Arc::new(Stalls::default());
+            let watched = Arc::clone(&stalls);
+            let service = service_fn(move |request| {
+                let (face, closed, stalls) = (Arc::clone(&face), closed.clone(), Arc::clone(&watched));
+                async move { Ok::<_, Infallible>(face.answer(request, &closed).await.map(|b| b.watched(&stalls))) }
+            });
+            tokio::select! {
+                outcome = watcher.watch(http2().serve_connection(io, service)) => outcome,
+                () = stalled(&stalls) => return tracing::debug!("the client takes nothing of an answer"),
+            }
+        }
     };
     if let Err(error) = outcome {
         tracing::debug!(%error, "connection ended");
+    }
+}
+
+/// Resolves when an answer has waited for its client for too long.
+async fn stalled(stalls: &Stalls) {
+    loop {
+        tokio::time::sleep(limits::STALL_PAUSE).await;
+        if stalls.oldest().is_some_and(|since| since.elapsed() >= limits::WRITE_TIMEOUT) {
+            return;
+        }
     }
 }
 

@@ -4,6 +4,7 @@ use super::describe_stream::write_common;
 use super::{Outcome, account, warm};
 use crate::api::address::StreamAddress;
 use crate::api::{Call, Fields, Reply, model};
+use crate::consumers;
 use crate::definition::StreamMode;
 use crate::engine::Engine;
 
@@ -16,7 +17,7 @@ pub(super) async fn run(engine: &Engine, call: Call) -> Outcome {
     answer.key("StreamDescriptionSummary").open_object();
     write_common(&mut answer, &stream, &state.definition);
     answer.key("OpenShardCount").count(state.shards.open_count());
-    answer.key("ConsumerCount").count(0);
+    answer.key("ConsumerCount").count(consumers::count(engine, stream.number()));
     answer.key("ChannelCount").count(0);
     answer.key("QueueCount").count(0);
     answer.key("MaxRecordSizeInKiB").integer(state.definition.record_kib_max);

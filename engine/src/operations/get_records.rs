@@ -131,16 +131,7 @@ fn write(
         stream: token.shard.stream,
         shard: shard.id,
     };
-    let mut records = Records {
-        words: Words::of(call.format),
-        answer: &mut answer,
-        text: SequenceText::new(first),
-        time: Vec::new(),
-        time_ms: None,
-    };
-    for run in &page.runs {
-        run.visit(&mut |record| records.write(record));
-    }
+    write_records(&mut answer, page, first);
     answer.close_array();
     // A closed shard read to its end has nothing to go on to; its children have.
     if shard.closed.is_none_or(|closed| page.next < closed.end) {
@@ -152,8 +143,22 @@ fn write(
     answer
 }
 
+/// The records of a page, as members of the array that is open. `first` is a number of their shard.
+pub(crate) fn write_records(answer: &mut Writer, page: &Page, first: SequenceNumber) {
+    let mut records = Records {
+        words: Words::of(answer.format()),
+        answer,
+        text: SequenceText::new(first),
+        time: Vec::new(),
+        time_ms: None,
+    };
+    for run in &page.runs {
+        run.visit(&mut |record| records.write(record));
+    }
+}
+
 /// 0 at the end; else the age of the last record given, and at least 1.
-fn behind_ms(page: &Page, last_ms: Option<u64>, now_ms: u64) -> u64 {
+pub(crate) fn behind_ms(page: &Page, last_ms: Option<u64>, now_ms: u64) -> u64 {
     if page.next >= page.end {
         return 0;
     }

@@ -17,7 +17,12 @@ pub(super) async fn run(engine: &Engine, call: Call) -> Outcome {
     usable(engine, &stream)?;
     let shard = shard_of(engine, &stream, fields.text("ShardId").unwrap_or_default())?;
     let now_ms = engine.0.clock.now_ms();
-    let cursor = cursor(engine, &stream, shard, &fields, now_ms)?;
+    let start = Start {
+        kind: fields.text("ShardIteratorType").unwrap_or_default(),
+        number: fields.text("StartingSequenceNumber"),
+        time_ms: fields.time_ms("Timestamp"),
+    };
+    let cursor = cursor(engine, &stream, shard, start, now_ms)?;
     if fields.is_true("DryRun") {
         return Err(dry_run());
     }
@@ -35,14 +40,14 @@ pub(super) async fn run(engine: &Engine, call: Call) -> Outcome {
 }
 
 /// A sequence number names a position before anything is read: what is trimmed is skipped by the read.
-async fn locate(engine: &Engine, shard: ShardKey, cursor: Cursor) -> Result<Position, ApiError> {
+pub(super) async fn locate(engine: &Engine, shard: ShardKey, cursor: Cursor) -> Result<Position, ApiError> {
     match cursor {
         Cursor::At(position) => Ok(position),
         cursor => Ok(engine.0.log.locate(shard, cursor).await?),
     }
 }
 
-fn shard_of(engine: &Engine, stream: &StreamHandle, text: &str) -> Result<ShardId, ApiError> {
+pub(super) fn shard_of(engine: &Engine, stream: &StreamHandle, text: &str) -> Result<ShardId, ApiError> {
     let (name, account) = (stream.name(), &engine.0.account);
     let Ok(shard) = ShardId::parse(text) else {
         let message = format!("Could not find shard {text} in stream {name} under account {account}.");
@@ -55,15 +60,20 @@ fn shard_of(engine: &Engine, stream: &StreamHandle, text: &str) -> Result<ShardI
     Ok(shard)
 }
 
-fn cursor(
+/// Where a request wants to begin: the type of position with what belongs to it. `SubscribeToShard` has the same.
+pub(super) struct Start<'a> {
+    pub(super) kind: &'a str,
+    pub(super) number: Option<&'a str>,
+    pub(super) time_ms: Option<u64>,
+}
+
+pub(super) fn cursor(
     engine: &Engine,
     stream: &StreamHandle,
     shard: ShardId,
-    fields: &Fields,
+    Start { kind, number, time_ms }: Start<'_>,
     now_ms: u64,
 ) -> Result<Cursor, ApiError> {
-    let kind = fields.text("ShardIteratorType").unwrap_or_default();
-    let number = fields.text("StartingSequenceNumber");
     let both = |found: &str| {
         ApiError::invalid(format!(
             "Must either specify (1) AT_SEQUENCE_NUMBER or AFTER_SEQUENCE_NUMBER and StartingSequenceNumber or (2) \
@@ -79,7 +89,7 @@ fn cursor(
         (_, Some(_)) => Err(both("also a")),
         ("TRIM_HORIZON", None) => Ok(Cursor::TrimHorizon),
         ("LATEST", None) => Ok(Cursor::Latest),
-        ("AT_TIMESTAMP", None) => at_timestamp(fields.time_ms("Timestamp"), now_ms),
+        ("AT_TIMESTAMP", None) => at_timestamp(time_ms, now_ms),
         (_, None) => Err(both("no")),
     }
 }

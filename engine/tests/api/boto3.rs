@@ -80,6 +80,7 @@ macro_rules! subjects {
 
 // Name of the file, and what its server is started with.
 subjects! {
+    fanout [];
     protocol [];
     records [];
     shards [];
