@@ -15,6 +15,7 @@ use crate::limits;
 use crate::meters::Meters;
 use crate::names::{ShardId, StreamArn, StreamName};
 use crate::operations;
+use crate::queues::{self, Queues};
 use crate::storage::embedded::{EmbeddedLog, EmbeddedMeta};
 use crate::storage::{AppendError, LogState, MetaStore, ShardLog, Versioned};
 use crate::stream::{Registry, StreamHandle};
@@ -80,6 +81,7 @@ pub(crate) struct Inner {
     pub(crate) region: Box<str>,
     pub(crate) account: Box<str>,
     pub(crate) tally: Tally,
+    pub(crate) queues: Queues,
     pub(crate) meters: Meters,
     /// `None` without rate limits.
     pub(crate) throttle: Option<Throttle>,
@@ -114,6 +116,7 @@ impl Engine {
     pub fn on(log: Arc<dyn ShardLog>, meta: Arc<dyn MetaStore>, config: &EngineConfig) -> Engine {
         let registry = Registry::load(&*meta, &config.region, &config.account);
         let consumers = Consumers::load(&*meta);
+        let queues = Queues::load(&*meta, &config.region, &config.account);
         let engine = Engine(Arc::new(Inner {
             log,
             meta,
@@ -125,6 +128,7 @@ impl Engine {
             region: config.region.as_str().into(),
             account: config.account.as_str().into(),
             tally: Tally::new(operations::names()),
+            queues,
             meters: Meters::default(),
             throttle: Throttle::of(config.limits),
             consumers,
@@ -133,6 +137,7 @@ impl Engine {
         }));
         control::resume(&engine);
         consumers::resume(&engine);
+        queues::resume(&engine);
         engine
     }
 

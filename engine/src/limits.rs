@@ -3,8 +3,10 @@
 //! "Model" is the service model of Amazon Kinesis Data Streams, version 2013-12-02; "quota" is a published AWS service quota.
 
 mod fanout;
+mod queues;
 
 pub use fanout::*;
+pub use queues::*;
 
 use std::time::Duration;
 

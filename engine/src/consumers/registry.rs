@@ -10,6 +10,7 @@ use crate::control;
 use crate::engine::Engine;
 use crate::limits;
 use crate::names::{StreamArn, StreamNumber};
+use crate::queues;
 use crate::storage::{MetaError, MetaStore};
 use crate::stream::StreamHandle;
 use serde::{Deserialize, Serialize};
@@ -139,7 +140,7 @@ pub(crate) fn count(engine: &Engine, stream: StreamNumber) -> usize {
 
 /// How many places of the stream's limit are taken: consumers and queues share it.
 pub(crate) fn registered(engine: &Engine, stream: StreamNumber) -> usize {
-    count(engine, stream)
+    count(engine, stream) + queues::of_stream(engine, stream).len()
 }
 
 /// Refuses when the stream has as many consumers and queues as it may have.

@@ -6,6 +6,7 @@ use crate::consumers;
 use crate::definition::{Definition, KINDS, StreamStatus, definition_key, prefix_of};
 use crate::engine::Engine;
 use crate::names::StreamName;
+use crate::queues;
 use crate::stream::StreamHandle;
 
 pub(super) async fn delete(engine: &Engine, name: &StreamName, effect: Effect) -> Result<(), StreamError> {
@@ -28,6 +29,8 @@ pub(super) async fn remove(
     _control: &Control<'_>,
 ) -> Result<(), StreamError> {
     engine.0.log.drop_stream(stream.number());
+    // The API deletes no stream that has queues; the host may.
+    queues::forget(engine, stream.number()).await?;
     for kind in KINDS {
         remove_all(engine, &prefix_of(kind, stream.number())).await?;
     }

@@ -6,10 +6,14 @@ use crate::api::{ApiError, Call, ErrorType, Fields, Reply, model};
 use crate::consumers;
 use crate::control::StreamError;
 use crate::engine::Engine;
+use crate::queues;
 
 pub(super) async fn run(engine: &Engine, call: Call) -> Outcome {
     let fields = Fields::read(&call, model::DELETE_STREAM)?;
     let name = StreamAddress::of(&fields).resolve(engine)?;
+    if let Some(stream) = engine.stream(&name) {
+        queues::none_of(engine, &stream, "deleted")?;
+    }
     if let Some(stream) = engine.stream(&name)
         && !fields.is_true("EnforceConsumerDeletion")
         && consumers::registered(engine, stream.number()) > 0

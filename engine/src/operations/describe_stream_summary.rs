@@ -7,6 +7,7 @@ use crate::api::{Call, Fields, Reply, model};
 use crate::consumers;
 use crate::definition::StreamMode;
 use crate::engine::Engine;
+use crate::queues;
 
 pub(super) async fn run(engine: &Engine, call: Call) -> Outcome {
     let fields = Fields::read(&call, model::DESCRIBE_STREAM_SUMMARY)?;
@@ -19,7 +20,7 @@ pub(super) async fn run(engine: &Engine, call: Call) -> Outcome {
     answer.key("OpenShardCount").count(state.shards.open_count());
     answer.key("ConsumerCount").count(consumers::count(engine, stream.number()));
     answer.key("ChannelCount").count(0);
-    answer.key("QueueCount").count(0);
+    answer.key("QueueCount").count(queues::of_stream(engine, stream.number()).len());
     answer.key("MaxRecordSizeInKiB").integer(state.definition.record_kib_max);
     answer.key("RecordDistributionStrategy").text(state.definition.settings.distribution.as_str());
     // As the model has it: only where it can be set.

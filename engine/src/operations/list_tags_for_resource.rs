@@ -1,4 +1,4 @@
-//! ListTagsForResource: all tags of a stream or consumer, by key.
+//! ListTagsForResource: all tags of a stream, consumer or queue, by key.
 
 use super::Outcome;
 use super::resource::Resource;
@@ -9,6 +9,7 @@ pub(super) async fn run(engine: &Engine, call: Call) -> Outcome {
     let fields = Fields::read(&call, model::LIST_TAGS_FOR_RESOURCE)?;
     let tags = match Resource::find(engine, &fields)? {
         Resource::Stream(stream) => stream.state().definition.tags.clone(),
+        Resource::Queue(queue) => queue.definition().tags.clone(),
     };
     let mut answer = call.writer();
     answer.open_object();

@@ -1,4 +1,4 @@
-//! PutResourcePolicy: attaches a policy to a stream or consumer, in place of the one before. Stored and checked; what it
+//! PutResourcePolicy: attaches a policy to a stream, consumer or queue, in place of the one before. Stored and checked; what it
 //! allows is not enforced yet.
 
 use super::resource::Resource;

@@ -1,4 +1,4 @@
-//! What a `ResourceARN` means: a stream, or a consumer of one; and the tags and policies both can carry.
+//! What a `ResourceARN` means: a stream, a consumer of one, or a queue; and the tags and policies they can carry.
 //!
 //! In: an ARN that satisfies the model. Out: the resource, which exists. Invariant: policies lie under keys that begin with
 //! the number of their stream, so that all of them go with it. Not here: tags of consumers' registrations (consumers).
@@ -9,10 +9,12 @@ use crate::api::{ApiError, ErrorType, Fields};
 use crate::engine::Engine;
 use crate::limits;
 use crate::names::StreamNumber;
+use crate::queues::{self, Queue};
 use crate::storage::{BoxFuture, MetaError};
 use crate::stream::StreamHandle;
 use serde_json::{Map, Value};
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 /// Prefix of the policies of all streams.
 const POLICIES: &str = "s/p/";
@@ -25,6 +27,8 @@ type Removal = BoxFuture<'static, Result<(), MetaError>>;
 pub(super) enum Resource {
     /// A stream.
     Stream(StreamHandle),
+    /// A queue, which is not being deleted.
+    Queue(Arc<Queue>),
 }
 
 impl Resource {
@@ -42,6 +46,7 @@ impl Resource {
                 usable(engine, &stream)?;
                 Ok(Resource::Stream(stream))
             }
+            ["queue", _] => Ok(Resource::Queue(queues::find(engine, arn)?)),
             _ => Err(not_found(arn)),
         }
     }
@@ -50,6 +55,7 @@ impl Resource {
     pub(super) fn policy_key(&self) -> Vec<u8> {
         match self {
             Resource::Stream(stream) => policies_of(stream.number()),
+            Resource::Queue(queue) => queues::policy_key(queue.number),
         }
     }
 }

@@ -1,9 +1,10 @@
-//! TagResource: sets tags of a stream or consumer.
+//! TagResource: sets tags of a stream, consumer or queue.
 
 use super::Outcome;
 use super::resource::{Resource, add_tags, tags};
 use crate::api::{Call, Fields, Reply, model};
 use crate::engine::Engine;
+use crate::queues::{self, QueueDefinition};
 
 pub(super) async fn run(engine: &Engine, call: Call) -> Outcome {
     let fields = Fields::read(&call, model::TAG_RESOURCE)?;
@@ -18,6 +19,13 @@ pub(super) async fn run(engine: &Engine, call: Call) -> Outcome {
                     add_tags(&mut definition.tags, added, ("stream", name.as_str()), &account)
                 })
                 .await?;
+        }
+        Resource::Queue(queue) => {
+            let change = move |_: &Engine, definition: &mut QueueDefinition| {
+                let name = definition.name.clone();
+                add_tags(&mut definition.tags, added, ("queue", &name), &account)
+            };
+            queues::change(engine, &queue, change).await?;
         }
     }
     Ok(Reply::empty())

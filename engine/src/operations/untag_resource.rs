@@ -1,9 +1,10 @@
-//! UntagResource: removes tags of a stream or consumer; keys that it does not have are ignored.
+//! UntagResource: removes tags of a stream, consumer or queue; keys that it does not have are ignored.
 
 use super::Outcome;
 use super::resource::{Resource, tag_keys};
 use crate::api::{ApiError, Call, Fields, Reply, model};
 use crate::engine::Engine;
+use crate::queues::{self, QueueDefinition};
 
 pub(super) async fn run(engine: &Engine, call: Call) -> Outcome {
     let fields = Fields::read(&call, model::UNTAG_RESOURCE)?;
@@ -17,6 +18,13 @@ pub(super) async fn run(engine: &Engine, call: Call) -> Outcome {
                     Ok::<_, ApiError>(())
                 })
                 .await?;
+        }
+        Resource::Queue(queue) => {
+            let change = move |_: &Engine, definition: &mut QueueDefinition| {
+                definition.tags.retain(|key, _| !removed.contains(key));
+                Ok(())
+            };
+            queues::change(engine, &queue, change).await?;
         }
     }
     Ok(Reply::empty())

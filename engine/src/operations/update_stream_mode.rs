@@ -10,6 +10,7 @@ use crate::api::{ApiError, Call, ErrorType, Fields, Reply, model};
 use crate::definition::{Definition, StreamMode};
 use crate::engine::Engine;
 use crate::limits;
+use crate::queues;
 use crate::settings::Distribution;
 use serde_json::Value;
 
@@ -22,6 +23,9 @@ pub(super) async fn run(engine: &Engine, call: Call) -> Outcome {
         _ => StreamMode::Provisioned,
     };
     active(engine, &stream)?;
+    if mode == StreamMode::Provisioned {
+        queues::none_of(engine, &stream, "switched to provisioned capacity mode")?;
+    }
     let warm_mib = warm::target(engine, &fields, mode)?;
     let now_ms = engine.0.clock.now_ms();
     let limited = false;

@@ -116,6 +116,9 @@ fn fill(staged: &mut journal::AppendSet, set: &AppendSet) {
     for (key, value) in set.marks() {
         staged.put(key, value, None);
     }
+    for key in set.unmarks() {
+        staged.delete(key, None);
+    }
 }
 
 impl Sealed {

@@ -6,7 +6,7 @@
 use super::ShardKey;
 use std::collections::HashMap;
 
-/// Records for any number of shards, and marks, that become durable together. Reusable: [`AppendSet::clear`] keeps the memory.
+/// Records for any number of shards, marks and removals of marks, that become durable together. Reusable: [`AppendSet::clear`] keeps the memory.
 #[derive(Debug, Default)]
 pub struct AppendSet {
     bytes: Vec<u8>,
@@ -14,6 +14,8 @@ pub struct AppendSet {
     shards: Vec<(ShardKey, u32)>,
     places: HashMap<ShardKey, u32>,
     marks: Vec<Mark>,
+    /// Keys to remove: start and length in `bytes`.
+    unmarks: Vec<(usize, usize)>,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -56,12 +58,13 @@ impl AppendSet {
         self.shards.clear();
         self.places.clear();
         self.marks.clear();
+        self.unmarks.clear();
     }
 
     /// Whether there is nothing to append.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.records.is_empty() && self.marks.is_empty()
+        self.records.is_empty() && self.marks.is_empty() && self.unmarks.is_empty()
     }
 
     /// Number of records.
@@ -80,7 +83,8 @@ impl AppendSet {
     #[must_use]
     pub fn record_bytes(&self) -> usize {
         let marks: usize = self.marks.iter().map(|mark| mark.key_bytes + mark.value_bytes).sum();
-        self.bytes.len() - marks
+        let unmarks: usize = self.unmarks.iter().map(|(_, bytes)| bytes).sum();
+        self.bytes.len() - marks - unmarks
     }
 
     /// Adds a record at the end of its shard's batch.
@@ -121,6 +125,13 @@ impl AppendSet {
         self.bytes.extend_from_slice(value);
     }
 
+    /// Removes metadata `key`, durable together with the records and marks; no version is checked. A key that is marked
+    /// and unmarked in one set is removed.
+    pub fn unmark(&mut self, key: &[u8]) {
+        self.unmarks.push((self.bytes.len(), key.len()));
+        self.bytes.extend_from_slice(key);
+    }
+
     /// The shards appended to, each with its number of records, in order of first use.
     #[must_use]
     pub fn shards(&self) -> &[(ShardKey, u32)] {
@@ -145,6 +156,11 @@ impl AppendSet {
             let value_start = mark.start + mark.key_bytes;
             (&self.bytes[mark.start..value_start], &self.bytes[value_start..value_start + mark.value_bytes])
         })
+    }
+
+    /// The keys to remove.
+    pub fn unmarks(&self) -> impl ExactSizeIterator<Item = &[u8]> {
+        self.unmarks.iter().map(|&(start, bytes)| &self.bytes[start..start + bytes])
     }
 
     fn place(&mut self, shard: ShardKey) -> u32 {
