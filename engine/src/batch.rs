@@ -52,7 +52,7 @@ impl EngineBatch {
         if found > limit {
             return Err(PutError::TooLarge { found, limit });
         }
-        self.put_in(&state, key, explicit_hash, |bytes| {
+        self.put_in(&state, Some(key), explicit_hash, |bytes| {
             bytes.extend_from_slice(data);
             Some(())
         });
@@ -60,15 +60,16 @@ impl EngineBatch {
     }
 
     /// Adds a record whose data `write` appends to a buffer; nothing is added when it gives `None`. The caller has
-    /// checked the stream and checks the size.
+    /// checked the stream and checks the size, and that a record without a key goes to a stream that needs none.
     pub(crate) fn put_in<T>(
         &mut self,
         state: &StreamState,
-        key: PartitionKey<'_>,
+        key: Option<PartitionKey<'_>>,
         explicit_hash: Option<HashKey>,
         write: impl FnOnce(&mut Vec<u8>) -> Option<T>,
     ) -> Option<T> {
-        self.push(state, key.as_str().as_bytes(), explicit_hash, write)
+        let key = key.map_or("", PartitionKey::as_str);
+        self.push(state, key.as_bytes(), explicit_hash, write)
     }
 
     fn push<T>(
@@ -78,6 +79,8 @@ impl EngineBatch {
         explicit_hash: Option<HashKey>,
         write: impl FnOnce(&mut Vec<u8>) -> Option<T>,
     ) -> Option<T> {
+        // An engine that distributes records itself looks at neither key.
+        let explicit_hash = state.spread().or(explicit_hash);
         let hash = explicit_hash.unwrap_or_else(|| HashKey::of(key));
         let shard: &Shard = state.shards.route(hash);
         let shard_key = ShardKey { stream: state.number(), shard: shard.id };

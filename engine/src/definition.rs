@@ -10,13 +10,15 @@
 
 pub use crate::shards::{Shard, ShardMap};
 
+use crate::hash::HashKey;
 use crate::limits;
 use crate::names::{StreamName, StreamNumber};
 use crate::reshard::Plan;
-use crate::settings::{Changes, StreamSettings};
+use crate::settings::{Changes, Distribution, StreamSettings};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 /// A stream as it is stored: JSON under the metadata key `s/d/{name}`. Members are only ever added, with defaults.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -168,11 +170,21 @@ pub struct StreamState {
     pub version: u64,
     /// Its shards.
     pub shards: Arc<ShardMap>,
+    /// Records that were spread so far.
+    spread: AtomicUsize,
 }
 
 impl StreamState {
     pub(crate) fn new(definition: Definition, version: u64, shards: Arc<ShardMap>) -> Self {
-        StreamState { definition, version, shards }
+        StreamState { definition, version, shards, spread: AtomicUsize::new(0) }
+    }
+
+    /// A hash key of the open shard whose turn it is, when the stream distributes its records itself.
+    pub(crate) fn spread(&self) -> Option<HashKey> {
+        if self.definition.settings.distribution != Distribution::Auto {
+            return None;
+        }
+        Some(self.shards.open_start(self.spread.fetch_add(1, Ordering::Relaxed)))
     }
 
     pub(crate) fn number(&self) -> StreamNumber {
@@ -206,7 +218,6 @@ pub(crate) const NEXT_NUMBER: &[u8] = b"s/next";
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::hash::HashKey;
     use crate::names::ShardId;
     use crate::reshard::Step;
 

@@ -11,6 +11,7 @@ use crate::control;
 use crate::counters::{EngineCounters, Tally};
 use crate::definition::Shard;
 use crate::hash::HashKey;
+use crate::keys::{KeyFileError, KeySource, Keys};
 use crate::limits;
 use crate::meters::Meters;
 use crate::names::{ShardId, StreamArn, StreamName};
@@ -27,6 +28,9 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::sync::Semaphore;
+
+/// Directory of streams' wrapped keys, beside the journal's.
+const KEYS_DIR: &str = "keys";
 
 /// Settings of an engine.
 #[derive(Debug, Clone)]
@@ -46,6 +50,8 @@ pub struct EngineConfig {
     /// How long the states CREATING, UPDATING and DELETING are shown, at most [`limits::TRANSITION_MAX`]. Zero unless set: work
     /// is done when it is answered, and a client's waiter finds it done at its first look.
     pub transition: Duration,
+    /// Where the master keys are that streams' keys are wrapped with; nowhere unless set.
+    pub master_keys: KeySource,
 }
 
 impl EngineConfig {
@@ -60,6 +66,7 @@ impl EngineConfig {
             clock: Clock::system(),
             limits: LimitProfile::None,
             transition: Duration::ZERO,
+            master_keys: KeySource::None,
         }
     }
 }
@@ -83,6 +90,7 @@ pub(crate) struct Inner {
     pub(crate) tally: Tally,
     pub(crate) queues: Queues,
     pub(crate) meters: Meters,
+    pub(crate) keys: Keys,
     /// `None` without rate limits.
     pub(crate) throttle: Option<Throttle>,
     pub(crate) consumers: Consumers,
@@ -103,17 +111,24 @@ impl Engine {
         StreamArn::parse(&arn.to_string()).map_err(|_| {
             OpenError::Config(format!("region `{}` or account `{}`", config.region, config.account))
         })?;
+        let scope = (config.region.as_str(), config.account.as_str());
+        let keys =
+            Keys::open(config.master_keys.clone(), &config.dir.join(KEYS_DIR), scope, config.clock.now_ms())?;
         let (journal, recovery) = Journal::open(&config.dir, config.journal.clone(), config.clock.now_ms())?;
         let log = EmbeddedLog::new(journal.clone());
         let meta = EmbeddedMeta::new(&log);
-        let engine = Engine::on(Arc::new(log), Arc::new(meta), &config);
+        let engine = Engine::with(Arc::new(log), Arc::new(meta), keys, &config);
         *engine.0.journal.lock().unwrap_or_else(PoisonError::into_inner) = Some(journal);
         Ok((engine, recovery))
     }
 
-    /// An engine on storage of the caller's making: the settings' directory and journal are not looked at.
+    /// An engine on storage of the caller's making: the settings' directory, journal and master keys are not looked at.
     #[must_use]
     pub fn on(log: Arc<dyn ShardLog>, meta: Arc<dyn MetaStore>, config: &EngineConfig) -> Engine {
+        Engine::with(log, meta, Keys::none(&config.region, &config.account), config)
+    }
+
+    fn with(log: Arc<dyn ShardLog>, meta: Arc<dyn MetaStore>, keys: Keys, config: &EngineConfig) -> Engine {
         let registry = Registry::load(&*meta, &config.region, &config.account);
         let consumers = Consumers::load(&*meta);
         let queues = Queues::load(&*meta, &config.region, &config.account);
@@ -130,11 +145,13 @@ impl Engine {
             tally: Tally::new(operations::names()),
             queues,
             meters: Meters::default(),
+            keys,
             throttle: Throttle::of(config.limits),
             consumers,
             replies: Arc::new(Semaphore::new(limits::REPLY_BYTES_IN_FLIGHT_MAX)),
             journal: Mutex::new(None),
         }));
+        engine.0.keys.unlock(&*engine.0.log, &engine.0.registry.list());
         control::resume(&engine);
         consumers::resume(&engine);
         queues::resume(&engine);
@@ -286,4 +303,7 @@ pub enum OpenError {
     /// The journal did not open.
     #[error(transparent)]
     Journal(#[from] journal::OpenError),
+    /// The master keys cannot be used, or the keys of streams not be read.
+    #[error(transparent)]
+    Keys(#[from] KeyFileError),
 }

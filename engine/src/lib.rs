@@ -37,6 +37,7 @@
 //!
 //! Storage is behind two traits ([`storage`]); time is a [`Clock`]. Not here: files (journal), MQTT and routes (gateway).
 
+pub mod keys;
 pub mod limits;
 pub mod storage;
 

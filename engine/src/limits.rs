@@ -184,3 +184,12 @@ pub const UPKEEP_INTERVAL: Duration = Duration::from_secs(30);
 pub const RESHARD_WAIT: Duration = Duration::from_secs(10);
 /// Longest time that the states CREATING, UPDATING and DELETING may be set to last: nobody waits longer.
 pub const TRANSITION_MAX: Duration = Duration::from_secs(3_600);
+
+// Encryption.
+
+/// Keys applied to a stream, and times its encryption was stopped, in a rolling day under AWS's limits. Model: documentation of
+/// `StartStreamEncryption` and `StopStreamEncryption`.
+pub const KEY_CHANGES_A_DAY_MAX: usize = 25;
+/// How often the file of master keys is looked at while calls use encrypted streams: a disabled key must stop working soon, and
+/// a look costs a system call.
+pub const KEY_FILE_LOOK_MS: u64 = 1_000;

@@ -90,8 +90,6 @@ use crate::sequence::SequenceNumber;
 use crate::storage::{AppendError, BoxFuture, Position};
 use crate::stream::StreamHandle;
 use crate::throttle;
-#[expect(unused_imports, reason = "control calls it when streams are deleted")]
-pub(crate) use resource::forget_policies;
 
 /// What an operation gives.
 pub(crate) type Outcome = Result<Reply, ApiError>;

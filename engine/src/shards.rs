@@ -113,6 +113,13 @@ impl ShardMap {
         self.open.iter().map(|&(_, i)| &self.shards[i])
     }
 
+    /// First hash key of an open shard; counting `turn` up goes round all of them.
+    #[must_use]
+    pub fn open_start(&self, turn: usize) -> HashKey {
+        // Invariant: at least one shard is open.
+        self.open[turn % self.open.len().max(1)].0
+    }
+
     /// One shard.
     #[must_use]
     pub fn get(&self, id: ShardId) -> Option<&Shard> {

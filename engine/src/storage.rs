@@ -122,6 +122,9 @@ pub struct RecordRef<'a> {
 pub trait Run: Send + Sync {
     /// Shows the records in order.
     fn visit(&self, visit: &mut dyn FnMut(RecordRef<'_>));
+
+    /// Whether the records are encrypted where they are stored.
+    fn is_encrypted(&self) -> bool;
 }
 
 /// Acknowledged records that a damaged device lost, named instead of skipped silently.
@@ -203,7 +206,18 @@ pub trait ShardLog: Send + Sync + 'static {
     /// Records of the stream may be forgotten when older than `max_age_ms`.
     fn retain(&self, stream: StreamNumber, max_age_ms: u64);
 
-    /// Forgets everything of the stream. Its number is not used again.
+    /// Makes key number `key` of the stream known: 32 secret bytes, from the machine's randomness. Records encrypted with it can
+    /// be read from now on. A number names one key for good. Keys are not stored: whoever opens the log gives them again.
+    fn learn_key(&self, stream: StreamNumber, key: u16, secret: &[u8; 32]);
+
+    /// Encrypts records of the stream with this key from the next append on, or with none. While the key is not known, appends
+    /// to the stream are refused with [`AppendError::NoKey`]. Not stored either.
+    fn encrypt_with(&self, stream: StreamNumber, key: Option<u16>);
+
+    /// Forgets the keys of the stream and wipes them from memory. What they encrypted cannot be read without them.
+    fn forget_keys(&self, stream: StreamNumber);
+
+    /// Forgets everything of the stream, its keys included. Its number is not used again.
     fn drop_stream(&self, stream: StreamNumber);
 
     /// Whether appends are taken.
@@ -270,6 +284,9 @@ pub enum AppendError {
     /// The shard was closed by a reshard or its stream deleted.
     #[error("shard {} of stream number {} is closed", .0.shard, .0.stream.0)]
     Sealed(ShardKey),
+    /// The shard's stream is encrypted with a key that is not known.
+    #[error("shard {} of stream number {} is encrypted with a key that is not known", .0.shard, .0.stream.0)]
+    NoKey(ShardKey),
     /// The log stopped after a failed write or flush.
     #[error("the log has stopped: {0}")]
     Failed(String),
@@ -291,6 +308,8 @@ pub struct ReadError {
     pub shard: ShardKey,
     /// What failed.
     pub reason: String,
+    /// The key that is missing, when that is the reason.
+    pub key: Option<u16>,
 }
 
 /// A change of metadata was not made.

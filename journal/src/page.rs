@@ -71,6 +71,7 @@ pub struct Run {
     pub(crate) first: u64,
     pub(crate) base_ms: u64,
     pub(crate) count: usize,
+    pub(crate) key_id: Option<u16>,
 }
 
 /// One record, borrowed from its run.
@@ -110,6 +111,12 @@ impl Run {
     #[must_use]
     pub fn first(&self) -> u64 {
         self.first
+    }
+
+    /// The key it is sealed with on the device, if it is.
+    #[must_use]
+    pub fn sealed_with(&self) -> Option<u16> {
+        self.key_id
     }
 }
 

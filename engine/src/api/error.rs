@@ -14,6 +14,10 @@ pub(crate) enum ErrorType {
     InternalFailure,
     InvalidArgument,
     InvalidSignature,
+    KmsAccessDenied,
+    KmsDisabled,
+    KmsInvalidState,
+    KmsNotFound,
     LimitExceeded,
     MissingAuthenticationToken,
     ProvisionedThroughputExceeded,
@@ -40,6 +44,10 @@ impl ErrorType {
             ErrorType::InternalFailure => "InternalFailureException",
             ErrorType::InvalidArgument => "InvalidArgumentException",
             ErrorType::InvalidSignature => "InvalidSignatureException",
+            ErrorType::KmsAccessDenied => "KMSAccessDeniedException",
+            ErrorType::KmsDisabled => "KMSDisabledException",
+            ErrorType::KmsInvalidState => "KMSInvalidStateException",
+            ErrorType::KmsNotFound => "KMSNotFoundException",
             ErrorType::LimitExceeded => "LimitExceededException",
             ErrorType::MissingAuthenticationToken => "MissingAuthenticationTokenException",
             ErrorType::ProvisionedThroughputExceeded => "ProvisionedThroughputExceededException",
@@ -122,6 +130,7 @@ impl From<AppendError> for ApiError {
         match error {
             AppendError::Busy => ApiError::new(ErrorType::ProvisionedThroughputExceeded, text),
             AppendError::Sealed(_) => ApiError::new(ErrorType::ResourceNotFound, text),
+            AppendError::NoKey(_) => ApiError::new(ErrorType::KmsAccessDenied, text),
             // Not throttling: slowing down does not help until retention or an operator frees space.
             AppendError::Full | AppendError::TooLarge { .. } => {
                 ApiError::failure(ErrorType::InternalFailure, text)
@@ -139,7 +148,10 @@ impl From<CommitError> for ApiError {
 
 impl From<ReadError> for ApiError {
     fn from(error: ReadError) -> Self {
-        ApiError::failure(ErrorType::InternalFailure, error.to_string())
+        match error.key {
+            Some(_) => ApiError::new(ErrorType::KmsAccessDenied, error.to_string()),
+            None => ApiError::failure(ErrorType::InternalFailure, error.to_string()),
+        }
     }
 }
 

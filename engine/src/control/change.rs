@@ -50,7 +50,6 @@ impl Engine {
     ///
     /// # Errors
     /// [`StreamError::NotActive`] (`ResourceInUseException`) in any other state, or what `change` says.
-    #[expect(dead_code, reason = "used by the operations on modes, sizes and keys")]
     pub(crate) async fn update<E: From<StreamError> + Send + 'static>(
         &self,
         name: &StreamName,

@@ -18,6 +18,8 @@ pub(super) async fn delete(engine: &Engine, name: &StreamName, effect: Effect) -
     let definition =
         Definition { status: StreamStatus::Deleting, until_ms, reshard: None, ..state.definition.clone() };
     store(engine, &stream, definition, None).await?;
+    // With the answer, not when the state has been shown for long enough: nobody can read what it held any more.
+    engine.0.keys.forget(engine, stream.number()).await?;
     show(engine, &stream);
     super::settle::settle(engine, &stream, &control).await
 }
@@ -28,6 +30,7 @@ pub(super) async fn remove(
     stream: &StreamHandle,
     _control: &Control<'_>,
 ) -> Result<(), StreamError> {
+    engine.0.keys.forget(engine, stream.number()).await?;
     engine.0.log.drop_stream(stream.number());
     // The API deletes no stream that has queues; the host may.
     queues::forget(engine, stream.number()).await?;

@@ -1,6 +1,6 @@
 //! PutRecord: one record, answered when it is durable.
 
-use super::put_records::{Prepared, prepare};
+use super::put_records::{Prepared, Sealing, prepare};
 use super::{Outcome, stage};
 use crate::api::put::PutRequest;
 use crate::api::{ApiError, Call, Fields, Reply, model};
@@ -40,13 +40,16 @@ async fn put_measured(engine: &Engine, call: &Call, request: &PutRequest<'_>, pr
         check_after(engine, &prepared.stream, after).await?;
     }
     check_rate(engine, &prepared)?;
+    let mut sealing = Sealing::before(engine, &prepared.stream);
     let staged = stage(engine, &prepared.batch).await;
-    let mut commit = staged.inspect_err(|error| {
+    sealing.after(engine, &prepared.stream);
+    let commit = staged.inspect_err(|error| {
         Tally::add(&engine.0.tally.records_refused, 1);
         if *error == AppendError::Busy {
             engine.0.meters.of(prepared.stream.number()).beyond_rate(prepared.batch.set(), |_| true);
         }
-    })?;
+    });
+    let mut commit = commit.map_err(|error| append_error(engine, error))?;
     (&mut commit).await?;
     let mut answer = call.writer().with_capacity(160);
     answer.open_object();
@@ -54,8 +57,16 @@ async fn put_measured(engine: &Engine, call: &Call, request: &PutRequest<'_>, pr
         answer.key("SequenceNumber").text(&number.to_string());
         answer.key("ShardId").text(&shard.to_string());
     }
+    sealing.write(&mut answer);
     answer.close_object();
     Ok(Reply::written(answer))
+}
+
+fn append_error(engine: &Engine, error: AppendError) -> ApiError {
+    match error {
+        AppendError::NoKey(shard) => engine.0.keys.refusal(shard.stream, None).into(),
+        error => error.into(),
+    }
 }
 
 /// The rate of the record's shard.

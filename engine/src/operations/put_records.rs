@@ -13,6 +13,7 @@ use crate::limits;
 use crate::meters::{PutOutcome, StreamMeter};
 use crate::names::SHARD_ID_BYTES;
 use crate::sequence::{SEQUENCE_DIGITS, SequenceText};
+use crate::settings::Distribution;
 use crate::storage::AppendError;
 use crate::stream::StreamHandle;
 use std::ops::Range;
@@ -46,7 +47,10 @@ pub(super) fn prepare(engine: &Engine, request: &PutRequest<'_>) -> Result<Prepa
     let stream = request.stream.find(engine)?;
     usable(engine, &stream)?;
     let state = stream.state();
-    check_keys(request)?;
+    engine.0.keys.look(engine);
+    if state.definition.settings.distribution == Distribution::UserPartitionKey {
+        check_keys(request)?;
+    }
     check_sizes(request, &state)?;
     let batch = fill(&request.records, &state)?;
     if request.dry_run {
@@ -78,6 +82,7 @@ async fn put_measured(
 ) -> Outcome {
     let Prepared { stream, state, batch } = prepared;
     let mut parts = Vec::with_capacity(1);
+    let mut sealing = Sealing::before(engine, &stream);
     let now_ms = engine.0.clock.now_ms();
     let refused = engine.0.throttle.as_ref();
     let refused = refused.and_then(|throttle| throttle.put(stream.number(), batch.set(), now_ms));
@@ -100,6 +105,7 @@ async fn put_measured(
             Ok(commit) => {
                 done.put += range.len() as u64;
                 done.bytes += batch.set().record_bytes() as u64;
+                sealing.after(engine, &stream);
                 parts.push((range, Ok(commit)));
             }
             Err(AppendError::TooLarge { .. }) if range.len() > 1 => {
@@ -122,7 +128,7 @@ async fn put_measured(
             }
         }
     }
-    let mut results = Results::new(call, request.records.len());
+    let mut results = Results::new(call, request.records.len(), sealing);
     for (range, staged) in parts {
         match staged {
             Ok(mut commit) => {
@@ -192,9 +198,7 @@ fn fill(records: &[RawRecord<'_>], state: &StreamState) -> Result<EngineBatch, A
     batch.reserve(records.len(), bytes);
     for record in records {
         let hash = record.hash.map(explicit_hash).transpose()?;
-        let missing = || ApiError::new(ErrorType::InternalFailure, "a record has no partition key");
-        let key = record.key.ok_or_else(missing)?;
-        let decoded = batch.put_in(state, key, hash, |out| record.data.append_to(out));
+        let decoded = batch.put_in(state, record.key, hash, |out| record.data.append_to(out));
         decoded.ok_or_else(|| ApiError::serialization(""))?;
     }
     Ok(batch)
@@ -216,6 +220,7 @@ fn record_error(engine: &Engine, error: AppendError, count: usize) -> Result<App
             Tally::add(&engine.0.tally.records_refused, count);
             Ok(error)
         }
+        AppendError::NoKey(shard) => Err(engine.0.keys.refusal(shard.stream, None).into()),
         AppendError::Sealed(_) | AppendError::Failed(_) => Err(error.into()),
     }
 }
@@ -243,18 +248,40 @@ impl Words {
 
 const _: () = assert!(SEQUENCE_DIGITS == 0x38 && SHARD_ID_BYTES == 0x14);
 
+/// Whether records are encrypted where they are stored: said only when it was so before and after they were staged.
+#[derive(Clone, Copy)]
+pub(super) struct Sealing(bool);
+
+impl Sealing {
+    pub(super) fn before(engine: &Engine, stream: &StreamHandle) -> Self {
+        Sealing(engine.0.keys.is_sealing(stream.number()))
+    }
+
+    pub(super) fn after(&mut self, engine: &Engine, stream: &StreamHandle) {
+        self.0 = self.0 && engine.0.keys.is_sealing(stream.number());
+    }
+
+    /// Writes the member, which AWS leaves out for what is not encrypted.
+    pub(super) fn write(self, answer: &mut Writer) {
+        if self.0 {
+            answer.key("EncryptionType").text("KMS");
+        }
+    }
+}
+
 /// The answer on the way.
 struct Results {
     answer: Writer,
     failed: usize,
+    sealing: Sealing,
 }
 
 impl Results {
-    fn new(call: &Call, records: usize) -> Self {
+    fn new(call: &Call, records: usize, sealing: Sealing) -> Self {
         let mut answer = call.writer().with_capacity(64 + records * RESULT_BYTES);
         answer.open_object();
         answer.key("Records").open_array();
-        Results { answer, failed: 0 }
+        Results { answer, failed: 0, sealing }
     }
 
     fn placed(&mut self, commit: &Commit) {
@@ -312,6 +339,7 @@ impl Results {
     fn written(mut self) -> Writer {
         self.answer.close_array();
         self.answer.key("FailedRecordCount").count(self.failed);
+        self.sealing.write(&mut self.answer);
         self.answer.close_object();
         self.answer
     }

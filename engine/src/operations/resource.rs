@@ -6,21 +6,17 @@
 use super::usable;
 use crate::api::address::StreamAddress;
 use crate::api::{ApiError, ErrorType, Fields};
+use crate::definition::prefix_of;
 use crate::engine::Engine;
 use crate::limits;
-use crate::names::StreamNumber;
 use crate::queues::{self, Queue};
-use crate::storage::{BoxFuture, MetaError};
 use crate::stream::StreamHandle;
 use serde_json::{Map, Value};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-/// Prefix of the policies of all streams.
-const POLICIES: &str = "s/p/";
-
-/// A removal of metadata on its way.
-type Removal = BoxFuture<'static, Result<(), MetaError>>;
+/// Kind of metadata that policies are; removed with their stream.
+const POLICIES: &[u8] = b"s/p/";
 
 /// A resource that exists.
 #[derive(Debug)]
@@ -54,7 +50,7 @@ impl Resource {
     /// Where its policy is kept.
     pub(super) fn policy_key(&self) -> Vec<u8> {
         match self {
-            Resource::Stream(stream) => policies_of(stream.number()),
+            Resource::Stream(stream) => prefix_of(POLICIES, stream.number()),
             Resource::Queue(queue) => queues::policy_key(queue.number),
         }
     }
@@ -62,18 +58,6 @@ impl Resource {
 
 fn not_found(arn: &str) -> ApiError {
     ApiError::new(ErrorType::ResourceNotFound, format!("Resource {arn} not found."))
-}
-
-/// Key of the policy of a stream, and prefix of those of its consumers.
-fn policies_of(stream: StreamNumber) -> Vec<u8> {
-    format!("{POLICIES}{}/", stream.0).into_bytes()
-}
-
-/// Removes the policies of a stream and of its consumers: it is being deleted. Staged by the call; the futures resolve when
-/// it is durable.
-pub(crate) fn forget_policies(engine: &Engine, stream: StreamNumber) -> Vec<Removal> {
-    let found = engine.0.meta.list(&policies_of(stream));
-    found.into_iter().map(|(key, stored)| engine.0.meta.delete(&key, stored.version)).collect()
 }
 
 /// Tags of a request, checked: the model has no pattern for them, the documentation of `TagResource` has.

@@ -18,7 +18,7 @@ pub(super) async fn run(engine: &Engine, call: Call) -> Outcome {
     active(engine, &stream)?;
     let kib = fields.integer("MaxRecordSizeInKiB").and_then(|kib| u32::try_from(kib).ok());
     engine
-        .change(stream.name(), move |definition| {
+        .update(stream.name(), move |definition| {
             // The model's range was checked.
             definition.record_kib_max = kib.unwrap_or(definition.record_kib_max);
             Ok::<_, ApiError>(())

@@ -28,10 +28,9 @@ pub(super) async fn run(engine: &Engine, call: Call) -> Outcome {
     }
     let warm_mib = warm::target(engine, &fields, mode)?;
     let now_ms = engine.0.clock.now_ms();
-    let limited = false;
-    engine
-        .change(stream.name(), move |definition| change(definition, mode, warm_mib, limited, now_ms))
-        .await?;
+    let limited = engine.0.throttle.is_some();
+    let change = move |definition: &mut Definition| change(definition, mode, warm_mib, limited, now_ms);
+    warm::apply(engine, &stream, warm_mib, change).await?;
     Ok(Reply::empty())
 }
 

@@ -1,8 +1,12 @@
-//! UpdateStreamWarmThroughput: what write throughput an on-demand stream is ready for.
+//! UpdateStreamWarmThroughput: what write throughput an on-demand stream is ready for: a shard for each MiB/s.
+//!
+//! Where AWS is silent: a lower target closes no shard; scaling with the traffic does that. The target counts when it is
+//! answered, so `CurrentMiBps` has reached it already.
 
 use super::{Outcome, active, warm};
 use crate::api::address::StreamAddress;
-use crate::api::{ApiError, Call, Fields, Reply, model};
+use crate::api::{Call, Fields, Reply, model};
+use crate::definition::Definition;
 use crate::engine::Engine;
 
 pub(super) async fn run(engine: &Engine, call: Call) -> Outcome {
@@ -10,12 +14,11 @@ pub(super) async fn run(engine: &Engine, call: Call) -> Outcome {
     let stream = StreamAddress::of(&fields).find(engine)?;
     active(engine, &stream)?;
     let target = warm::target(engine, &fields, stream.state().definition.mode)?;
-    engine
-        .change(stream.name(), move |definition| {
-            definition.settings.warm_mib = target.unwrap_or_default();
-            Ok::<_, ApiError>(())
-        })
-        .await?;
+    let change = move |definition: &mut Definition| {
+        definition.settings.warm_mib = target.unwrap_or_default();
+        Ok(())
+    };
+    warm::apply(engine, &stream, target, change).await?;
     let mut answer = call.writer();
     answer.open_object();
     answer.key("StreamARN").text(stream.arn());

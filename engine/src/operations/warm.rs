@@ -2,9 +2,12 @@
 
 use super::account::is_committed;
 use crate::api::{ApiError, Fields, Writer};
-use crate::definition::{StreamMode, StreamState};
+use crate::control::{Begin, begin};
+use crate::definition::{Definition, StreamMode, StreamState};
 use crate::engine::Engine;
 use crate::limits;
+use crate::reshard::Plan;
+use crate::stream::StreamHandle;
 
 /// The target that a request gives, checked: `None` when it gives none.
 ///
@@ -30,6 +33,29 @@ pub(super) fn target(engine: &Engine, fields: &Fields, mode: StreamMode) -> Resu
             limits::WARM_MIB_MAX
         ))
     })
+}
+
+/// Carries out a change of a stream with its warm throughput: opens as many shards as that takes, and closes none.
+///
+/// # Errors
+/// What `change` says, `LimitExceededException` when there may not be so many shards.
+pub(super) async fn apply(
+    engine: &Engine,
+    stream: &StreamHandle,
+    target: Option<u32>,
+    change: impl FnOnce(&mut Definition) -> Result<(), ApiError> + Send + 'static,
+) -> Result<(), ApiError> {
+    let open = stream.state().shards.open_count();
+    match target.filter(|&mib| mib as usize > open) {
+        None => engine.update(stream.name(), change).await,
+        Some(shards) => {
+            let plan = move |stream: &mut Begin<'_>| {
+                change(stream.definition)?;
+                Ok(Plan::Resize { shards })
+            };
+            begin(engine, stream.name(), plan).await
+        }
+    }
 }
 
 /// Writes `WarmThroughput` under that name. A shard takes 1 MiB/s, so what the stream is ready for is its open shards.

@@ -216,9 +216,22 @@ impl ShardLog for EmbeddedLog {
         self.journal.retain(stream.0, Some(max_age_ms));
     }
 
+    fn learn_key(&self, stream: StreamNumber, key: u16, secret: &[u8; 32]) {
+        self.journal.keys().set(stream.0, key, journal::StreamKey::new(secret));
+    }
+
+    fn encrypt_with(&self, stream: StreamNumber, key: Option<u16>) {
+        self.journal.keys().seal_with(stream.0, key);
+    }
+
+    fn forget_keys(&self, stream: StreamNumber) {
+        self.journal.keys().forget(stream.0);
+    }
+
     fn drop_stream(&self, stream: StreamNumber) {
         self.sealed.write().unwrap_or_else(PoisonError::into_inner).streams.insert(stream);
         self.journal.drop_stream(stream.0);
+        self.journal.keys().forget(stream.0);
     }
 
     fn state(&self) -> LogState {
@@ -236,6 +249,10 @@ impl Run for journal::Run {
             let position = at(record.sequence);
             visit(RecordRef { position, time_ms: record.time_ms, key: record.key, data: record.data });
         }
+    }
+
+    fn is_encrypted(&self) -> bool {
+        self.sealed_with().is_some()
     }
 }
 
@@ -278,12 +295,18 @@ async fn blocking<T: Send + 'static>(
 ) -> Result<T, ReadError> {
     match tokio::task::spawn_blocking(read).await {
         Ok(outcome) => outcome.map_err(|error| unreadable(shard, &error)),
-        Err(error) => Err(ReadError { shard, reason: error.to_string() }),
+        Err(error) => Err(ReadError { shard, reason: error.to_string(), key: None }),
     }
 }
 
 fn unreadable(shard: ShardKey, error: &journal::ReadError) -> ReadError {
-    ReadError { shard, reason: error.to_string() }
+    let key = match error {
+        journal::ReadError::KeyUnknown { key_id, .. } | journal::ReadError::KeyWrong { key_id, .. } => {
+            Some(*key_id)
+        }
+        _ => None,
+    };
+    ReadError { shard, reason: error.to_string(), key }
 }
 
 fn refusal(error: journal::AppendError) -> AppendError {
@@ -291,15 +314,17 @@ fn refusal(error: journal::AppendError) -> AppendError {
         journal::AppendError::Full => AppendError::Full,
         journal::AppendError::Busy { .. } => AppendError::Busy,
         journal::AppendError::TooLarge { found, limit, .. } => AppendError::TooLarge { found, limit },
-        journal::AppendError::Refused { shard, .. } => AppendError::Sealed(ShardKey {
-            stream: StreamNumber(shard.stream),
-            shard: crate::names::ShardId(shard.shard),
-        }),
+        journal::AppendError::Refused { shard, .. } => AppendError::Sealed(ours(shard)),
+        journal::AppendError::NoKey { shard, .. } => AppendError::NoKey(ours(shard)),
         // Appends of records expect no versions; changes of metadata look at a conflict before they come here.
-        error @ (journal::AppendError::Conflict { .. }
-        | journal::AppendError::NoKey { .. }
-        | journal::AppendError::Failed(_)) => AppendError::Failed(error.to_string()),
+        error @ (journal::AppendError::Conflict { .. } | journal::AppendError::Failed(_)) => {
+            AppendError::Failed(error.to_string())
+        }
     }
+}
+
+fn ours(shard: journal::ShardKey) -> ShardKey {
+    ShardKey { stream: StreamNumber(shard.stream), shard: crate::names::ShardId(shard.shard) }
 }
 
 fn key(shard: ShardKey) -> journal::ShardKey {

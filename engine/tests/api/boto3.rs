@@ -84,6 +84,7 @@ subjects! {
     protocol [];
     records [];
     shards [];
+    settings [];
     streams [];
     tags [];
 }

@@ -70,6 +70,15 @@ impl ShardLog for Gated {
     fn retain(&self, stream: StreamNumber, max_age_ms: u64) {
         self.log.retain(stream, max_age_ms);
     }
+    fn learn_key(&self, stream: StreamNumber, key: u16, secret: &[u8; 32]) {
+        self.log.learn_key(stream, key, secret);
+    }
+    fn encrypt_with(&self, stream: StreamNumber, key: Option<u16>) {
+        self.log.encrypt_with(stream, key);
+    }
+    fn forget_keys(&self, stream: StreamNumber) {
+        self.log.forget_keys(stream);
+    }
     fn drop_stream(&self, stream: StreamNumber) {
         self.log.drop_stream(stream);
     }

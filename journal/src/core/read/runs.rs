@@ -238,7 +238,8 @@ fn take(
     }
     budget.records -= count;
     page.next = first + count as u64;
-    page.runs.push(Run { buffer: Arc::clone(buffer), range: from..end, first, base_ms, count });
+    let key_id = Form::of(run.flags, run.key_id).and_then(|form| form.cipher).map(|_| run.key_id);
+    page.runs.push(Run { buffer: Arc::clone(buffer), range: from..end, first, base_ms, count, key_id });
 }
 
 /// How many records fit into `bytes`; at least one when `one` is set.
