@@ -17,6 +17,7 @@ use crate::meters::Meters;
 use crate::names::{ShardId, StreamArn, StreamName};
 use crate::operations;
 use crate::queues::{self, Queues};
+use crate::scaling::Scalings;
 use crate::storage::embedded::{EmbeddedLog, EmbeddedMeta};
 use crate::storage::{AppendError, LogState, MetaStore, ShardLog, Versioned};
 use crate::stream::{Registry, StreamHandle};
@@ -91,6 +92,7 @@ pub(crate) struct Inner {
     pub(crate) queues: Queues,
     pub(crate) meters: Meters,
     pub(crate) keys: Keys,
+    pub(crate) scalings: Scalings,
     /// `None` without rate limits.
     pub(crate) throttle: Option<Throttle>,
     pub(crate) consumers: Consumers,
@@ -146,6 +148,7 @@ impl Engine {
             queues,
             meters: Meters::default(),
             keys,
+            scalings: Scalings::default(),
             throttle: Throttle::of(config.limits),
             consumers,
             replies: Arc::new(Semaphore::new(limits::REPLY_BYTES_IN_FLIGHT_MAX)),

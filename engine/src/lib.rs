@@ -57,6 +57,7 @@ mod names;
 mod operations;
 mod queues;
 mod reshard;
+mod scaling;
 mod sequence;
 mod settings;
 mod shards;

@@ -193,3 +193,19 @@ pub const KEY_CHANGES_A_DAY_MAX: usize = 25;
 /// How often the file of master keys is looked at while calls use encrypted streams: a disabled key must stop working soon, and
 /// a look costs a system call.
 pub const KEY_FILE_LOOK_MS: u64 = 1_000;
+
+// On-demand streams. Loads are in thousandths of what one shard can take.
+
+/// Most shards of an on-demand stream. Quota: 200 MB/s of writes unless more was asked for.
+pub const ON_DEMAND_SHARDS_MAX: usize = 200;
+/// A shard whose load is above this for a whole measured minute is split: half of what it can take, as AWS does it
+/// ("Amazon Kinesis Data Streams on-demand capacity mode now scales up to 1 GB/second ingest capacity", AWS blog, 2023).
+pub const SCALING_SPLIT_LOAD: u64 = 500;
+/// Neighbours whose highest loads of the last day are together below this are merged: half of what would split them again,
+/// so that a load in between leaves them alone.
+pub const SCALING_MERGE_LOAD: u64 = 250;
+/// Splits in a row that leave nearly all of the load on one side before it is taken for that of one key, which no split
+/// can spread. Two keys fall on one side as often with one chance in sixteen.
+pub const SCALING_BARREN_SPLITS_MAX: u32 = 4;
+/// How often on-demand streams are looked at. AWS decides by the minute.
+pub const SCALING_INTERVAL: Duration = Duration::from_secs(60);

@@ -14,7 +14,7 @@
 //! - `MillisBehindLatest` is the age of the last record given, 0 at the end, never 0 before it.
 //! - Records and their acknowledgements carry no `EncryptionType`; descriptions say `NONE`.
 //! - An ARN of another region or account names a stream that does not exist.
-//! - ON_DEMAND is accepted and kept; its four shards do not grow.
+//! - On-demand streams scale by what their shards took in a minute (scaling says how).
 //! - Consumers: those of a stream that is being deleted go with it at once; the time of registration is a whole second, as
 //!   the ARN has it; a name registered again within a second gets the next second.
 //! - A subscription's first event comes at once, empty when there is nothing to give, so that a client knows where to go on

@@ -113,6 +113,7 @@ async fn keep_up(running: Running) {
     loop {
         let Some(engine) = running.0.upgrade().map(Engine) else { return };
         upkeep(&engine).await;
+        crate::scaling::round(&engine).await;
         drop(engine);
         tokio::time::sleep(limits::UPKEEP_INTERVAL).await;
     }
