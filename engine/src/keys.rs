@@ -24,7 +24,7 @@ use crate::api::{ApiError, ErrorType};
 use crate::engine::Engine;
 use crate::limits;
 use crate::names::StreamNumber;
-use crate::storage::ShardLog;
+use crate::storage::{ReadError, ShardLog};
 use crate::stream::StreamHandle;
 use file::Stamp;
 use master::Scope;
@@ -183,6 +183,14 @@ impl Keys {
         refused.cloned().unwrap_or_else(|| {
             KeyRefusal::AccessDenied("The ciphertext references a key that doesn't exist.".into())
         })
+    }
+
+    /// What a failed read is answered with: by KMS when a key is missing.
+    pub(crate) fn unreadable(&self, error: ReadError) -> ApiError {
+        match error.key {
+            Some(key) => self.refusal(error.shard.stream, Some(key)).into(),
+            None => error.into(),
+        }
     }
 
     /// Looks whether the master keys have changed, at most once in [`limits::KEY_FILE_LOOK_MS`] and only while streams have

@@ -7,6 +7,7 @@ use crate::storage::{AppendError, CommitError, MetaError, ReadError};
 /// What kind of error: the `__type` of the answer and its HTTP status.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum ErrorType {
+    AccessDenied,
     DryRunOperation,
     ExpiredIterator,
     ExpiredNextToken,
@@ -37,6 +38,7 @@ impl ErrorType {
     /// The `__type`.
     pub(crate) fn name(self) -> &'static str {
         match self {
+            ErrorType::AccessDenied => "AccessDeniedException",
             ErrorType::DryRunOperation => "DryRunOperationException",
             ErrorType::ExpiredIterator => "ExpiredIteratorException",
             ErrorType::ExpiredNextToken => "ExpiredNextTokenException",
@@ -130,7 +132,7 @@ impl From<AppendError> for ApiError {
         match error {
             AppendError::Busy => ApiError::new(ErrorType::ProvisionedThroughputExceeded, text),
             AppendError::Sealed(_) => ApiError::new(ErrorType::ResourceNotFound, text),
-            AppendError::NoKey(_) => ApiError::new(ErrorType::KmsAccessDenied, text),
+            AppendError::NoKey(_) => ApiError::new(ErrorType::AccessDenied, text),
             // Not throttling: slowing down does not help until retention or an operator frees space.
             AppendError::Full | AppendError::TooLarge { .. } => {
                 ApiError::failure(ErrorType::InternalFailure, text)
@@ -149,7 +151,8 @@ impl From<CommitError> for ApiError {
 impl From<ReadError> for ApiError {
     fn from(error: ReadError) -> Self {
         match error.key {
-            Some(_) => ApiError::new(ErrorType::KmsAccessDenied, error.to_string()),
+            // What any operation may answer; those that read records say it in the words of KMS.
+            Some(_) => ApiError::new(ErrorType::AccessDenied, error.to_string()),
             None => ApiError::failure(ErrorType::InternalFailure, error.to_string()),
         }
     }

@@ -183,7 +183,7 @@ impl Subscription {
             if shard.closed.is_some_and(|closed| self.next >= closed.end) {
                 return Ok(Next::Last(source.end(&state).into()));
             }
-            let not_before_ms = now_ms.saturating_sub(state.definition.retention_ms());
+            let not_before_ms = state.definition.horizon_ms(now_ms);
             match self.read(source, not_before_ms).await? {
                 Read::Event(event, pause) => return Ok(Next::Event(event, pause)),
                 Read::Further => continue,
@@ -240,7 +240,8 @@ impl Subscription {
             let engine = self.engine.clone();
             let consumers = &engine.0.consumers;
             let reading = consumers.reads.acquire().await;
-            let page = self.engine.0.log.read(self.shard, self.next, limits).await?;
+            let page = engine.0.log.read(self.shard, self.next, limits).await;
+            let page = page.map_err(|error| engine.0.keys.unreadable(error))?;
             let content = Content::of(&page);
             if content.records == 0 {
                 let further = page.next > self.next;

@@ -10,7 +10,7 @@ use crate::engine::Engine;
 
 pub(super) async fn run(engine: &Engine, call: Call) -> Outcome {
     let fields = Fields::read(&call, model::DELETE_RESOURCE_POLICY)?;
-    let key = Resource::find(engine, &fields)?.policy_key();
+    let key = Resource::find(engine, &fields)?.policy_key(engine);
     let _one_at_a_time = engine.0.control.lock().await;
     let Some(stored) = engine.0.meta.get(&key) else {
         let arn = fields.text("ResourceARN").unwrap_or_default();

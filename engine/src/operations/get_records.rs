@@ -5,12 +5,12 @@ use crate::api::address::StreamAddress;
 use crate::api::token::{Kind, Token};
 use crate::api::{ApiError, Call, ErrorType, Fields, Format, Reply, Writer, model};
 use crate::counters::Tally;
-use crate::definition::Shard;
+use crate::definition::{Shard, StreamState};
 use crate::engine::Engine;
 use crate::limits;
 use crate::meters::StreamMeter;
 use crate::sequence::{SEQUENCE_DIGITS, SequenceNumber, SequenceText};
-use crate::storage::{Page, ReadLimits, RecordRef};
+use crate::storage::{Page, ReadLimits, RecordRef, ShardKey};
 use crate::stream::StreamHandle;
 use crate::throttle::shard_exceeded;
 use std::sync::Arc;
@@ -54,10 +54,14 @@ async fn give(
     let limits = ReadLimits {
         records,
         bytes: limits::GET_RECORDS_BYTES_MAX,
-        not_before_ms: now_ms.saturating_sub(stream.state().definition.retention_ms()),
+        not_before_ms: stream.state().definition.horizon_ms(now_ms),
     };
-    let page = engine.0.log.read(token.shard, token.position, limits).await?;
-    let answer = write(engine, call, &page, token, shard, meter, now_ms);
+    engine.0.keys.look(engine);
+    let page = engine.0.log.read(token.shard, token.position, limits).await;
+    let page = page.map_err(|error| engine.0.keys.unreadable(error))?;
+    let behind_ms = behind(engine, &page, token.shard, limits, now_ms).await?;
+    let state = stream.state();
+    let answer = write(engine, call, &page, token, (&state, shard), meter, (now_ms, behind_ms));
     // What was set aside and not used goes to other readers at once.
     let surplus = permit.num_permits().saturating_sub(answer.len());
     drop(permit.split(surplus));
@@ -99,23 +103,21 @@ fn write(
     call: &Call,
     page: &Page,
     token: &Token,
-    shard: &Shard,
+    (state, shard): (&StreamState, &Shard),
     meter: &StreamMeter,
-    now_ms: u64,
+    (now_ms, behind_ms): (u64, u64),
 ) -> Writer {
-    let (mut count, mut data_bytes, mut key_bytes, mut last_ms) = (0, 0, 0, None);
+    let (mut count, mut data_bytes, mut key_bytes) = (0, 0, 0);
     for run in &page.runs {
         run.visit(&mut |record| {
             count += 1;
             data_bytes += record.data.len();
             key_bytes += record.key.len();
-            last_ms = Some(record.time_ms);
         });
     }
     if let Some(throttle) = &engine.0.throttle {
         throttle.gave(token.shard.stream, token.shard.shard, key_bytes + data_bytes, now_ms);
     }
-    let behind_ms = behind_ms(page, last_ms, now_ms);
     meter.given(shard.id, count, key_bytes + data_bytes, behind_ms, now_ms);
     Tally::add(&engine.0.tally.records_read, count);
     Tally::add(&engine.0.tally.bytes_read, data_bytes);
@@ -133,10 +135,14 @@ fn write(
     };
     write_records(&mut answer, page, first);
     answer.close_array();
-    // A closed shard read to its end has nothing to go on to; its children have.
-    if shard.closed.is_none_or(|closed| page.next < closed.end) {
-        let next = Token { issued_ms: now_ms, position: page.next, ..token.clone() };
-        answer.key("NextShardIterator").text(&next.seal(Kind::ShardIterator));
+    // A shard that was closed before the read and is read to its end has nothing to go on to; its children have. Its last
+    // records may have been trimmed.
+    match shard.closed {
+        Some(closed) if page.next >= closed.end.min(page.end) => write_children(&mut answer, state, shard),
+        _ => {
+            let next = Token { issued_ms: now_ms, position: page.next, ..token.clone() };
+            answer.key("NextShardIterator").text(&next.seal(Kind::ShardIterator));
+        }
     }
     answer.key("MillisBehindLatest").integer(behind_ms);
     answer.close_object();
@@ -153,8 +159,26 @@ pub(crate) fn write_records(answer: &mut Writer, page: &Page, first: SequenceNum
         time_ms: None,
     };
     for run in &page.runs {
-        run.visit(&mut |record| records.write(record));
+        let encrypted = run.is_encrypted();
+        run.visit(&mut |record| records.write(record, encrypted));
     }
+}
+
+/// How far the position after this page is behind the end. When no record is given before it (behind a range that is lost),
+/// the next one says it.
+async fn behind(
+    engine: &Engine,
+    page: &Page,
+    shard: ShardKey,
+    limits: ReadLimits,
+    now_ms: u64,
+) -> Result<u64, ApiError> {
+    let mut reached_ms = last_ms(page);
+    if reached_ms.is_none() && page.next < page.end {
+        let next = engine.0.log.read(shard, page.next, ReadLimits { records: 1, ..limits }).await;
+        reached_ms = last_ms(&next.map_err(|error| engine.0.keys.unreadable(error))?);
+    }
+    Ok(behind_ms(page, reached_ms, now_ms))
 }
 
 /// 0 at the end; else the age of the last record given, and at least 1.
@@ -164,6 +188,34 @@ pub(crate) fn behind_ms(page: &Page, last_ms: Option<u64>, now_ms: u64) -> u64 {
     }
     let reached_ms = last_ms.or(page.newest_ms).unwrap_or(now_ms);
     now_ms.saturating_sub(reached_ms).max(1)
+}
+
+fn last_ms(page: &Page) -> Option<u64> {
+    let mut last_ms = None;
+    if let Some(run) = page.runs.last() {
+        run.visit(&mut |record| last_ms = Some(record.time_ms));
+    }
+    last_ms
+}
+
+/// The shards that a closed one went over into, to go on reading with.
+fn write_children(answer: &mut Writer, state: &StreamState, shard: &Shard) {
+    answer.key("ChildShards").open_array();
+    for child in state.shards.children(shard.id) {
+        answer.open_object();
+        answer.key("ShardId").text(&child.id.to_string());
+        answer.key("ParentShards").open_array();
+        for parent in [child.parent, child.adjacent_parent].into_iter().flatten() {
+            answer.text(&parent.to_string());
+        }
+        answer.close_array();
+        answer.key("HashKeyRange").open_object();
+        answer.key("StartingHashKey").text(&child.range.start.to_string());
+        answer.key("EndingHashKey").text(&child.range.end.to_string());
+        answer.close_object();
+        answer.close_object();
+    }
+    answer.close_array();
 }
 
 struct Records<'a> {
@@ -176,7 +228,7 @@ struct Records<'a> {
 }
 
 impl Records<'_> {
-    fn write(&mut self, record: RecordRef<'_>) {
+    fn write(&mut self, record: RecordRef<'_>, encrypted: bool) {
         if self.time_ms != Some(record.time_ms) {
             let mut time = Writer::new(self.answer.format());
             time.time(record.time_ms);
@@ -196,6 +248,9 @@ impl Records<'_> {
             self.answer.raw(self.words.key);
             self.answer.lossy_text(record.key);
         }
+        if encrypted {
+            self.answer.raw(self.words.encrypted);
+        }
         self.answer.close_object();
     }
 }
@@ -206,6 +261,7 @@ struct Words {
     time: &'static [u8],
     data: &'static [u8],
     key: &'static [u8],
+    encrypted: &'static [u8],
 }
 
 impl Words {
@@ -216,13 +272,15 @@ impl Words {
                 time: b"\",\"ApproximateArrivalTimestamp\":",
                 data: b",\"Data\":",
                 key: b",\"PartitionKey\":",
+                encrypted: b",\"EncryptionType\":\"KMS\"",
             },
-            // Heads of texts: of 14 bytes, of SEQUENCE_DIGITS, of 27, of 4, of 12.
+            // Heads of texts: of 14 bytes, of SEQUENCE_DIGITS, of 27, of 4, of 12, of 14 and of 3.
             Format::Cbor => Words {
                 number: b"\x6eSequenceNumber\x78\x38",
                 time: b"\x78\x1bApproximateArrivalTimestamp",
                 data: b"\x64Data",
                 key: b"\x6cPartitionKey",
+                encrypted: b"\x6eEncryptionType\x63KMS",
             },
         }
     }

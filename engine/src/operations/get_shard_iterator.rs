@@ -39,7 +39,8 @@ pub(super) async fn run(engine: &Engine, call: Call) -> Outcome {
     Ok(Reply::written(answer))
 }
 
-/// A sequence number names a position before anything is read: what is trimmed is skipped by the read.
+/// A sequence number names a position before anything is read: what is trimmed is skipped by the read. Finding a time may
+/// need a key, and what this operation can answer then is that access is denied.
 pub(super) async fn locate(engine: &Engine, shard: ShardKey, cursor: Cursor) -> Result<Position, ApiError> {
     match cursor {
         Cursor::At(position) => Ok(position),

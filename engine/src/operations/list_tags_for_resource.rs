@@ -9,6 +9,7 @@ pub(super) async fn run(engine: &Engine, call: Call) -> Outcome {
     let fields = Fields::read(&call, model::LIST_TAGS_FOR_RESOURCE)?;
     let tags = match Resource::find(engine, &fields)? {
         Resource::Stream(stream) => stream.state().definition.tags.clone(),
+        Resource::Consumer(_, consumer) => consumer.tags.clone(),
         Resource::Queue(queue) => queue.definition().tags.clone(),
     };
     let mut answer = call.writer();

@@ -14,7 +14,7 @@ pub(super) async fn run(engine: &Engine, call: Call) -> Outcome {
     policy::check(text, fields.text("ResourceARN").unwrap_or_default())?;
     let _one_at_a_time = engine.0.control.lock().await;
     // Again under the lock: the resource may have been removed, and a policy must not outlive it.
-    let key = Resource::find(engine, &fields).map(|_| resource.policy_key())?;
+    let key = Resource::find(engine, &fields).map(|_| resource.policy_key(engine))?;
     let version = engine.0.meta.get(&key).map_or(0, |stored| stored.version);
     engine.0.meta.put(&key, text.as_bytes(), version).await.map_err(StreamError::from)?;
     Ok(Reply::empty())

@@ -6,6 +6,8 @@
 use super::usable;
 use crate::api::address::StreamAddress;
 use crate::api::{ApiError, ErrorType, Fields};
+use crate::consumers::{self, Consumer, ConsumerArn};
+use crate::control::StreamError;
 use crate::definition::prefix_of;
 use crate::engine::Engine;
 use crate::limits;
@@ -23,6 +25,8 @@ const POLICIES: &[u8] = b"s/p/";
 pub(super) enum Resource {
     /// A stream.
     Stream(StreamHandle),
+    /// A consumer of one.
+    Consumer(StreamHandle, Arc<Consumer>),
     /// A queue, which is not being deleted.
     Queue(Arc<Queue>),
 }
@@ -42,18 +46,53 @@ impl Resource {
                 usable(engine, &stream)?;
                 Ok(Resource::Stream(stream))
             }
+            ["stream", _, "consumer", _] => consumer(engine, arn),
             ["queue", _] => Ok(Resource::Queue(queues::find(engine, arn)?)),
             _ => Err(not_found(arn)),
         }
     }
 
     /// Where its policy is kept.
-    pub(super) fn policy_key(&self) -> Vec<u8> {
+    pub(super) fn policy_key(&self, engine: &Engine) -> Vec<u8> {
         match self {
             Resource::Stream(stream) => prefix_of(POLICIES, stream.number()),
+            Resource::Consumer(stream, consumer) => policy_of_consumer(engine, stream, consumer),
             Resource::Queue(queue) => queues::policy_key(queue.number),
         }
     }
+}
+
+/// The consumer of this ARN, which a later one of the same name does not have.
+fn consumer(engine: &Engine, text: &str) -> Result<Resource, ApiError> {
+    let arn = ConsumerArn::parse(text).map_err(|_| not_found(text))?;
+    let stream = arn.stream.to_string();
+    let stream = StreamAddress { name: None, arn: Some(&stream) }.find(engine)?;
+    usable(engine, &stream)?;
+    let consumer = consumers::find(engine, stream.number(), &arn.name);
+    let consumer = consumer.filter(|consumer| consumer.arn(engine, &stream) == arn);
+    consumer.map(|consumer| Resource::Consumer(stream, consumer)).ok_or_else(|| not_found(text))
+}
+
+fn policy_of_consumer(engine: &Engine, stream: &StreamHandle, consumer: &Consumer) -> Vec<u8> {
+    let arn = consumer.arn(engine, stream);
+    [prefix_of(POLICIES, stream.number()), format!("{}:{}", arn.name, arn.created_s).into_bytes()].concat()
+}
+
+/// Removes the policy of a consumer that is deregistered. Staged by the call: one that stays behind after a crash belongs to
+/// no consumer, and goes with the stream.
+///
+/// # Errors
+/// What the metadata store says.
+pub(super) async fn forget_policy(
+    engine: &Engine,
+    stream: &StreamHandle,
+    consumer: &Consumer,
+) -> Result<(), StreamError> {
+    let key = policy_of_consumer(engine, stream, consumer);
+    if let Some(stored) = engine.0.meta.get(&key) {
+        engine.0.meta.delete(&key, stored.version).await?;
+    }
+    Ok(())
 }
 
 fn not_found(arn: &str) -> ApiError {

@@ -3,8 +3,10 @@
 use super::Outcome;
 use super::resource::{Resource, add_tags, tags};
 use crate::api::{Call, Fields, Reply, model};
+use crate::consumers;
 use crate::engine::Engine;
 use crate::queues::{self, QueueDefinition};
+use std::collections::BTreeMap;
 
 pub(super) async fn run(engine: &Engine, call: Call) -> Outcome {
     let fields = Fields::read(&call, model::TAG_RESOURCE)?;
@@ -19,6 +21,13 @@ pub(super) async fn run(engine: &Engine, call: Call) -> Outcome {
                     add_tags(&mut definition.tags, added, ("stream", name.as_str()), &account)
                 })
                 .await?;
+        }
+        Resource::Consumer(stream, consumer) => {
+            let name = consumer.name.clone();
+            let change = move |tags: &mut BTreeMap<String, String>| {
+                add_tags(tags, added, ("consumer", &name), &account)
+            };
+            consumers::change_tags(engine, stream.number(), consumer.name.clone(), change).await?;
         }
         Resource::Queue(queue) => {
             let change = move |_: &Engine, definition: &mut QueueDefinition| {

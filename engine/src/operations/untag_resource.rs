@@ -3,8 +3,10 @@
 use super::Outcome;
 use super::resource::{Resource, tag_keys};
 use crate::api::{ApiError, Call, Fields, Reply, model};
+use crate::consumers;
 use crate::engine::Engine;
 use crate::queues::{self, QueueDefinition};
+use std::collections::BTreeMap;
 
 pub(super) async fn run(engine: &Engine, call: Call) -> Outcome {
     let fields = Fields::read(&call, model::UNTAG_RESOURCE)?;
@@ -18,6 +20,13 @@ pub(super) async fn run(engine: &Engine, call: Call) -> Outcome {
                     Ok::<_, ApiError>(())
                 })
                 .await?;
+        }
+        Resource::Consumer(stream, consumer) => {
+            let change = move |tags: &mut BTreeMap<String, String>| {
+                tags.retain(|key, _| !removed.contains(key));
+                Ok(())
+            };
+            consumers::change_tags(engine, stream.number(), consumer.name.clone(), change).await?;
         }
         Resource::Queue(queue) => {
             let change = move |_: &Engine, definition: &mut QueueDefinition| {

@@ -271,7 +271,8 @@ impl Queue {
             not_before_ms: self.not_before_ms(stream, engine.0.clock.now_ms()),
         };
         let key = ShardKey { stream: stream.number(), shard: fetch.shard };
-        let page = engine.0.log.read(key, fetch.from, limits).await?;
+        let page = engine.0.log.read(key, fetch.from, limits).await;
+        let page = page.map_err(|error| engine.0.keys.unreadable(error))?;
         reading.ended = true;
         let (records, bytes) = copy(&page);
         let fresh: Vec<Fresh> = records.iter().map(|record| record.fresh).collect();

@@ -286,7 +286,8 @@ async fn read_shard(
         while from <= last {
             let records = usize::try_from(last.position - from.position).unwrap_or(0) + group.len();
             let limits = ReadLimits { records, bytes: limits::QUEUE_RECEIVE_BYTES_MAX, not_before_ms };
-            let page = engine.0.log.read(key, from, limits).await?;
+            let page = engine.0.log.read(key, from, limits).await;
+            let page = page.map_err(|error| engine.0.keys.unreadable(error))?;
             for run in &page.runs {
                 run.visit(&mut |record| {
                     if group.binary_search(&record.position).is_ok() {
