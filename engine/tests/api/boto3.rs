@@ -6,7 +6,8 @@ use std::io::{BufRead, BufReader, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
-struct Killed(Child);
+/// A process that ends with the test.
+pub(crate) struct Killed(pub(crate) Child);
 
 impl Drop for Killed {
     fn drop(&mut self) {
@@ -16,7 +17,7 @@ impl Drop for Killed {
 }
 
 /// Examples lie beside the directory of the test's own executable.
-fn example(name: &str) -> PathBuf {
+pub(crate) fn example(name: &str) -> PathBuf {
     let own = std::env::current_exe().unwrap();
     own.parent().unwrap().parent().unwrap().join("examples").join(name)
 }
@@ -82,6 +83,7 @@ macro_rules! subjects {
 subjects! {
     fanout [];
     protocol [];
+    queues [];
     records [];
     shards [];
     settings [];

@@ -6,6 +6,7 @@ mod boto3;
 mod cbor;
 mod connections;
 mod model;
+mod queues;
 mod records;
 mod refusals;
 mod restart;

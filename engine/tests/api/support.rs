@@ -118,12 +118,7 @@ impl Client {
     }
 
     pub(crate) fn send(&mut self, operation: &str, body: &[u8]) {
-        let head = format!(
-            "POST / HTTP/1.1\r\nHost: x\r\nContent-Type: application/x-amz-json-1.1\r\nX-Amz-Target: \
-             Kinesis_20131202.{operation}\r\nX-Amz-Date: 20260101T000000Z\r\nAuthorization: AWS4-HMAC-SHA256 \
-             Credential=a/b, SignedHeaders=host, Signature=0\r\nContent-Length: {}\r\n\r\n",
-            body.len()
-        );
+        let head = head(operation, body.len());
         let socket = self.socket.get_mut();
         socket.write_all(head.as_bytes()).unwrap();
         socket.write_all(body).unwrap();
@@ -148,6 +143,23 @@ impl Client {
     pub(crate) fn ask(&mut self, operation: &str, body: &Value) -> Answer {
         self.send(operation, body.to_string().as_bytes());
         self.receive()
+    }
+
+    /// Asks a server that may be killed: no answer when it is.
+    pub(crate) fn try_ask(&mut self, operation: &str, body: &Value) -> Option<Answer> {
+        let body = body.to_string();
+        let socket = self.socket.get_mut();
+        socket.write_all(head(operation, body.len()).as_bytes()).ok()?;
+        socket.write_all(body.as_bytes()).ok()?;
+        // The answer has begun: a server that is killed may still cut it off.
+        let mut head = String::new();
+        while !head.ends_with("\r\n\r\n") {
+            (self.socket.read_line(&mut head).ok()? > 0).then_some(())?;
+        }
+        let line = head.lines().find(|line| line.to_ascii_lowercase().starts_with("content-length:"))?;
+        let mut body = vec![0; line.split_once(':')?.1.trim().parse().ok()?];
+        self.socket.read_exact(&mut body).ok()?;
+        Some(Answer { status: head.split(' ').nth(1)?.parse().ok()?, head, body })
     }
 
     /// Asks what must succeed.
@@ -179,4 +191,13 @@ impl Client {
             iterator = page["NextShardIterator"].as_str().unwrap().to_owned();
         }
     }
+}
+
+/// The head of a request.
+fn head(operation: &str, body_bytes: usize) -> String {
+    format!(
+        "POST / HTTP/1.1\r\nHost: x\r\nContent-Type: application/x-amz-json-1.1\r\nX-Amz-Target: \
+         Kinesis_20131202.{operation}\r\nX-Amz-Date: 20260101T000000Z\r\nAuthorization: AWS4-HMAC-SHA256 \
+         Credential=a/b, SignedHeaders=host, Signature=0\r\nContent-Length: {body_bytes}\r\n\r\n"
+    )
 }
