@@ -58,7 +58,7 @@ pub(super) fn not_started(error: &StartError) -> Exit {
             }
             Exit::Unavailable
         }
-        StartError::Open { source: OpenError::Config(_), .. } => Exit::Config,
+        StartError::Open { source: OpenError::Config(_) | OpenError::Keys(_), .. } => Exit::Config,
         StartError::Open { source: OpenError::Journal(error), .. } => match error {
             journal::OpenError::Config { .. } => Exit::Config,
             journal::OpenError::Io { source, .. } if source.kind() == ErrorKind::ResourceBusy => {

@@ -292,7 +292,10 @@ impl From<AppendError> for Offered {
             AppendError::TooLarge { .. } => Offered::TooLarge,
             AppendError::Full => Offered::Failed(IngestError::Full),
             // A shard was closed between put and append: offered again, its records find the shards there are then.
-            AppendError::Busy | AppendError::Sealed(_) => Offered::Failed(IngestError::Busy),
+            // A stream whose key is disabled takes records again when the key is enabled: until then publishers wait.
+            AppendError::Busy | AppendError::Sealed(_) | AppendError::NoKey(_) => {
+                Offered::Failed(IngestError::Busy)
+            }
             AppendError::Failed(reason) => Offered::Failed(IngestError::Failed(reason)),
         }
     }
