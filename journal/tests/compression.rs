@@ -65,7 +65,8 @@ fn round_trip(compression: Compression, data: fn(u64) -> Vec<u8>) -> Counters {
     // Written with one setting, read with the other.
     let other = config(if compression == Compression::None { Compression::Lz4 } else { Compression::None });
     let (core, recovery) = Core::open_on(disk.kill(), other, NOW, 8).expect("opens");
-    assert!(recovery.is_clean(), "{recovery:?}");
+    // All but the open segment had room for their footers.
+    assert!(recovery.is_clean() && recovery.segments_scanned <= 1, "{recovery:?}");
     read_back(&core, data);
     counters
 }

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use headwater_journal::blocks::Blocks;
-use headwater_journal::storage::SimDisk;
+use headwater_journal::storage::{Fate, Fault, Operation, SimDisk};
 use headwater_journal::{AppendSet, Config, Core, ReadLimits, ShardKey, Storage, StorageFile};
 
 const NOW: u64 = 1_790_000_000_000;
@@ -195,6 +195,39 @@ fn a_segment_with_a_damaged_header_is_counted_once() {
     let open = files.iter_mut().rfind(|(name, _)| name.ends_with(".seg")).expect("has segments");
     open.1[0] ^= 1;
     assert_eq!(scanned(&files), whole);
+}
+
+#[test]
+fn a_first_group_that_outlived_its_header_is_no_loss_of_the_groups_before() {
+    // Their segments were let go; then a cut tears the first write of the next, and keeps the group without the header before it.
+    let disk = SimDisk::new(5);
+    let (core, _) = Core::open_on(disk.clone(), config(), NOW, 7).expect("opens");
+    let mut set = AppendSet::new();
+    set.batch(SHARDS[0]);
+    set.record(b"key", b"data");
+    for _ in 0..4 {
+        core.append(&set, NOW).expect("appends");
+        core.commit().expect("commits");
+    }
+    core.close(NOW);
+    drop(core);
+    let (core, _) = Core::open_on(disk.clone(), config(), NOW, 8).expect("opens");
+    core.trim(SHARDS[0], 5);
+    while core.maintain(NOW) {}
+    assert_eq!(core.counters().segments_live, 0);
+    core.append(&set, NOW).expect("appends");
+    disk.fail_operation(Operation::Sync, 0, Fault::PowerOff);
+    core.commit().expect_err("the power is gone");
+    drop(core);
+    let header = 0xff;
+    let disk = disk.power_cut_with(|pending| match pending.operation {
+        Operation::Write => Fate::Sectors { mask: !header },
+        _ => Fate::Kept,
+    });
+    let (core, recovery) = Core::open_on(disk, config(), NOW, 9).expect("opens");
+    assert!(recovery.is_clean(), "{recovery:?}");
+    assert_eq!((recovery.last_group, recovery.segments_scanned), (5, 1));
+    assert_eq!(core.read(SHARDS[0], 5, ALL).expect("reads").len(), 1);
 }
 
 /// Where the groups of the open segment begin, in a file that has no footer.

@@ -127,7 +127,11 @@ impl<F: StorageFile> Survey<F> {
         if candidate.blank && !candidate.begins_with_group() {
             return self.blank(candidate);
         }
-        let next = self.last.0 + 1;
+        let mut next = self.last.0 + 1;
+        if self.last_number + 1 != candidate.number || self.last_number == 0 {
+            // Segments before it were let go: like the header, its first group vouches for every group before.
+            next = next.max(candidate.first_group().unwrap_or(next));
+        }
         let start = Start { salt: None, next, chain: None, followed_by };
         match scan(&*candidate.file, candidate.file_bytes, start) {
             Ok(found) if found.groups.is_empty() && followed_by.is_none_or(|first| first <= next) => {

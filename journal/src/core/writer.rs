@@ -22,7 +22,7 @@ use crate::error::Failed;
 use crate::format::body::Origin;
 use crate::format::footer::RunRef;
 use crate::format::group::{GroupHead, HEAD_BYTES, RUN_HEADER_BYTES, RunHeader};
-use crate::format::segment::{FileName, HEADER_BYTES, SegmentHeader};
+use crate::format::segment::{FileName, HEADER_BYTES, SegmentHeader, TRAILER_BYTES};
 use crate::format::{index, u32_of};
 use crate::storage::{Storage, StorageFile};
 
@@ -91,9 +91,14 @@ impl<S: Storage> Core<S> {
         buffer.pad();
         let (number, file) = (open.number, Arc::clone(&open.file));
         open.offset = at + u32_of(buffer.len());
-        group.written = index(open.offset - group_at);
-        assert!(group.written <= group.size().next_multiple_of(BLOCK_BYTES), "a group stays in its place");
         let data_end = open.offset;
+        group.written = index(data_end - group_at);
+        // What was planned is an upper bound; past it the footer's room, or another file's, would be written over.
+        assert!(group.written <= group.size().next_multiple_of(BLOCK_BYTES), "a group stays in its place");
+        assert!(
+            u64::from(data_end + TRAILER_BYTES) <= self.config.segment_bytes,
+            "a group stays in its file"
+        );
         let failed = |doing, error: io::Error| {
             Failed::new(format!(
                 "{}: {doing} of group {} failed: {error}",

@@ -92,6 +92,8 @@ struct Excuse {
     torn: Option<u64>,
     /// Losses are counted that could not be put into ranges.
     counted: bool,
+    /// Both snapshots were hit: of a shard whose records had all been let go nobody knows that it ever was.
+    forgotten: bool,
 }
 
 impl Excuse {
@@ -101,6 +103,7 @@ impl Excuse {
         // Closing left two more witnesses, footer and snapshot; a bit each must have hit them too.
         let torn = recovery.torn_bytes > 0 && dropped + if closed { 2 } else { 0 } <= flips;
         self.torn = self.torn.or(torn.then_some(recovery.last_group));
+        self.forgotten |= recovery.metadata_lost;
         self.counted |= recovery.groups_lost > 0 || !recovery.unreadable.is_empty();
     }
 }
@@ -216,7 +219,9 @@ fn go_on<S: Storage>(core: &Core<S>, model: &Model, now_ms: u64, excuse: &Excuse
             return Err(format!("committed {ticket:?} only, appended {appended:?}"));
         }
         let first = appended.firsts[0];
-        if first < shard.end() && excuse.torn.is_none() && !excuse.counted {
+        // Who must still have records is not forgotten: `account` has looked for them.
+        let forgotten = excuse.forgotten && first == FIRST_SEQUENCE;
+        if first < shard.end() && excuse.torn.is_none() && !excuse.counted && !forgotten {
             return Err(format!("{key:?}: {first} given again, acknowledged up to {}", shard.end()));
         }
         let page = core.read(*key, first, LIMITS).map_err(|error| error.to_string())?;

@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use crate::bytes::splitmix;
 use crate::format::footer::{PIECE_BYTES, PieceEntry};
-use crate::format::group::GroupHead;
+use crate::format::group::{GroupHead, HEAD_BYTES};
 use crate::format::index;
 use crate::format::segment::{FileName, HEADER_BYTES, HeaderError, SegmentHeader, TRAILER_BYTES, Trailer};
 use crate::format::snapshot::Snapshot;
@@ -52,6 +52,19 @@ impl<F: StorageFile> Candidate<F> {
             Err(HeaderError::Damaged(Some(claimed))) => (claimed ^ self.number).count_ones() <= 1,
             _ => false,
         }
+    }
+
+    /// Number of the group that stands where the first one does, when its head is whole.
+    pub(super) fn first_group(&self) -> Option<u64> {
+        let mut block = [0; HEAD_BYTES];
+        self.file.read_at(&mut block, u64::from(HEADER_BYTES)).ok()?;
+        let head = GroupHead::peek(&block)?;
+        if u64::from(HEADER_BYTES) + head.padded() as u64 > self.file_bytes {
+            return None;
+        }
+        let mut tables = vec![0; head.tables_bytes()];
+        self.file.read_at(&mut tables, u64::from(HEADER_BYTES)).ok()?;
+        head.runs(&tables).map(|_| head.number)
     }
 
     /// Whether a group stands where the first one does.
