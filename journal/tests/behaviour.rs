@@ -298,3 +298,24 @@ fn limits_cut_a_page_and_the_next_one_goes_on() {
         assert_eq!(count, 1000);
     }
 }
+
+#[test]
+fn a_page_holds_exactly_as_many_bytes_as_it_may() {
+    // Records of 100 bytes in groups of their own: what stands between them does not count.
+    for in_tail in [true, false] {
+        let disk = SimDisk::new(7);
+        let (core, _) = open(&disk);
+        let key = shard(1, 0);
+        for _ in 0..30 {
+            append(&core, key, &[7; 99], NOW).expect("appends");
+            core.commit().expect("commits");
+        }
+        // After another opening nothing is in the cache of what was written last.
+        let core = if in_tail { core } else { open(&disk).0 };
+        for (bytes, expected) in [(1_000, 10), (999, 9), (1_099, 10), (1_100, 11), (99, 1), (3_000, 30)] {
+            let page = core.read(key, 5, ReadLimits { records: 1_000, bytes }).expect("reads");
+            assert_eq!(page.len(), expected.min(26), "{bytes}");
+            assert_eq!(page.next, 5 + expected.min(26) as u64);
+        }
+    }
+}

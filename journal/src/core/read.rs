@@ -52,7 +52,7 @@ impl<S: Storage> Core<S> {
     /// [`ReadError::Unsupported`] when a newer program wrote it. Damage is no error: it is in [`Page::gaps`].
     pub fn read(&self, shard: ShardKey, from: u64, limits: ReadLimits) -> Result<Page, ReadError> {
         let mut page = Page { next: from, ..Page::default() };
-        let mut budget = Budget { records: limits.records.max(1), bytes: limits.bytes.max(1) };
+        let mut budget = Budget::of(limits);
         while let Some(source) = self.next_source(shard, &mut page) {
             let number = source.number;
             let runs = match source.runs {

@@ -20,13 +20,25 @@ use crate::format::body::Form;
 use crate::format::footer::RunRef;
 use crate::format::index;
 use crate::limits::{READ_BYTES_MAX, READ_HOLE_BYTES};
-use crate::page::{Page, Records, Run};
+use crate::page::{Page, ReadLimits, Records, Run};
 use crate::storage::{Storage, StorageFile};
 
 /// What a page still may take.
 pub(super) struct Budget {
     pub(super) records: usize,
     pub(super) bytes: usize,
+    /// Bytes of keys and payloads that the whole page may have.
+    limit_bytes: usize,
+    /// Whether `bytes` counts keys and payloads only. Until a run may not fit it also counts what stands between them, which is
+    /// known without looking at the records.
+    exact: bool,
+}
+
+impl Budget {
+    pub(super) fn of(limits: ReadLimits) -> Self {
+        let bytes = limits.bytes.max(1);
+        Self { records: limits.records.max(1), bytes, limit_bytes: bytes, exact: false }
+    }
 }
 
 /// A run that is not what its header says, or cannot be read.
@@ -222,13 +234,15 @@ fn take(
     }
     let wanted = usize::try_from(last.saturating_sub(first) + 1).unwrap_or(usize::MAX);
     count = count.min(wanted).min(budget.records);
-    if end - from > budget.bytes {
-        count = fitting(
-            Records::over(&bytes[from..end], first, base_ms, count),
-            budget.bytes,
-            page.runs.is_empty(),
-        );
-        budget.bytes = 0;
+    if !budget.exact && end - from >= budget.bytes {
+        let taken: usize = page.records().map(|record| record.key.len() + record.data.len()).sum();
+        (budget.bytes, budget.exact) = (budget.limit_bytes.saturating_sub(taken), true);
+    }
+    if budget.exact {
+        let records = Records::over(&bytes[from..end], first, base_ms, count);
+        let (fit, fit_bytes) = fitting(records, budget.bytes, page.runs.is_empty());
+        budget.bytes = if fit < count { 0 } else { budget.bytes.saturating_sub(fit_bytes) };
+        count = fit;
     } else {
         budget.bytes -= end - from;
     }
@@ -242,16 +256,16 @@ fn take(
     page.runs.push(Run { buffer: Arc::clone(buffer), range: from..end, first, base_ms, count, key_id });
 }
 
-/// How many records fit into `bytes`; at least one when `one` is set.
-fn fitting(records: Records<'_>, mut bytes: usize, one: bool) -> usize {
-    let mut count = 0;
+/// How many records fit into `bytes`, and how many bytes they have; at least one when `one` is set.
+fn fitting(records: Records<'_>, bytes: usize, one: bool) -> (usize, usize) {
+    let (mut count, mut taken) = (0, 0);
     for record in records {
         let size = record.key.len() + record.data.len();
-        if size > bytes && !(one && count == 0) {
+        if taken + size > bytes && !(one && count == 0) {
             break;
         }
-        bytes = bytes.saturating_sub(size);
+        taken += size;
         count += 1;
     }
-    count
+    (count, taken)
 }
