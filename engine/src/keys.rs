@@ -13,6 +13,8 @@ mod change;
 mod file;
 mod master;
 mod secret;
+#[cfg(test)]
+mod tests;
 mod vault;
 
 pub use file::{CREDENTIAL_NAME, KeyFileError, KeySource, write_keys};
@@ -21,6 +23,7 @@ pub use master::{DEFAULT_ALIAS, KeyListError, KeyState, MasterKey, MasterKeys};
 pub(crate) use change::{start, stop};
 
 use crate::api::{ApiError, ErrorType};
+use crate::definition::StreamStatus;
 use crate::engine::Engine;
 use crate::limits;
 use crate::names::StreamNumber;
@@ -139,7 +142,12 @@ impl Keys {
         let mut state = self.write();
         let State { masters, streams: known, .. } = &mut *state;
         for stream in streams {
-            let encryption = stream.state().definition.settings.encryption.clone();
+            let definition = stream.state().definition.clone();
+            if definition.status == StreamStatus::Deleting {
+                self.erase(stream, known);
+                continue;
+            }
+            let encryption = definition.settings.encryption;
             if encryption.is_none() && !known.contains_key(&stream.number()) {
                 continue;
             }
@@ -167,6 +175,16 @@ impl Keys {
             }
         }
         self.any.store(!known.is_empty(), Ordering::Release);
+    }
+
+    /// The stream is being deleted: a crash may have come between the state and the end of the keys.
+    fn erase(&self, stream: &StreamHandle, known: &mut BTreeMap<StreamNumber, StreamKeys>) {
+        known.remove(&stream.number());
+        let erased = self.vault.as_ref().map(|vault| vault.forget(stream.number()));
+        if let Some(Err(error)) = erased {
+            // Tried again when the stream is removed.
+            tracing::error!(stream = %stream.name(), %error, "a key of a deleted stream may still be on the disk");
+        }
     }
 
     /// Whether records put into the stream now are sealed.

@@ -291,8 +291,11 @@ fn usable(engine: &Engine, stream: &StreamHandle) -> Result<(), ApiError> {
 
 /// Refuses streams that are not ready for a change of their settings: one change at a time.
 fn active(engine: &Engine, stream: &StreamHandle) -> Result<(), ApiError> {
-    let status = stream.state().definition.status;
-    if status == StreamStatus::Active {
+    let state = stream.state();
+    let (status, until_ms) = (state.definition.status, state.definition.until_ms);
+    // A state whose time is over ends with the change itself.
+    let over = until_ms.is_some_and(|until_ms| until_ms <= engine.0.clock.now_ms());
+    if status == StreamStatus::Active || (over && status != StreamStatus::Deleting) {
         return Ok(());
     }
     let (name, account) = (stream.name(), &engine.0.account);

@@ -5,6 +5,7 @@
 mod boto3;
 mod cbor;
 mod connections;
+mod encryption;
 mod model;
 mod queues;
 mod records;
