@@ -238,6 +238,8 @@ async fn open_engine(config: &Config) -> Result<(Engine, journal::Recovery), Sta
         journal: journal_config(&config.journal),
         region: config.kinesis.region.clone(),
         account: config.kinesis.account.clone(),
+        limits: config.kinesis.limits,
+        transition: config.kinesis.transition,
         clock: Clock::system(),
         ..EngineConfig::new(&dir)
     };

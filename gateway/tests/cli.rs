@@ -2,6 +2,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a panic in a test is its report")]
 
+use std::io::{BufRead, BufReader, Read, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
@@ -210,4 +211,68 @@ fn run_serves_until_told_to_stop_and_ends_with_its_ledger() {
     let log = stderr(&output);
     let first: serde_json::Value = serde_json::from_str(log.lines().next().unwrap()).unwrap();
     assert_eq!(first["level"], "INFO", "not on a terminal the log is JSON");
+}
+
+#[test]
+fn the_engine_alone_says_how_to_reach_it_and_leaves_nothing() {
+    let home = tempfile::tempdir().unwrap();
+    let mut child = Command::new(env!("CARGO_BIN_EXE_headwater"))
+        .args(["kinesis", "--listen", "127.0.0.1:0", "--limits", "aws", "--region", "eu-central-1"])
+        .env("TMPDIR", home.path())
+        .stdout(std::process::Stdio::piped())
+        .stderr(std::process::Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+    let first = lines.next().unwrap().unwrap();
+    let addr = first.split("http://").nth(1).and_then(|rest| rest.split(';').next()).unwrap().to_owned();
+    let said: Vec<String> = lines.by_ref().take(3).map(Result::unwrap).collect();
+    assert!(
+        said[1]
+            .contains(&format!("boto3.client(\"kinesis\", \"eu-central-1\", endpoint_url=\"http://{addr}\""))
+    );
+    assert!(
+        said[2].contains(&format!(
+            "aws --region eu-central-1 --endpoint-url http://{addr} kinesis create-stream"
+        ))
+    );
+    assert_eq!(std::fs::read_dir(home.path()).unwrap().count(), 1);
+    // One call a second is the rate of DescribeLimits.
+    let answers: Vec<String> = (0..2).map(|_| ask(&addr, "DescribeLimits")).collect();
+    assert!(answers[0].contains("\"ShardLimit\""), "{}", answers[0]);
+    assert!(answers[1].contains("Rate exceeded for account 000000000000."), "{}", answers[1]);
+
+    assert!(Command::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap().success());
+    let output = child.wait_with_output().unwrap();
+    assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
+    assert_eq!(std::fs::read_dir(home.path()).unwrap().count(), 0);
+}
+
+fn ask(addr: &str, operation: &str) -> String {
+    let mut socket = std::net::TcpStream::connect(addr).unwrap();
+    let request = format!(
+        "POST / HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Type: application/x-amz-json-1.1\r\nX-Amz-Target: \
+         Kinesis_20131202.{operation}\r\nX-Amz-Date: 20260101T000000Z\r\nAuthorization: AWS4-HMAC-SHA256 \
+         Credential=x/20260101/eu-central-1/kinesis/aws4_request, SignedHeaders=host, Signature=0\r\n\
+         Content-Length: 2\r\n\r\n{{}}"
+    );
+    socket.write_all(request.as_bytes()).unwrap();
+    let mut answer = String::new();
+    socket.read_to_string(&mut answer).unwrap();
+    answer
+}
+
+#[test]
+fn the_engine_alone_keeps_data_that_is_given_a_place() {
+    let home = tempfile::tempdir().unwrap();
+    let refused = headwater(home.path(), &["kinesis", "--listen", "0.0.0.0:0"]);
+    assert_eq!(refused.status.code(), Some(64), "{}", stderr(&refused));
+    assert!(stderr(&refused).contains("--allow-anonymous"));
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let addr = taken.local_addr().unwrap().to_string();
+    assert_eq!(headwater(home.path(), &["kinesis", "--listen", &addr]).status.code(), Some(69));
+    let wrong =
+        headwater(home.path(), &["kinesis", "--listen", "127.0.0.1:0", "--account", "12", "--dir", "d"]);
+    assert_eq!(wrong.status.code(), Some(64), "{}", stderr(&wrong));
+    assert!(home.path().join("d").exists());
 }

@@ -82,6 +82,7 @@ macro_rules! subjects {
 // Name of the file, and what its server is started with.
 subjects! {
     fanout [];
+    limits ["--limits", "aws"];
     protocol [];
     queues [];
     records [];

@@ -7,6 +7,7 @@ mod demo;
 mod explain;
 mod fleet;
 mod init;
+mod kinesis;
 mod logging;
 mod run;
 mod signals;
@@ -84,6 +85,16 @@ struct Global {
     log_format: Option<Format>,
 }
 
+impl Global {
+    fn log_format(&self) -> Option<LogFormat> {
+        Some(match self.log_format? {
+            Format::Auto => LogFormat::Auto,
+            Format::Text => LogFormat::Text,
+            Format::Json => LogFormat::Json,
+        })
+    }
+}
+
 #[derive(Debug, Clone, Copy, clap::ValueEnum)]
 enum Format {
     Auto,
@@ -104,6 +115,8 @@ enum Command {
     Config(ConfigCommand),
     /// Simulated devices against a running gateway.
     Sim(sim::Options),
+    /// The Kinesis API alone, for learning and testing without an account. Reads no configuration.
+    Kinesis(kinesis::Options),
     /// Gateway, agent and simulated devices in one process; what happens without a command.
     Demo(demo::Options),
 }
@@ -132,6 +145,13 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> Exit {
         Some(Command::Demo(options)) => demonstrate(global, options),
         Some(Command::Run) => with_config(&global, |loaded| run::run(loaded.config)),
         Some(Command::Sim(options)) => with_config(&quiet(global), |loaded| sim::sim(loaded.config, options)),
+        Some(Command::Kinesis(options)) => {
+            logging::start(
+                global.log.unwrap_or(LevelFilter::WARN),
+                global.log_format().unwrap_or(LogFormat::Auto),
+            );
+            kinesis::kinesis(options)
+        }
         Some(Command::Validate(options)) => validate::validate(global.config.as_deref(), &options),
         Some(Command::Explain(options)) => {
             with_config(&global, |loaded| explain::explain(&loaded.config, &options))
@@ -159,12 +179,7 @@ fn with_config(global: &Global, command: impl FnOnce(Loaded) -> Exit) -> Exit {
     };
     let gateway = &mut loaded.config.gateway;
     gateway.log = global.log.unwrap_or(gateway.log);
-    gateway.log_format = match global.log_format {
-        None => gateway.log_format,
-        Some(Format::Auto) => LogFormat::Auto,
-        Some(Format::Text) => LogFormat::Text,
-        Some(Format::Json) => LogFormat::Json,
-    };
+    gateway.log_format = global.log_format().unwrap_or(gateway.log_format);
     logging::start(gateway.log, gateway.log_format);
     for warning in &loaded.warnings {
         tracing::warn!("{warning}");

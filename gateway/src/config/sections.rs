@@ -13,6 +13,8 @@ use super::types::{
 };
 use super::units::{parse_duration, parse_percent};
 use crate::route::TopicFilter;
+use headwater_engine::LimitProfile;
+use headwater_engine::limits::TRANSITION_MAX;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -193,6 +195,8 @@ fn kinesis(mut table: Section<'_, '_>) -> Kinesis {
         listen,
         region: table.parsed("region", "us-east-1", "a region such as \"us-east-1\"", word).value,
         account: table.parsed("account", "000000000000", "12 digits in quotes", account).value,
+        limits: table.choice("limits", "none", &[("none", LimitProfile::None), ("aws", LimitProfile::Aws)]),
+        transition: table.duration("transition", Duration::ZERO, Duration::ZERO..=TRANSITION_MAX),
     };
     table.end();
     kinesis

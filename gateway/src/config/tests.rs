@@ -45,6 +45,15 @@ const WRONG: &[(&str, &str)] = &[
              anyone who reaches this address could read and write every stream",
     ),
     (
+        "[kinesis]\nlimits = \"amazon\"",
+        "h.toml:2: kinesis.limits is \"amazon\", expected one of \"none\", \"aws\"",
+    ),
+    (
+        "[kinesis]\ntransition = \"2h\"",
+        "h.toml:2: kinesis.transition is \"2h\", expected a duration with its unit from \"0s\" to \"1h\", such as \
+             \"0s\"",
+    ),
+    (
         "[mqtt]\nkeep_alive = 60",
         "h.toml:2: mqtt.keep_alive is 60, expected a duration with its unit from \"1s\" to \"65535s\", such as \
              \"10m\"",

@@ -2,6 +2,7 @@
 
 use super::Rate;
 use crate::route::Route;
+use headwater_engine::LimitProfile;
 use std::collections::BTreeMap;
 use std::fmt;
 use std::net::SocketAddr;
@@ -131,6 +132,10 @@ pub struct Kinesis {
     pub region: String,
     /// Account in ARNs, 12 digits.
     pub account: String,
+    /// Rates the API keeps to; the gateway's own routes have none.
+    pub limits: LimitProfile,
+    /// How long streams show that they are being changed.
+    pub transition: Duration,
 }
 
 /// Health and metrics.

@@ -20,6 +20,7 @@ pub(super) fn render(status: &Status) -> String {
     mqtt(&mut out, status);
     routes(&mut out, status);
     engine(&mut out, status);
+    super::kinesis::render(&mut out, &status.engine().metrics());
     out.0
 }
 
@@ -127,24 +128,25 @@ fn resident_bytes() -> Option<u64> {
     Some(kib * 1024)
 }
 
-struct Text(String);
+/// A page of metrics.
+pub(super) struct Text(String);
 
 const NEVER: &str = "a String takes everything";
 
 impl Text {
-    fn metric(&mut self, name: &str, kind: &str, help: &str, value: impl Display) {
+    pub(super) fn metric(&mut self, name: &str, kind: &str, help: &str, value: impl Display) {
         self.head(name, kind, help);
         writeln!(self.0, "{name} {value}").expect(NEVER);
     }
 
-    fn head(&mut self, name: &str, kind: &str, help: &str) {
+    pub(super) fn head(&mut self, name: &str, kind: &str, help: &str) {
         if !help.is_empty() {
             writeln!(self.0, "# HELP {name} {help}").expect(NEVER);
         }
         writeln!(self.0, "# TYPE {name} {kind}").expect(NEVER);
     }
 
-    fn labelled(&mut self, name: &str, labels: &[(&str, &str)], value: impl Display) {
+    pub(super) fn labelled(&mut self, name: &str, labels: &[(&str, &str)], value: impl Display) {
         self.0.push_str(name);
         for (n, (label, text)) in labels.iter().enumerate() {
             let escaped = text.replace('\\', "\\\\").replace('"', "\\\"").replace('\n', "\\n");

@@ -5,6 +5,7 @@
 //! Not here: the Kinesis API (the engine's own port).
 
 mod health;
+mod kinesis;
 mod metrics;
 mod page;
 
