@@ -6,6 +6,8 @@ mod boto3;
 mod cbor;
 mod connections;
 mod encryption;
+mod events;
+mod fanout;
 mod model;
 mod queues;
 mod records;
