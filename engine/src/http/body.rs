@@ -92,6 +92,42 @@ fn too_large() -> ApiError {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use http_body_util::Full;
+    use hyper::{Response, server::conn::http1, service::service_fn};
+    use hyper_util::rt::TokioIo;
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio::time::Instant;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_body_that_comes_too_slowly_is_given_up_and_one_that_goes_on_is_not() {
+        // A byte every so many seconds, of a body of ten.
+        for (pause, expected) in [(1, "200"), (5, "408")] {
+            let (ours, mut theirs) = tokio::io::duplex(1 << 16);
+            let service = service_fn(|request: hyper::Request<Incoming>| async {
+                let read = read(request.into_body(), &Room::new()).await;
+                let status = read.map_or_else(|error| error.error.status(), |_| 200);
+                Response::builder().status(status).body(Full::new(Bytes::new()))
+            });
+            let served = tokio::spawn(http1::Builder::new().serve_connection(TokioIo::new(ours), service));
+            theirs.write_all(b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 10\r\n\r\n").await.unwrap();
+            let (mut reading, mut writing) = tokio::io::split(theirs);
+            let begun = Instant::now();
+            let slow = tokio::spawn(async move {
+                for _ in 0..10 {
+                    tokio::time::sleep(Duration::from_secs(pause)).await;
+                    if writing.write_all(b"x").await.is_err() {
+                        return;
+                    }
+                }
+            });
+            let mut answer = [0; 12];
+            reading.read_exact(&mut answer).await.unwrap();
+            assert_eq!(&answer[9..], expected.as_bytes());
+            assert_eq!(begun.elapsed().as_secs(), (10 * pause).min(limits::BODY_TIMEOUT.as_secs()));
+            slow.abort();
+            served.abort();
+        }
+    }
 
     #[tokio::test(start_paused = true)]
     async fn every_body_takes_room_and_small_ones_do_not_wait_behind_large_ones() {

@@ -1,16 +1,20 @@
 //! One connection: which protocol it speaks, and its timeouts.
 
+use super::answer::AnswerBody;
 use super::patient::Patient;
 use super::request::Face;
 use super::stalls::Stalls;
 use crate::limits;
+use hyper::body::Incoming;
 use hyper::server::conn::{http1, http2};
 use hyper::service::service_fn;
+use hyper::{Request, Response};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::graceful::Watcher;
 use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio::sync::watch;
 
@@ -45,20 +49,39 @@ pub(super) async fn serve(
             watcher.watch(http1().serve_connection(io, service)).await
         }
         Protocol::Http2 => {
-            let stalls = Arc::new(Stalls::default());
-            let watched = Arc::clone(&stalls);
-            let service = service_fn(move |request| {
-                let (face, closed, stalls) = (Arc::clone(&face), closed.clone(), Arc::clone(&watched));
-                async move { Ok::<_, Infallible>(face.answer(request, &closed).await.map(|b| b.watched(&stalls))) }
-            });
-            tokio::select! {
-                outcome = watcher.watch(http2().serve_connection(io, service)) => outcome,
-                () = stalled(&stalls) => return tracing::debug!("the client takes nothing of an answer"),
-            }
+            let answer = move |request| {
+                let (face, closed) = (Arc::clone(&face), closed.clone());
+                async move { face.answer(request, &closed).await }
+            };
+            serve_http2(io, watcher, answer).await
         }
     };
     if let Err(error) = outcome {
         tracing::debug!(%error, "connection ended");
+    }
+}
+
+/// Serves HTTP/2 to its end, or until an answer has waited for its client for too long.
+async fn serve_http2<S, A>(
+    io: TokioIo<S>,
+    watcher: Watcher,
+    answer: impl Fn(Request<Incoming>) -> A,
+) -> hyper::Result<()>
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    A: Future<Output = Response<AnswerBody>> + Send + 'static,
+{
+    let stalls = Arc::new(Stalls::default());
+    let service = service_fn(|request| {
+        let (answer, stalls) = (answer(request), Arc::clone(&stalls));
+        async move { Ok::<_, Infallible>(answer.await.map(|body| body.watched(&stalls))) }
+    });
+    tokio::select! {
+        outcome = watcher.watch(http2().serve_connection(io, service)) => outcome,
+        () = stalled(&stalls) => {
+            tracing::debug!("the client takes nothing of an answer");
+            Ok(())
+        }
     }
 }
 
@@ -116,4 +139,67 @@ fn http2() -> http2::Builder<TokioExecutor> {
         .keep_alive_interval(limits::HTTP2_PING_INTERVAL)
         .keep_alive_timeout(limits::HTTP2_PING_TIMEOUT);
     builder
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::api::{Reply, ReplyBody};
+    use hyper_util::server::graceful::GracefulShutdown;
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio::sync::Semaphore;
+    use tokio::time::Instant;
+
+    /// A request whose client opens a window of `window` bytes for the answer and then only reads.
+    fn request(window: u32) -> Vec<u8> {
+        let mut bytes = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".to_vec();
+        bytes.extend([0, 0, 6, 4, 0, 0, 0, 0, 0, 0, 4]);
+        bytes.extend(window.to_be_bytes());
+        // GET http / by static fields, as the only and last frame of stream 1 (RFC 7541, appendix A).
+        bytes.extend([0, 0, 3, 1, 5, 0, 0, 0, 1, 0x82, 0x86, 0x84]);
+        bytes
+    }
+
+    /// Serves one such request with an answer of `bytes`. Gives how long it took and what of the room was free then.
+    async fn serve_one(window: u32, bytes: usize) -> (Duration, usize) {
+        let (ours, mut theirs) = tokio::io::duplex(1 << 20);
+        let room = Arc::new(Semaphore::new(10));
+        let taken = Arc::clone(&room);
+        let answer = move |_| {
+            let (room, (_, closed)) = (Arc::clone(&taken), watch::channel(()));
+            async move {
+                let permit = room.acquire_many_owned(10).await.ok();
+                let body = ReplyBody::Whole(vec![7; bytes]);
+                Response::new(AnswerBody::of_reply(Reply { body, permit }, closed))
+            }
+        };
+        theirs.write_all(&request(window)).await.unwrap();
+        let client = tokio::spawn(async move {
+            let mut taken = vec![0; 1 << 16];
+            while theirs.read(&mut taken).await.is_ok_and(|count| count > 0) {}
+        });
+        let begun = Instant::now();
+        let graceful = GracefulShutdown::new();
+        let io = TokioIo::new(ours);
+        tokio::time::timeout(Duration::from_secs(50), serve_http2(io, graceful.watcher(), answer)).await.ok();
+        let took = begun.elapsed();
+        client.await.unwrap();
+        (took, room.available_permits())
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_client_that_opens_no_window_does_not_keep_the_room_of_its_answer() {
+        // Nothing at all; a part; all but the last piece.
+        for window in [0, 100_000, (1 << 20) - 10] {
+            let (took, free) = serve_one(window, 1 << 20).await;
+            assert!((30..=36).contains(&took.as_secs()), "{window}: {took:?}");
+            assert_eq!(free, 10, "{window}");
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_client_that_took_its_answer_may_stay() {
+        let (took, free) = serve_one(1 << 20, 50_000).await;
+        assert_eq!((took.as_secs(), free), (50, 10));
+    }
 }

@@ -13,6 +13,7 @@ use tokio::sync::watch;
 
 const JSON: HeaderValue = HeaderValue::from_static("application/x-amz-json-1.1");
 const CBOR: HeaderValue = HeaderValue::from_static("application/x-amz-cbor-1.1");
+const PLAIN_JSON: HeaderValue = HeaderValue::from_static("application/json");
 const EVENTS: HeaderValue = HeaderValue::from_static("application/vnd.amazon.eventstream");
 const TARGET: HeaderName = HeaderName::from_static("x-amz-target");
 /// Service and version that every target begins with.
@@ -74,6 +75,9 @@ impl Face {
                 *response.status_mut() = status;
                 response
             }
+            Err(Refusal::Legacy) => {
+                answer(StatusCode::OK, PLAIN_JSON, AnswerBody::of_bytes(LEGACY.as_bytes()))
+            }
         };
         self.engine.0.tally.call(number, response.status().as_u16());
         response
@@ -96,10 +100,13 @@ enum Refusal {
     Error(ApiError),
     /// AWS answers what is no API call at all in XML.
     Xml(StatusCode, &'static str),
+    /// To plain JSON it answers as an older protocol did, whatever was asked, with status 200.
+    Legacy,
 }
 
 const UNDETERMINED: &str = "<AccessDeniedException>\n  <Message>Unable to determine service/operation name to be \
                             authorized</Message>\n</AccessDeniedException>\n";
+const LEGACY: &str = r#"{"Output":{"__type":"com.amazon.coral.service#UnknownOperationException","message":null},"Version":"1.0"}"#;
 const NEITHER: &str = "<UnknownOperationException/>\n";
 
 fn find(
@@ -107,15 +114,20 @@ fn find(
     headers: &HeaderMap,
     format: Option<Format>,
 ) -> Result<(usize, &'static Operation), Refusal> {
-    let target = headers.get(TARGET).and_then(|target| target.to_str().ok());
-    let Some(target) = target.filter(|_| method == Method::POST) else {
+    let target = headers.get(TARGET).and_then(|target| target.to_str().ok()).unwrap_or_default();
+    if method != Method::POST {
         return Err(Refusal::Xml(StatusCode::FORBIDDEN, UNDETERMINED));
-    };
-    let unknown = || Refusal::Error(ApiError::new(ErrorType::UnknownOperation, ""));
-    let name = target.strip_prefix(SERVICE).ok_or_else(unknown)?;
-    if format.is_none() {
-        return Err(Refusal::Xml(StatusCode::NOT_FOUND, NEITHER));
     }
+    if format.is_none() {
+        let named =
+            target.split_once('.').is_some_and(|(service, name)| !service.is_empty() && !name.is_empty());
+        return Err(match content_type(headers) == PLAIN_JSON.as_bytes() {
+            true => Refusal::Legacy,
+            false if named => Refusal::Xml(StatusCode::NOT_FOUND, NEITHER),
+            false => Refusal::Xml(StatusCode::FORBIDDEN, UNDETERMINED),
+        });
+    }
+    let name = target.strip_prefix(SERVICE).unwrap_or_default();
     operations::find(name).map_err(Refusal::Error)
 }
 
