@@ -9,6 +9,8 @@ pub(crate) mod check;
 pub(crate) mod error;
 pub(crate) mod eventstream;
 pub(crate) mod fields;
+#[cfg(feature = "fuzzing")]
+pub(crate) mod fuzzing;
 pub(crate) mod model;
 pub(crate) mod put;
 mod scan;

@@ -49,6 +49,9 @@ mod control;
 mod counters;
 mod definition;
 mod engine;
+#[cfg(feature = "fuzzing")]
+#[doc(hidden)]
+pub mod fuzzing;
 mod hash;
 mod http;
 mod layout;

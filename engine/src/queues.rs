@@ -20,6 +20,8 @@ mod answer;
 mod control;
 mod core;
 mod definition;
+#[cfg(feature = "fuzzing")]
+pub(crate) mod fuzzing;
 mod handle;
 mod queue;
 mod receive;

@@ -16,10 +16,7 @@ impl Fields {
     /// # Errors
     /// `SerializationException` or `ValidationException`, as AWS words them.
     pub(crate) fn read(call: &Call, members: &'static [Member]) -> Result<Fields, ApiError> {
-        let map = match call.format {
-            Format::Json => of_json(&call.body)?,
-            Format::Cbor => cbor::object(&call.body, members)?,
-        };
+        let map = unchecked(call, members)?;
         check(&map, members)?;
         Ok(Fields(map))
     }
@@ -61,6 +58,14 @@ impl Fields {
 
     pub(crate) fn map(&self, name: &str) -> Option<&Map<String, Value>> {
         self.0.get(name).and_then(Value::as_object)
+    }
+}
+
+/// The members of a body, not checked yet.
+pub(super) fn unchecked(call: &Call, members: &'static [Member]) -> Result<Map<String, Value>, ApiError> {
+    match call.format {
+        Format::Json => of_json(&call.body),
+        Format::Cbor => cbor::object(&call.body, members),
     }
 }
 

@@ -126,7 +126,7 @@ impl Token {
     }
 }
 
-fn check(bytes: &[u8]) -> [u8; CHECK_BYTES] {
+pub(super) fn check(bytes: &[u8]) -> [u8; CHECK_BYTES] {
     let digest = md5::Md5::new_with_prefix(b"headwater token 1").chain_update(bytes).finalize();
     let mut check = [0; CHECK_BYTES];
     check.copy_from_slice(&digest[..CHECK_BYTES]);

@@ -78,7 +78,7 @@ pub(crate) fn open_page(text: &str, now_ms: u64) -> Result<u32, ApiError> {
     Ok(after)
 }
 
-fn seal(mut bytes: Vec<u8>) -> String {
+pub(super) fn seal(mut bytes: Vec<u8>) -> String {
     let check = check(&bytes);
     bytes.extend_from_slice(&check);
     base64_simd::STANDARD.encode_to_string(&bytes)

@@ -7,6 +7,8 @@
 
 mod coder;
 mod files;
+#[cfg(feature = "fuzzing")]
+pub mod fuzzing;
 mod index;
 mod keep;
 mod keys;
