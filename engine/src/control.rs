@@ -16,8 +16,6 @@ mod delete;
 mod error;
 mod reshard;
 mod settle;
-#[cfg(test)]
-mod tests;
 
 pub use create::NewStream;
 pub use error::StreamError;

@@ -8,7 +8,7 @@
 //! of a resharded one; and what other rooms keep under `s/{kind}/{number}/`, of the kinds in [`KINDS`]. All of it goes with the
 //! stream.
 
-pub use crate::shards::{Shard, ShardMap};
+pub(crate) use crate::shards::{Shard, ShardMap};
 
 use crate::hash::HashKey;
 use crate::limits;
@@ -206,8 +206,10 @@ pub(crate) fn prefix_of(kind: &[u8], stream: StreamNumber) -> Vec<u8> {
     [kind, stream.0.to_string().as_bytes(), b"/"].concat()
 }
 
-/// Kinds of metadata that belong to a stream and are removed with it: layouts, consumers, queues, wrapped keys, policies.
-pub(crate) const KINDS: [&[u8]; 5] = [LAYOUTS, b"s/c/", b"s/q/", b"s/k/", b"s/p/"];
+/// Kinds of metadata that belong to a stream and are removed with it: layouts, consumers, wrapped keys, policies.
+pub(crate) const KINDS: [&[u8]; 4] = [LAYOUTS, CONSUMERS, b"s/k/", b"s/p/"];
+/// Kind of metadata that registered consumers are, a value each.
+pub(crate) const CONSUMERS: &[u8] = b"s/c/";
 /// Kind of metadata that layouts are.
 pub(crate) const LAYOUTS: &[u8] = b"s/l/";
 /// Prefix of all definitions.

@@ -4,9 +4,11 @@
 
 mod fanout;
 mod queues;
+mod streams;
 
 pub use fanout::*;
 pub use queues::*;
+pub use streams::*;
 
 use std::time::Duration;
 
@@ -166,24 +168,6 @@ pub const BUCKETS_SWEPT_FROM: usize = 256;
 pub const METERED_STREAMS_MAX: usize = 500;
 /// Shards with metrics of their own, over all streams, up to seven time series each; those of others are added up.
 pub const METERED_SHARDS_MAX: usize = 2_000;
-
-// Streams and their shards over time.
-
-/// Most splits and merges in one plan: they are kept in the stream's definition while it is carried out, 64 KiB at most.
-pub const RESHARD_STEPS_MAX: usize = 256;
-/// Shards of one stream, closed ones included whose records can be read: five times the open ones it may have. More are
-/// refused until closed ones have expired; together they take about 3 MB of metadata.
-pub const SHARDS_LISTED_MAX: usize = 5 * SHARDS_PER_STREAM_MAX as usize;
-/// Highest id of a shard. AWS's ids have twelve digits, and it reads them as 32-bit integers.
-pub const SHARD_ID_MAX: u32 = i32::MAX as u32;
-/// Calls of `UpdateShardCount` in a rolling day. Model: its documentation. Kept to by the profile `aws` only.
-pub const RESIZES_PER_DAY_MAX: usize = 10;
-/// How often closed shards are looked for that have expired, and changes that failed are tried again.
-pub const UPKEEP_INTERVAL: Duration = Duration::from_secs(30);
-/// How long a write waits for a reshard of its stream. One takes a few flushes, on a slow card a second each.
-pub const RESHARD_WAIT: Duration = Duration::from_secs(10);
-/// Longest time that the states CREATING, UPDATING and DELETING may be set to last: nobody waits longer.
-pub const TRANSITION_MAX: Duration = Duration::from_secs(3_600);
 
 // Encryption.
 

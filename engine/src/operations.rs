@@ -60,6 +60,7 @@ mod put_records;
 mod put_resource_policy;
 mod receive_dead_letter_queue_records;
 mod receive_queue_records;
+mod refusal;
 mod register_stream_consumer;
 mod remove_tags_from_stream;
 mod resource;
@@ -289,6 +290,12 @@ fn usable(engine: &Engine, stream: &StreamHandle) -> Result<(), ApiError> {
     Err(ApiError::new(ErrorType::ResourceInUse, message))
 }
 
+/// Refuses reads and writes of streams that are being made or removed, as streams that are not there: the model has no other
+/// error for them.
+fn open(engine: &Engine, stream: &StreamHandle) -> Result<(), ApiError> {
+    usable(engine, stream).map_err(|_| ApiError::no_stream(stream.name().as_str(), &engine.0.account))
+}
+
 /// Refuses streams that are not ready for a change of their settings: one change at a time.
 fn active(engine: &Engine, stream: &StreamHandle) -> Result<(), ApiError> {
     let state = stream.state();
@@ -302,6 +309,14 @@ fn active(engine: &Engine, stream: &StreamHandle) -> Result<(), ApiError> {
     let message =
         format!("Stream {name} under account {account} not ACTIVE, instead in state {}", status.as_str());
     Err(ApiError::new(ErrorType::ResourceInUse, message))
+}
+
+/// The hash keys of a shard.
+fn write_range(answer: &mut Writer, shard: &Shard) {
+    answer.key("HashKeyRange").open_object();
+    answer.key("StartingHashKey").text(&shard.range.start.to_string());
+    answer.key("EndingHashKey").text(&shard.range.end.to_string());
+    answer.close_object();
 }
 
 /// One shard as the API describes it.
@@ -320,10 +335,7 @@ fn write_shard(answer: &mut Writer, stream: &StreamHandle, shard: &Shard) {
     if let Some(parent) = shard.adjacent_parent {
         answer.key("AdjacentParentShardId").text(&parent.to_string());
     }
-    answer.key("HashKeyRange").open_object();
-    answer.key("StartingHashKey").text(&shard.range.start.to_string());
-    answer.key("EndingHashKey").text(&shard.range.end.to_string());
-    answer.close_object();
+    write_range(answer, shard);
     answer.key("SequenceNumberRange").open_object();
     answer.key("StartingSequenceNumber").text(&number(Position::default()).to_string());
     if let Some(closed) = shard.closed {

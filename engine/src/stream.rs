@@ -3,7 +3,7 @@
 //! In: definitions from the metadata store. Out: cheap handles. Invariant: a handle always shows the newest state that is
 //! durable. Not here: changing streams (control).
 
-use crate::definition::{DEFINITIONS, Definition, Layout, StreamState};
+use crate::definition::{DEFINITIONS, Definition, Layout, StreamState, StreamStatus};
 use crate::layout::LayoutId;
 use crate::names::{StreamArn, StreamName, StreamNumber};
 use crate::shards::ShardMap;
@@ -105,6 +105,8 @@ impl Registry {
             };
             let shards = match read_shards(meta, &definition) {
                 Ok(shards) => Arc::new(shards),
+                // Its layout goes before its definition does.
+                Err(_) if definition.status == StreamStatus::Deleting => Arc::new(ShardMap::even(1, 0)),
                 Err(reason) => {
                     tracing::error!(stream = %name, reason, "shards of a stream cannot be read");
                     continue;

@@ -18,6 +18,18 @@ use crate::stream::StreamHandle;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+impl Engine {
+    /// Splits, merges or resizes the shards of a stream that is ACTIVE, without the limits that the API keeps to. Durable and in
+    /// force when this returns.
+    ///
+    /// # Errors
+    /// [`StreamError::NotFound`], [`StreamError::NotActive`], [`StreamError::Plan`], [`StreamError::Shards`]: nothing has changed
+    /// then. Otherwise what the storage says: then the reshard is finished as soon as it can be.
+    pub async fn reshard(&self, name: &StreamName, plan: Plan) -> Result<(), StreamError> {
+        resize(self, name, plan).await
+    }
+}
+
 /// Reshards a stream that is ACTIVE: whoever decides, `UpdateShardCount` or the engine itself for on-demand streams. Durable
 /// and in force when this returns; the state UPDATING is shown for as long as the settings say.
 ///

@@ -69,10 +69,10 @@ async fn settle_later(engine: Weak<Inner>, name: StreamName, mut wait: Duration)
             return;
         }
         wait = match outcome {
-            Ok(()) => remaining(&engine, &stream.state().definition).max(Duration::from_millis(1)),
+            Ok(()) => remaining(&engine, &stream.state().definition).max(limits::BUSY_PAUSE),
             Err(error) => {
                 tracing::warn!(stream = %name, %error, "a change of a stream is tried again");
-                limits::UPKEEP_INTERVAL
+                limits::CHANGE_RETRY
             }
         };
     }
@@ -110,9 +110,14 @@ impl Drop for Running {
 }
 
 async fn keep_up(running: Running) {
+    let mut started = false;
     loop {
         let Some(engine) = running.0.upgrade().map(Engine) else { return };
         upkeep(&engine).await;
+        if !std::mem::replace(&mut started, true) {
+            // States that a start found and that last on.
+            engine.streams().iter().for_each(|stream| show(&engine, stream));
+        }
         crate::scaling::round(&engine).await;
         drop(engine);
         tokio::time::sleep(limits::UPKEEP_INTERVAL).await;
@@ -120,7 +125,7 @@ async fn keep_up(running: Running) {
 }
 
 /// One round over all streams.
-pub(crate) async fn upkeep(engine: &Engine) {
+async fn upkeep(engine: &Engine) {
     for stream in engine.streams() {
         let control = engine.0.control.lock().await;
         let outcome = async {
@@ -133,10 +138,6 @@ pub(crate) async fn upkeep(engine: &Engine) {
         };
         if let Err(error) = outcome.await {
             tracing::warn!(stream = %stream.name(), %error, "upkeep of a stream is tried again");
-        }
-        drop(control);
-        if stream.state().definition.until_ms.is_some() && engine.stream(stream.name()).is_some() {
-            show(engine, &stream);
         }
     }
 }

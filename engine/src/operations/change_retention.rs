@@ -1,6 +1,9 @@
 //! IncreaseStreamRetentionPeriod and DecreaseStreamRetentionPeriod: how long records can be read.
+//!
+//! Reads keep to it at once. An increase makes nothing readable that had expired, as AWS documents, also when the disk still
+//! has it; a decrease frees the disk when the next segment is dropped. Closed shards that had expired stay gone.
 
-use super::{Outcome, usable};
+use super::{Outcome, active};
 use crate::api::address::StreamAddress;
 use crate::api::{ApiError, Call, Fields, Reply, model};
 use crate::engine::Engine;
@@ -23,12 +26,13 @@ pub(super) async fn decrease(engine: &Engine, call: Call) -> Outcome {
 async fn change(engine: &Engine, call: Call, direction: Direction) -> Outcome {
     let fields = Fields::read(&call, model::INCREASE_STREAM_RETENTION_PERIOD)?;
     let stream = StreamAddress::of(&fields).find(engine)?;
-    usable(engine, &stream)?;
+    active(engine, &stream)?;
     let hours = requested(&fields)?;
     let name = stream.name().clone();
     let shown = name.clone();
+    let now_ms = engine.0.clock.now_ms();
     engine
-        .change(&name, move |definition| {
+        .update(&name, move |definition| {
             let existing = definition.retention_hours;
             let (wrong, word, other) = match direction {
                 Direction::Increase => (hours < existing, "shorter", "DecreaseRetentionPeriod"),
@@ -40,6 +44,7 @@ async fn change(engine: &Engine, call: Call, direction: Direction) -> Outcome {
                      retention period ({existing} hours). Use {other} API."
                 )));
             }
+            definition.readable_from_ms = definition.horizon_ms(now_ms);
             definition.retention_hours = hours;
             Ok(())
         })

@@ -1,10 +1,12 @@
-//! CreateStream: durable, and active, before the answer.
+//! CreateStream: durable before the answer, and active too unless states are shown for a time; then it is CREATING, and
+//! records can be put and read from ACTIVE on.
 
+use super::refusal::refusal;
 use super::resource::tags;
 use super::{Outcome, warm};
 use crate::api::{ApiError, Call, ErrorType, Fields, Reply, model};
-use crate::control::{NewStream, StreamError};
-use crate::definition::StreamMode;
+use crate::control::{Effect, NewStream};
+use crate::definition::{StreamMode, StreamStatus};
 use crate::engine::Engine;
 use crate::limits;
 use crate::names::StreamName;
@@ -33,10 +35,18 @@ pub(super) async fn run(engine: &Engine, call: Call) -> Outcome {
         new.settings.warm_mib = mib;
         new.shards = new.shards.max(mib);
     }
-    match engine.create(new).await {
-        Ok(_) => Ok(Reply::empty()),
-        Err(error) => Err(refusal(engine, error)),
+    let creating =
+        engine.streams().iter().filter(|it| it.state().definition.status == StreamStatus::Creating).count();
+    if creating >= limits::STREAMS_CREATING_MAX {
+        let message = format!(
+            "Account {} has {creating} streams in the state CREATING, no more than {} are allowed at the same time.",
+            engine.0.account,
+            limits::STREAMS_CREATING_MAX
+        );
+        return Err(ApiError::new(ErrorType::LimitExceeded, message));
     }
+    engine.create_as(new, Effect::Shown).await.map_err(|error| refusal(engine, error))?;
+    Ok(Reply::empty())
 }
 
 fn mode(fields: &Fields) -> StreamMode {
@@ -68,25 +78,4 @@ fn distribution(fields: &Fields, mode: StreamMode) -> Result<Distribution, ApiEr
         ));
     }
     Ok(distribution.unwrap_or_default())
-}
-
-fn refusal(engine: &Engine, error: StreamError) -> ApiError {
-    let (account, region) = (&engine.0.account, &engine.0.region);
-    match error {
-        StreamError::Exists(name) => ApiError::new(
-            ErrorType::ResourceInUse,
-            format!("Stream {name} under account {account} already exists."),
-        ),
-        StreamError::Shards { requested, open } => ApiError::new(
-            ErrorType::LimitExceeded,
-            format!(
-                "This request would exceed the shard limit for the account {account} in {region}. Current shard count for \
-                 the account: {open}. Limit: {} in all, {} a stream. Number of additional shards that would have resulted \
-                 from this request: {requested}.",
-                limits::SHARDS_MAX,
-                limits::SHARDS_PER_STREAM_MAX
-            ),
-        ),
-        error => error.into(),
-    }
 }

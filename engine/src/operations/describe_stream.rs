@@ -17,17 +17,18 @@ pub(super) async fn run(engine: &Engine, call: Call) -> Outcome {
     let page =
         fields.count("Limit").unwrap_or(limits::DESCRIBE_STREAM_PAGE).min(limits::DESCRIBE_STREAM_PAGE);
     let state = stream.state();
-    let shards = state.shards.all();
-    let start = after.map_or(0, |after| shards.partition_point(|shard| shard.id <= after));
-    let end = shards.len().min(start + page);
+    let horizon_ms = state.definition.horizon_ms(engine.0.clock.now_ms());
+    let all = state.shards.all();
+    let start = after.map_or(0, |after| all.partition_point(|shard| shard.id <= after));
+    let mut shards = all[start..].iter().filter(|shard| !shard.is_expired(horizon_ms));
     let mut answer = call.writer();
     answer.open_object();
     answer.key("StreamDescription").open_object();
     write_common(&mut answer, &stream, &state.definition);
     answer.key("Shards").open_array();
-    shards[start..end].iter().for_each(|shard| write_shard(&mut answer, &stream, shard));
+    shards.by_ref().take(page).for_each(|shard| write_shard(&mut answer, &stream, shard));
     answer.close_array();
-    answer.key("HasMoreShards").boolean(end < shards.len());
+    answer.key("HasMoreShards").boolean(shards.next().is_some());
     answer.close_object();
     answer.close_object();
     Ok(Reply::written(answer))

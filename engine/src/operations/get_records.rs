@@ -1,6 +1,6 @@
 //! GetRecords: records from an iterator on, and how far behind the end they are.
 
-use super::{Outcome, dry_run, usable};
+use super::{Outcome, dry_run, open};
 use crate::api::address::StreamAddress;
 use crate::api::token::{Kind, Token};
 use crate::api::{ApiError, Call, ErrorType, Fields, Format, Reply, Writer, model};
@@ -80,7 +80,7 @@ fn find(engine: &Engine, fields: &Fields, token: &Token) -> Result<(StreamHandle
     };
     // A stream of the same name created later has another number.
     let stream = engine.stream(&token.name).filter(|s| s.number() == token.shard.stream).ok_or_else(gone)?;
-    usable(engine, &stream)?;
+    open(engine, &stream)?;
     let shard = stream.state().shards.get(token.shard.shard).cloned().ok_or_else(gone)?;
     Ok((stream, shard))
 }

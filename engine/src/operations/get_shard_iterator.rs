@@ -1,6 +1,6 @@
 //! GetShardIterator: a position in a shard, to read from within five minutes.
 
-use super::{Outcome, dry_run, usable};
+use super::{Outcome, dry_run, open};
 use crate::api::address::StreamAddress;
 use crate::api::token::{Kind, Token};
 use crate::api::{ApiError, Call, ErrorType, Fields, Reply, model};
@@ -14,7 +14,7 @@ use crate::throttle::shard_exceeded;
 pub(super) async fn run(engine: &Engine, call: Call) -> Outcome {
     let fields = Fields::read(&call, model::GET_SHARD_ITERATOR)?;
     let stream = StreamAddress::of(&fields).find(engine)?;
-    usable(engine, &stream)?;
+    open(engine, &stream)?;
     let shard = shard_of(engine, &stream, fields.text("ShardId").unwrap_or_default())?;
     let now_ms = engine.0.clock.now_ms();
     let start = Start {

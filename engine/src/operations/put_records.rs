@@ -1,6 +1,6 @@
 //! PutRecords: up to 500 records in one call, each with its own outcome.
 
-use super::{Outcome, dry_run, stage, usable};
+use super::{Outcome, dry_run, open, stage};
 use crate::api::check::Violations;
 use crate::api::put::{PutRequest, RawRecord};
 use crate::api::{ApiError, Call, ErrorType, Fields, Format, Reply, Writer, model};
@@ -45,7 +45,7 @@ pub(super) struct Prepared {
 /// Finds the stream, checks sizes, decodes and routes. Nothing is staged yet.
 pub(super) fn prepare(engine: &Engine, request: &PutRequest<'_>) -> Result<Prepared, ApiError> {
     let stream = request.stream.find(engine)?;
-    usable(engine, &stream)?;
+    open(engine, &stream)?;
     let state = stream.state();
     engine.0.keys.look(engine);
     if state.definition.settings.distribution == Distribution::UserPartitionKey {

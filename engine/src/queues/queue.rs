@@ -250,7 +250,7 @@ impl Queue {
 
     /// Records that arrived before this UTC time (ms) are not delivered (any more).
     pub(crate) fn not_before_ms(&self, stream: &StreamHandle, now_ms: u64) -> u64 {
-        let retained = now_ms.saturating_sub(stream.state().definition.retention_ms());
+        let retained = stream.state().definition.horizon_ms(now_ms);
         retained.max(self.definition().start.not_before_ms())
     }
 
