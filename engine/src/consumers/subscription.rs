@@ -134,6 +134,7 @@ impl Subscription {
         if sender.send(eventstream::initial_response(format)).await.is_err() {
             return;
         }
+        sleep(limits::FIRST_EVENT_PAUSE).await;
         if let Err(mut error) = self.push(&sender).await {
             // The only failure there is inside a stream.
             if error.error == ErrorType::ServiceUnavailable {

@@ -17,6 +17,9 @@ pub const SUBSCRIPTION_AGE_MS_MAX: u64 = 300_000;
 /// An idle subscription gets an event without records this often. AWS documents no number; clients give a silent stream
 /// up after 30 s (Netty in the Java SDK) to 35 s (KCL), so one lost in a pause of the machine does not end it.
 pub const KEEP_ALIVE: Duration = Duration::from_secs(5);
+/// Between the answer to SubscribeToShard and its first event. There are clients that take what one read of the socket gives
+/// for one message (lifion-kinesis: of every two shards one stayed stuck); with AWS the two never arrive together.
+pub const FIRST_EVENT_PAUSE: Duration = Duration::from_millis(20);
 /// Subscriptions at once, those that ended within [`SUBSCRIBE_PAUSE_MS`] included. An idle one costs about 3 KiB.
 pub const SUBSCRIPTIONS_MAX: usize = 4_096;
 /// Most bytes of keys and data in one event, except that it holds one record at least: half a second of a consumer's
