@@ -24,6 +24,8 @@
 
 mod claim;
 mod lanes;
+#[cfg(test)]
+mod model;
 mod page;
 mod persist;
 mod shard;
@@ -142,6 +144,8 @@ impl QueueCore {
         if let Some(mut entry) = entry.filter(|entry| entry.serial == claimed.entry.serial) {
             entry.forgiven = entry.forgiven.saturating_add(1);
             entry.until_ms = now_ms;
+            // It may have become a dead letter by this very receive.
+            entry.dead = claimed.entry.dead;
             self.set_entry(claimed.shard, claimed.position, Some(entry));
         }
     }
