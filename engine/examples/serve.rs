@@ -1,10 +1,12 @@
 //! The engine alone, behind its HTTP face: `serve --dir DIR --listen ADDRESS --limits none|aws --transition-ms MS`.
-//! For tests and measurements.
+//! For tests and measurements. Master keys are made in `DIR/master-keys`.
 
 #![expect(clippy::print_stdout, reason = "an example talks to the terminal")]
 
+use headwater_engine::keys::KeySource;
 use headwater_engine::{Engine, EngineConfig, LimitProfile};
 use std::error::Error;
+use std::path::Path;
 use std::time::Duration;
 use tokio::net::TcpListener;
 
@@ -27,7 +29,9 @@ fn main() -> Result<(), Box<dyn Error>> {
     let dir = dir.ok_or("--dir is missing")?;
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     runtime.block_on(async {
-        let (engine, recovery) = Engine::open(EngineConfig { limits, transition, ..EngineConfig::new(dir) })?;
+        let master_keys = KeySource::File { path: Path::new(&dir).join("master-keys"), create: true };
+        let config = EngineConfig { limits, transition, master_keys, ..EngineConfig::new(dir) };
+        let (engine, recovery) = Engine::open(config)?;
         let listener = TcpListener::bind(&listen).await?;
         println!("listening on {} ({recovery:?})", listener.local_addr()?);
         let stop = async {

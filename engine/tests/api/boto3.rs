@@ -81,6 +81,7 @@ macro_rules! subjects {
 
 // Name of the file, and what its server is started with.
 subjects! {
+    encryption [];
     fanout [];
     limits ["--limits", "aws"];
     protocol [];

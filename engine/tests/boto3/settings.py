@@ -172,3 +172,29 @@ def a_policy_is_kept_as_it_was_put_until_it_is_deleted(kinesis):
     kinesis.create_stream(StreamName=name, ShardCount=1)
     settled(kinesis, name)
     assert kinesis.get_resource_policy(ResourceARN=arn)["Policy"] == "{}"
+
+
+@test
+def consumers_have_tags_and_policies_of_their_own(kinesis):
+    name = fresh(kinesis)
+    register = lambda: kinesis.register_stream_consumer(StreamARN=arn_of(name), ConsumerName="board")["Consumer"]["ConsumerARN"]
+    arn = register()
+    kinesis.tag_resource(ResourceARN=arn, Tags={"a": "1", "b": "2"})
+    kinesis.untag_resource(ResourceARN=arn, TagKeys=["b", "none"])
+    assert kinesis.list_tags_for_resource(ResourceARN=arn)["Tags"] == [{"Key": "a", "Value": "1"}]
+    assert kinesis.list_tags_for_resource(ResourceARN=arn_of(name))["Tags"] == []
+    refused("InvalidArgumentException", kinesis.tag_resource, "consumer board", ResourceARN=arn, Tags={str(i): "" for i in range(50)})
+    policy = lambda resource: json.dumps({"Version": "2012-10-17", "Statement": {
+        "Effect": "Allow", "Principal": "*", "Action": "kinesis:SubscribeToShard", "Resource": resource}})
+    kinesis.put_resource_policy(ResourceARN=arn, Policy=policy(arn))
+    assert kinesis.get_resource_policy(ResourceARN=arn)["Policy"] == policy(arn)
+    assert kinesis.get_resource_policy(ResourceARN=arn_of(name))["Policy"] == "{}"
+    refused("InvalidArgumentException", kinesis.put_resource_policy, "not the resource", ResourceARN=arn, Policy=policy(arn_of(name)))
+    kinesis.delete_resource_policy(ResourceARN=arn)
+    refused("ResourceNotFoundException", kinesis.delete_resource_policy, "No resource policy", ResourceARN=arn)
+    kinesis.put_resource_policy(ResourceARN=arn, Policy=policy(arn))
+    kinesis.deregister_stream_consumer(ConsumerARN=arn)
+    refused("ResourceNotFoundException", kinesis.get_resource_policy, "not found", ResourceARN=arn)
+    again = register()
+    assert kinesis.get_resource_policy(ResourceARN=again)["Policy"] == "{}"
+    assert kinesis.list_tags_for_resource(ResourceARN=again)["Tags"] == []
