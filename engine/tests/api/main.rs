@@ -12,6 +12,7 @@ mod fanout;
 mod http2;
 mod model;
 mod queues;
+mod reading;
 mod records;
 mod refusals;
 mod restart;
