@@ -6,15 +6,15 @@
 //! Not here: the API's wording of requests and answers (operations), sockets (http).
 
 mod arn;
+mod change;
 mod event;
 mod leases;
 mod registry;
 mod subscription;
 
 pub(crate) use arn::ConsumerArn;
-pub(crate) use registry::{
-    Consumer, change_tags, count, deregister, find, forget, list, no_consumer, register, registered, resume,
-};
+pub(crate) use change::{change_tags, deregister, register};
+pub(crate) use registry::{Consumer, count, find, forget, list, no_consumer, registered, resume};
 pub(crate) use subscription::{Asked, check_free, subscribe};
 
 use crate::limits;

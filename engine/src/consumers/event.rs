@@ -8,7 +8,7 @@ use crate::api::{Format, Writer};
 use crate::definition::{Shard, StreamState};
 use crate::limits;
 use crate::names::{ShardId, StreamNumber};
-use crate::operations::get_records::{behind_ms, write_records};
+use crate::operations::get_records::{behind_ms, write_children, write_records};
 use crate::sequence::SequenceNumber;
 use crate::storage::{Page, Position};
 
@@ -87,16 +87,12 @@ impl Source {
     }
 
     /// The end of a closed shard: its children, and nothing to continue from.
-    pub(super) fn end(&self, state: &StreamState) -> Vec<u8> {
+    pub(super) fn end(&self, state: &StreamState, shard: &Shard) -> Vec<u8> {
         self.event(1_024, |event| {
             event.key("Records").open_array();
             event.close_array();
             event.key("MillisBehindLatest").integer(0_u64);
-            event.key("ChildShards").open_array();
-            let ours = |parent: Option<ShardId>| parent == Some(self.shard);
-            let children = state.shards.all().iter().filter(|s| ours(s.parent) || ours(s.adjacent_parent));
-            children.for_each(|child| write_child(event, child));
-            event.close_array();
+            write_children(event, state, shard);
         })
     }
 
@@ -108,19 +104,4 @@ impl Source {
         let payload = payload.into_bytes();
         Message::event("SubscribeToShardEvent", self.format, payload.len()).seal(&payload)
     }
-}
-
-fn write_child(event: &mut Writer, child: &Shard) {
-    event.open_object();
-    event.key("ShardId").text(&child.id.to_string());
-    event.key("ParentShards").open_array();
-    for parent in [child.parent, child.adjacent_parent].into_iter().flatten() {
-        event.text(&parent.to_string());
-    }
-    event.close_array();
-    event.key("HashKeyRange").open_object();
-    event.key("StartingHashKey").text(&child.range.start.to_string());
-    event.key("EndingHashKey").text(&child.range.end.to_string());
-    event.close_object();
-    event.close_object();
 }

@@ -182,7 +182,7 @@ impl Subscription {
             }
             let source = self.source(shard);
             if shard.closed.is_some_and(|closed| self.next >= closed.end) {
-                return Ok(Next::Last(source.end(&state).into()));
+                return Ok(Next::Last(source.end(&state, shard).into()));
             }
             let not_before_ms = state.definition.horizon_ms(now_ms);
             match self.read(source, not_before_ms).await? {

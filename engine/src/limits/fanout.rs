@@ -3,8 +3,10 @@
 use super::RECORD_BYTES_CEILING;
 use std::time::Duration;
 
-/// Consumers and queues a stream can have. Quota: 20, 50 for accounts of on-demand advantage.
+/// Consumers and queues a stream can have. Model: documentation of `RegisterStreamConsumer`.
 pub const CONSUMERS_PER_STREAM_MAX: usize = 20;
+/// The same in an account that is committed to a minimum throughput (on-demand advantage).
+pub const CONSUMERS_PER_STREAM_ADVANTAGE_MAX: usize = 50;
 /// Consumers that may be CREATING at once. Model: documentation of `RegisterStreamConsumer`.
 pub const CONSUMERS_CREATING_MAX: usize = 5;
 /// Consumers in one page of `ListStreamConsumers`, whatever `MaxResults` asks. Model: its documentation.

@@ -199,7 +199,7 @@ fn last_ms(page: &Page) -> Option<u64> {
 }
 
 /// The shards that a closed one went over into, to go on reading with.
-fn write_children(answer: &mut Writer, state: &StreamState, shard: &Shard) {
+pub(crate) fn write_children(answer: &mut Writer, state: &StreamState, shard: &Shard) {
     answer.key("ChildShards").open_array();
     for child in state.shards.children(shard.id) {
         answer.open_object();

@@ -1,11 +1,12 @@
 //! RegisterStreamConsumer: durable before the answer.
 
 use super::resource::{add_tags, tags};
-use super::{Outcome, usable};
+use super::{Outcome, account, usable};
 use crate::api::address::StreamAddress;
 use crate::api::{Call, Fields, Reply, Writer, model};
 use crate::consumers::{self, Consumer};
 use crate::engine::Engine;
+use crate::limits;
 use crate::stream::StreamHandle;
 use std::collections::BTreeMap;
 
@@ -16,7 +17,11 @@ pub(super) async fn run(engine: &Engine, call: Call) -> Outcome {
     let name = fields.text("ConsumerName").unwrap_or_default().to_owned();
     let mut tagged = BTreeMap::new();
     add_tags(&mut tagged, tags(fields.map("Tags"))?, ("consumer", &name), &engine.0.account)?;
-    let consumer = consumers::register(engine, &stream, name, tagged).await?;
+    let limit = match account::is_committed(engine)? {
+        true => limits::CONSUMERS_PER_STREAM_ADVANTAGE_MAX,
+        false => limits::CONSUMERS_PER_STREAM_MAX,
+    };
+    let consumer = consumers::register(engine, &stream, name, tagged, limit).await?;
     let mut answer = call.writer();
     answer.open_object();
     answer.key("Consumer").open_object();

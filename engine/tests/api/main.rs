@@ -5,6 +5,7 @@
 mod boto3;
 mod cbor;
 mod connections;
+mod consumers;
 mod encryption;
 mod events;
 mod face;
