@@ -303,3 +303,84 @@ def streams_with_consumers_are_deleted_only_when_that_is_said(kinesis):
     refused("ResourceInUseException", kinesis.delete_stream, "EnforceConsumerDeletion", StreamName=name)
     refused("ResourceInUseException", kinesis.delete_stream, StreamName=name, EnforceConsumerDeletion=False)
     kinesis.delete_stream(StreamName=name, EnforceConsumerDeletion=True)
+
+
+def to_the_end(stream):
+    found = [event["SubscribeToShardEvent"] for event in stream]
+    assert all("ContinuationSequenceNumber" in event and "ChildShards" not in event for event in found[:-1])
+    assert "ContinuationSequenceNumber" not in found[-1], "there is nothing to continue at a shard's end"
+    assert found[-1]["Records"] == [] and found[-1]["MillisBehindLatest"] == 0
+    return texts(found), found[-1]["ChildShards"]
+
+
+@test
+def a_split_ends_a_subscription_with_the_children(kinesis):
+    name = fresh(kinesis)
+    made = consumer_of(kinesis, name)
+    iterator = iter(subscribe(kinesis, made))
+    put(kinesis, name, "1", "2")
+    seen = []
+    while seen != ["1", "2"]:
+        seen += texts([next(iterator)["SubscribeToShardEvent"]])
+    kinesis.split_shard(StreamName=name, ShardToSplit=SHARD, NewStartingHashKey=str(2**127))
+    begun = time.time()
+    rest, children = to_the_end(iterator)
+    assert rest == [] and time.time() - begun < 3, "told at once, not by the next keep-alive"
+    assert [child["ShardId"] for child in children] == ["shardId-000000000001", "shardId-000000000002"]
+    assert all(child["ParentShards"] == [SHARD] for child in children)
+    assert children[0]["HashKeyRange"] == {"StartingHashKey": "0", "EndingHashKey": str(2**127 - 1)}
+    assert children[1]["HashKeyRange"] == {"StartingHashKey": str(2**127), "EndingHashKey": str(2**128 - 1)}
+
+
+@test
+def a_closed_shard_is_read_to_its_end_from_wherever_it_begins(kinesis):
+    name = fresh(kinesis, 2)
+    number = kinesis.put_record(StreamName=name, PartitionKey="k", ExplicitHashKey="0", Data=b"1")["SequenceNumber"]
+    kinesis.put_record(StreamName=name, PartitionKey="k", ExplicitHashKey="0", Data=b"2")
+    kinesis.merge_shards(StreamName=name, ShardToMerge=SHARD, AdjacentShardToMerge="shardId-000000000001")
+    cases = {
+        "TRIM_HORIZON": ({}, ["1", "2"]),
+        "AT_SEQUENCE_NUMBER": ({"SequenceNumber": number}, ["1", "2"]),
+        "AFTER_SEQUENCE_NUMBER": ({"SequenceNumber": number}, ["2"]),
+        "LATEST": ({}, []),
+    }
+    for kind, (more, expected) in cases.items():
+        found, children = to_the_end(subscribe(kinesis, consumer_of(kinesis, name, kind), kind, **more))
+        assert found == expected, kind
+        assert [(child["ShardId"], child["ParentShards"]) for child in children] == [
+            ("shardId-000000000002", [SHARD, "shardId-000000000001"])]
+    # The other parent, which never held a record, has the same child; and the child goes on.
+    other = consumer_of(kinesis, name, "other")
+    found, children = to_the_end(subscribe(kinesis, other, shard="shardId-000000000001"))
+    assert found == [] and children[0]["ShardId"] == "shardId-000000000002"
+    put(kinesis, name, "3")
+    assert texts(events(subscribe(kinesis, other, shard="shardId-000000000002"), 1)) == ["3"]
+
+
+@test
+def every_record_of_a_resharding_stream_is_pushed_once_and_in_order(kinesis):
+    name = fresh(kinesis)
+    made = consumer_of(kinesis, name)
+    for i in range(60):
+        put(kinesis, name, str(i))
+        if i in (19, 39):
+            shards = [s for s in kinesis.list_shards(StreamName=name)["Shards"]
+                      if "EndingSequenceNumber" not in s["SequenceNumberRange"]]
+            kinesis.update_shard_count(StreamName=name, TargetShardCount=2 * len(shards), ScalingType="UNIFORM_SCALING")
+            kinesis.get_waiter("stream_exists").wait(StreamName=name)
+    # One key: its records are in one line of descent, whose shards follow each other.
+    seen, todo, done = [], [SHARD], set()
+    open_shards = {s["ShardId"] for s in kinesis.list_shards(StreamName=name)["Shards"]
+                   if "EndingSequenceNumber" not in s["SequenceNumberRange"]}
+    while todo:
+        shard = todo.pop(0)
+        if shard in done:
+            continue
+        done.add(shard)
+        if shard in open_shards:
+            seen += texts(events(subscribe(kinesis, made, shard=shard), 1))
+            continue
+        found, children = to_the_end(subscribe(kinesis, made, shard=shard))
+        seen += found
+        todo += [child["ShardId"] for child in children]
+    assert seen == [str(i) for i in range(60)], seen
