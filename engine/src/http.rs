@@ -59,6 +59,7 @@ impl Engine {
         drop(listener);
         // Those that have not said anything yet are not waited for.
         drop(closing);
+        self.0.queues.end_waits();
         if tokio::time::timeout(limits::DRAIN_TIMEOUT, graceful.shutdown()).await.is_err() {
             tracing::warn!("connections were still open when the time to drain was over");
         }

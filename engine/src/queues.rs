@@ -46,7 +46,7 @@ use crate::stream::StreamHandle;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, PoisonError, RwLock};
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, watch};
 
 /// All queues of an engine.
 pub(crate) struct Queues {
@@ -55,6 +55,8 @@ pub(crate) struct Queues {
     pub(crate) waiting: Arc<Semaphore>,
     /// Bytes left for records that were read ahead.
     pub(crate) ahead: Arc<Semaphore>,
+    /// Told when receivers should not wait any longer.
+    closing: watch::Sender<()>,
     counts: [AtomicU64; 2],
 }
 
@@ -82,6 +84,7 @@ impl Queues {
             queues: RwLock::default(),
             waiting: Arc::new(Semaphore::new(limits::QUEUE_RECEIVERS_WAITING_MAX)),
             ahead: Arc::new(Semaphore::new(limits::QUEUE_AHEAD_BYTES_ALL)),
+            closing: watch::Sender::new(()),
             counts: Default::default(),
         }
     }
@@ -89,6 +92,11 @@ impl Queues {
     /// All queues in order of creation.
     pub(crate) fn list(&self) -> Vec<Arc<Queue>> {
         self.queues.read().unwrap_or_else(PoisonError::into_inner).queues.values().cloned().collect()
+    }
+
+    /// Lets every receiver that waits now answer with what there is: the face that serves it is closing.
+    pub(crate) fn end_waits(&self) {
+        self.closing.send_replace(());
     }
 
     fn add(&self, queue: Queue) -> Arc<Queue> {

@@ -59,8 +59,9 @@ pub(crate) struct Delivery {
 /// # Errors
 /// `ResourceNotFoundException` when the queue is gone, `ThrottlingException` when too many wait, and failures of the log.
 pub(crate) async fn receive(engine: &Engine, queue: &Queue, ask: Receive) -> Result<Delivery, ApiError> {
-    let until = Instant::now() + ask.wait;
+    let mut until = Instant::now() + ask.wait;
     let mut place = None;
+    let mut closing = engine.0.queues.closing.subscribe();
     loop {
         let mut told = pin!(queue.line(ask.side).changed.notified());
         // Before looking: what becomes visible from here on is told.
@@ -91,6 +92,7 @@ pub(crate) async fn receive(engine: &Engine, queue: &Queue, ask: Receive) -> Res
             () = tokio::time::sleep(pause) => {}
             // New shards, another retention.
             _ = changes.changed() => {}
+            _ = closing.changed() => until = now,
             () = listen(engine, queue, &stream), if ask.side == Side::Live => {}
         }
     }

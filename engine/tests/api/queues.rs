@@ -1,17 +1,14 @@
 //! Queues through the API: who gets which record, and what a crash changes about it.
 
-use crate::boto3::{Killed, example};
+mod crash;
+mod waiting;
+
 use crate::support::{Ahead, Client, Server, open};
 use headwater_engine::{Plan, Step, StreamName};
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet};
-use std::io::{BufRead, BufReader};
-use std::net::SocketAddr;
-use std::path::Path;
-use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
-use std::time::{Duration, Instant};
 
 fn make_stream(client: &mut Client, name: &str) -> String {
     let mode = json!({ "StreamMode": "ON_DEMAND" });
@@ -93,54 +90,6 @@ fn a_record_is_received_counted_and_acknowledged_across_restarts() {
     server.stop();
     let server = Server::open(dir.path());
     assert!(receive(&mut server.client(), &queue, 1, &json!({})).is_empty());
-    server.stop();
-}
-
-#[test]
-fn a_waiting_receiver_is_told_within_moments_of_the_record() {
-    let dir = tempfile::tempdir().unwrap();
-    let server = Server::open(dir.path());
-    let mut client = server.client();
-    let stream = make_stream(&mut client, "s");
-    let queue = make_queue(&mut client, &stream, &json!({ "VisibilityTimeoutSeconds": 1 }));
-    let mut waiting = server.client();
-    let mut slowest = Duration::ZERO;
-    for i in 0..5 {
-        waiting.send(
-            "ReceiveQueueRecords",
-            json!({ "QueueARN": queue, "WaitTimeSeconds": 20 }).to_string().as_bytes(),
-        );
-        std::thread::sleep(Duration::from_millis(120));
-        let start = Instant::now();
-        put(&mut client, &stream, i..i + 1);
-        let received = waiting.receive().json();
-        slowest = slowest.max(start.elapsed());
-        let records = received["QueueRecords"].as_array().unwrap();
-        assert_eq!(number(&records[0]), i);
-        assert_eq!(acknowledge(&mut client, &queue, records), 0);
-    }
-    assert!(slowest < Duration::from_secs(1), "{slowest:?}");
-    // The end of an invisibility wakes as a new record does.
-    put(&mut client, &stream, 9..10);
-    assert_eq!(receive(&mut client, &queue, 1, &json!({})).len(), 1);
-    let start = Instant::now();
-    assert_eq!(receive(&mut client, &queue, 20, &json!({})).len(), 1);
-    assert!((500..3_000).contains(&start.elapsed().as_millis()), "{:?}", start.elapsed());
-    // And a longer wait ends when its queue does.
-    let mut waiting = server.client();
-    waiting.send(
-        "ReceiveQueueRecords",
-        json!({ "QueueARN": queue, "VisibilityTimeoutSeconds": 600 }).to_string().as_bytes(),
-    );
-    waiting.receive();
-    waiting.send(
-        "ReceiveQueueRecords",
-        json!({ "QueueARN": queue, "WaitTimeSeconds": 20 }).to_string().as_bytes(),
-    );
-    std::thread::sleep(Duration::from_millis(100));
-    client.call("DeleteQueue", &json!({ "QueueARN": queue }));
-    let answer = waiting.receive();
-    assert_eq!((answer.status, &answer.json()["__type"]), (400, &json!("ResourceNotFoundException")));
     server.stop();
 }
 
@@ -265,111 +214,4 @@ fn a_deleted_queue_and_a_deleted_stream_leave_nothing_behind() {
     assert_eq!(stored(&server), 1);
     assert_eq!(client.call("ListQueues", &json!({}))["QueueSummaries"], json!([]));
     server.stop();
-}
-
-/// The server in a process of its own.
-fn spawn(dir: &Path) -> (Killed, SocketAddr) {
-    let mut server = Command::new(example("serve"));
-    server.arg("--dir").arg(dir).args(["--listen", "127.0.0.1:0"]).stdout(Stdio::piped());
-    let mut server = Killed(server.spawn().unwrap());
-    let mut line = String::new();
-    BufReader::new(server.0.stdout.take().unwrap()).read_line(&mut line).unwrap();
-    let address = line.split(' ').nth(2).unwrap().parse().unwrap();
-    (server, address)
-}
-
-/// One round: receivers that acknowledge three records of four until the server is killed under them. What was answered
-/// goes into `acknowledged`; what was under way when the server died into `unknown`.
-fn round(
-    address: SocketAddr,
-    queue: &str,
-    acknowledged: &Mutex<BTreeSet<usize>>,
-    unknown: &Mutex<BTreeSet<usize>>,
-    server: Killed,
-) {
-    std::thread::scope(|scope| {
-        for _ in 0..4 {
-            scope.spawn(|| {
-                let mut client = Client::connect(address);
-                loop {
-                    let asked = json!({ "QueueARN": queue, "WaitTimeSeconds": 1 });
-                    let Some(answer) = client.try_ask("ReceiveQueueRecords", &asked) else { return };
-                    let records = answer.json()["QueueRecords"].as_array().unwrap().clone();
-                    let again: Vec<_> = records
-                        .iter()
-                        .map(number)
-                        .filter(|n| acknowledged.lock().unwrap().contains(n))
-                        .collect();
-                    assert!(again.is_empty(), "acknowledged and received again: {again:?}");
-                    let taken: Vec<Value> =
-                        records.into_iter().filter(|record| number(record) % 4 != 3).collect();
-                    if taken.is_empty() {
-                        continue;
-                    }
-                    let numbers: Vec<usize> = taken.iter().map(number).collect();
-                    unknown.lock().unwrap().extend(&numbers);
-                    let asked = json!({ "QueueARN": queue, "Entries": handles(&taken) });
-                    let Some(answer) = client.try_ask("AcknowledgeQueueRecords", &asked) else { return };
-                    // On a slow machine a record may have come back to another receiver before this was said.
-                    let answer = answer.json();
-                    let taken_off = |record: &&Value| {
-                        let done = answer["Successful"].as_array().unwrap().iter();
-                        done.into_iter().any(|entry| entry["ReceiptHandle"] == record["ReceiptHandle"])
-                    };
-                    acknowledged.lock().unwrap().extend(taken.iter().filter(taken_off).map(number));
-                    unknown.lock().unwrap().retain(|n| !numbers.contains(n));
-                }
-            });
-        }
-        std::thread::sleep(Duration::from_millis(400));
-        drop(server);
-    });
-}
-
-#[test]
-fn a_killed_server_forgets_no_acknowledgement_and_no_other_record() {
-    const RECORDS: usize = 20_000;
-    const ROUNDS: usize = 6;
-    let dir = tempfile::tempdir().unwrap();
-    let (server, address) = spawn(dir.path());
-    let mut client = Client::connect(address);
-    let stream = make_stream(&mut client, "s");
-    let letters = json!({ "TargetType": "NONE" });
-    let queue = make_queue(
-        &mut client,
-        &stream,
-        &json!({ "VisibilityTimeoutSeconds": 1, "DeadLetterConfiguration": letters }),
-    );
-    put(&mut client, &stream, 0..RECORDS);
-    drop(client);
-    let (acknowledged, unknown) = (Mutex::default(), Mutex::default());
-    let mut running = Some((server, address));
-    for _ in 0..ROUNDS {
-        let (server, address) = running.take().unwrap_or_else(|| spawn(dir.path()));
-        round(address, &queue, &acknowledged, &unknown, server);
-    }
-    let (acknowledged, unknown) = (acknowledged.into_inner().unwrap(), unknown.into_inner().unwrap());
-    // What is left is everything else: received and acknowledged here until nothing comes.
-    let (_server, address) = spawn(dir.path());
-    let mut client = Client::connect(address);
-    let mut left = BTreeSet::new();
-    loop {
-        let records = receive(&mut client, &queue, 3, &json!({}));
-        if records.is_empty() {
-            break;
-        }
-        left.extend(records.iter().map(number));
-        assert_eq!(acknowledge(&mut client, &queue, &records), 0);
-    }
-    assert!(!acknowledged.is_empty());
-    assert_eq!(left.intersection(&acknowledged).count(), 0, "acknowledged ones never come back");
-    let missing: Vec<_> = (0..RECORDS).filter(|n| !left.contains(n) && !acknowledged.contains(n)).collect();
-    // An acknowledgement whose answer the kill cut off may or may not have been taken.
-    assert!(missing.iter().all(|n| unknown.contains(n)), "neither acknowledged nor there: {missing:?}");
-    println!(
-        "{} acknowledged before the kills, {} after, {} cut off",
-        acknowledged.len(),
-        left.len(),
-        unknown.len()
-    );
 }

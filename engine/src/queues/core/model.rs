@@ -120,7 +120,9 @@ impl World {
             self.truth.records.insert(place, State::Fresh);
             // What a producer put does not depend on the queue: it is there whatever crashes.
             self.durable.records.insert(place, State::Fresh);
-            self.staged.iter_mut().for_each(|(_, truth)| drop(truth.records.insert(place, State::Fresh)));
+            for (_, truth) in &mut self.staged {
+                truth.records.insert(place, State::Fresh);
+            }
         }
     }
 
