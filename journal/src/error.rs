@@ -59,8 +59,11 @@ pub enum AppendError {
     /// All segments are wanted and no more may be made. Passes when retention or a trim frees one.
     #[error("journal is full: no segment is free and none may be made")]
     Full,
-    /// Too much is waiting for the device; try again after the next commit.
-    #[error("journal is busy: {staged_bytes} bytes wait for the device, at most {limit_bytes} may")]
+    /// Too much is waiting for the device, or the next segment's file is still being made; try again after the next commit, or a few
+    /// milliseconds later.
+    #[error(
+        "journal is busy: {staged_bytes} of at most {limit_bytes} bytes wait for the device or a segment file"
+    )]
     Busy {
         /// Bytes staged.
         staged_bytes: usize,

@@ -68,9 +68,10 @@ impl Journal<FileStorage> {
 }
 
 impl<S: Storage> Journal<S> {
-    /// Starts the threads around an open core.
+    /// Starts the threads around an open core; makes the first segment's file before, unless one is left from an earlier life.
     #[must_use]
     pub fn start(core: Core<S>) -> Self {
+        core.attend();
         let core = Arc::new(core);
         let (commit, upkeep) = (Arc::new(Bell::default()), Arc::new(Bell::default()));
         let threads = vec![
@@ -78,7 +79,7 @@ impl<S: Storage> Journal<S> {
             spawn("journal-upkeep", upkeep_loop(Arc::clone(&core), Arc::clone(&upkeep))),
         ];
         let threads = Mutex::new(threads.into_iter().flatten().collect());
-        // The first segment's file is made while the caller is still setting up.
+        // The first segment gets its name while the caller is still setting up.
         upkeep.ring();
         Self { shared: Arc::new(Shared { core, commit, upkeep, threads, listening: AtomicBool::new(false) }) }
     }
@@ -94,7 +95,12 @@ impl<S: Storage> Journal<S> {
         let appended = self.shared.core.append(set, now_ms);
         match &appended {
             Ok(_) if self.shared.relies_on_commit_thread() => self.shared.commit.ring(),
-            Err(AppendError::Busy { .. }) => self.shared.commit.ring(),
+            Err(AppendError::Busy { .. }) => {
+                self.shared.commit.ring();
+                if self.shared.core.wants_upkeep() {
+                    self.shared.upkeep.ring();
+                }
+            }
             Err(AppendError::Full) => self.shared.upkeep.ring(),
             _ => {}
         }

@@ -48,10 +48,10 @@ mod sync;
 mod types;
 
 pub use crate::config::{Cipher, Compression, Config, Durability, IoMode};
-pub use crate::core::{Core, Keys};
 #[cfg(feature = "fuzzing")]
 #[doc(hidden)]
 pub use crate::core::fuzzing;
+pub use crate::core::{Core, Keys};
 pub use crate::error::{AppendError, Failed, OpenError, ReadError};
 pub use crate::journal::Journal;
 pub use crate::keys::{STREAM_KEY_BYTES, StreamKey};

@@ -114,7 +114,7 @@ pub struct Counters {
     pub refused_full: u64,
     /// Appends refused because too much was staged.
     pub refused_busy: u64,
-    /// Segments that had to be made ready on the append path because upkeep was late.
+    /// Segments that an append had to wait for, or to make ready itself, because upkeep was late.
     pub late_segments: u64,
     /// Bytes of live runs copied forward to free segments.
     pub bytes_copied: u64,

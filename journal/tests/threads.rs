@@ -1,12 +1,14 @@
 //! The journal with its threads, on real files and on a disk that fails.
 
+use std::io;
 use std::path::Path;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use headwater_journal::storage::{Fault, Operation, SimDisk};
+use headwater_journal::storage::{Fault, Operation, SimDisk, SimFile};
 use headwater_journal::{
-    AppendError, AppendSet, Config, Core, Durability, Journal, OpenError, ReadLimits, ShardKey, State, Ticket,
+    AppendError, AppendSet, Config, Core, Durability, Journal, OpenError, ReadLimits, ShardKey, State,
+    Storage, Ticket,
 };
 
 const NOW: u64 = 1_790_000_000_000;
@@ -193,4 +195,82 @@ fn too_much_staged_is_busy_and_too_large_is_said() {
     own.batch(ShardKey { stream: 0, shard: 0 });
     own.record(b"", b"");
     assert!(matches!(core.append(&own, NOW), Err(AppendError::Refused { .. })));
+}
+
+/// A disk that remembers which threads made files.
+struct Watched {
+    disk: SimDisk,
+    makers: Arc<Mutex<Vec<std::thread::ThreadId>>>,
+}
+
+impl Storage for Watched {
+    type File = SimFile;
+
+    fn list(&self) -> io::Result<Vec<String>> {
+        self.disk.list()
+    }
+
+    fn open(&self, name: &str) -> io::Result<SimFile> {
+        self.disk.open(name)
+    }
+
+    fn create(&self, name: &str, len: u64) -> io::Result<SimFile> {
+        self.makers.lock().expect("not poisoned").push(std::thread::current().id());
+        self.disk.create(name, len)
+    }
+
+    fn rename(&self, from: &str, to: &str) -> io::Result<()> {
+        self.disk.rename(from, to)
+    }
+
+    fn remove(&self, name: &str) -> io::Result<()> {
+        self.disk.remove(name)
+    }
+
+    fn sync_dir(&self) -> io::Result<()> {
+        self.disk.sync_dir()
+    }
+
+    fn free_bytes(&self) -> io::Result<u64> {
+        self.disk.free_bytes()
+    }
+}
+
+/// Appends as fast as they are taken, over many segments, on a thread that makes none of their files; all find room.
+#[test]
+fn an_append_never_makes_a_segment_file() {
+    let makers = Arc::new(Mutex::new(Vec::new()));
+    let storage = Watched { disk: SimDisk::new(6), makers: Arc::clone(&makers) };
+    let (core, _) = Core::open_on(storage, config(), NOW, 1).expect("opens");
+    let journal = Journal::start(core);
+    makers.lock().unwrap().clear();
+    let (set, mut busy, mut appended) = (set(&noise(60_000)), 0, 0);
+    let patience = std::time::Instant::now() + Duration::from_secs(60);
+    while appended < 200 {
+        assert!(std::time::Instant::now() < patience, "{appended} appended, {busy} refused");
+        match journal.append(&set, NOW) {
+            Ok(_) => appended += 1,
+            Err(AppendError::Busy { .. }) => {
+                busy += 1;
+                std::thread::sleep(Duration::from_millis(1));
+            }
+            Err(error) => panic!("{error} after {appended}"),
+        }
+    }
+    journal.commit().expect("commits");
+    let makers = makers.lock().unwrap().clone();
+    assert!(makers.len() > 5, "200 sets of 60 kB fill segments of 1 MiB, {} were made", makers.len());
+    assert!(!makers.contains(&std::thread::current().id()), "{busy} refused");
+    assert_eq!(journal.bounds(SHARD).expect("is there").end, 201);
+    journal.close();
+}
+
+/// Bytes that do not pack.
+fn noise(count: usize) -> Vec<u8> {
+    let mut state = 1u64;
+    let mut next = || {
+        state = state.wrapping_mul(0x5851_f42d_4c95_7f2d).wrapping_add(0x1405_7b7e_f767_814f);
+        (state >> 56).to_le_bytes()[0]
+    };
+    (0..count).map(|_| next()).collect()
 }

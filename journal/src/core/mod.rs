@@ -75,6 +75,9 @@ pub struct Core<S: Storage> {
     totals: Totals,
     // Number of the segment that will be opened next; what upkeep prepares.
     next_number: AtomicU64,
+    // A thread keeps house, so appends need not make files themselves; and one was turned away for want of a file.
+    attended: AtomicBool,
+    late: AtomicBool,
     // Something happened that upkeep should look at before its next tick.
     upkeep_due: AtomicBool,
     // Newest time told; used where no time is passed.
@@ -93,7 +96,8 @@ struct Listeners {
 
 impl<S: Storage> Core<S> {
     /// Stages everything in `set` into one group, in order; nothing of it is durable before its ticket is. Costs a copy under a
-    /// short lock; makes a segment file first when upkeep is late with it.
+    /// short lock. When the next segment's file is not ready, a [`Journal`](crate::Journal) answers [`AppendError::Busy`] and has its
+    /// upkeep make one; metadata alone, and a core without threads, make it here and now.
     ///
     /// # Errors
     /// [`AppendError`]; nothing is staged then.
@@ -105,6 +109,9 @@ impl<S: Storage> Core<S> {
                 Err(refusal) => refusal,
             };
             match refusal {
+                Refusal::NeedSegment if set.records() > 0 && self.attended.load(Ordering::Relaxed) => {
+                    return Err(self.ask_for_room());
+                }
                 Refusal::NeedSegment => self.make_room(set.records() == 0)?,
                 Refusal::Error(error) => {
                     if matches!(error, AppendError::Busy { .. }) {

@@ -38,10 +38,40 @@ impl<S: Storage> Core<S> {
             self.totals.late_segments.add(1);
             return Ok(());
         }
+        Err(self.refuse_full())
+    }
+
+    /// Says that a thread keeps house from now on, which appends may wait for; makes the first file, so that the first one need not.
+    pub(crate) fn attend(&self) {
+        let making = lock(&self.making);
+        if self.queue.look(|staged| staged.spare()) == 0 {
+            self.make_file(false);
+        }
+        drop(making);
+        self.attended.store(true, Ordering::Relaxed);
+    }
+
+    /// What an append is told that needs a file: that upkeep makes one, or that there will be none.
+    pub(super) fn ask_for_room(&self) -> AppendError {
+        let may_make = self.may_make(false);
+        let withheld = self.withheld(lock(&self.files).total);
+        let (full, spare, staged_bytes) =
+            self.queue.look(|staged| (staged.full, staged.spare(), staged.bytes_waiting()));
+        self.late.store(true, Ordering::Relaxed);
+        // A spare file came up meanwhile; `full` is what upkeep found when it tried.
+        if spare > withheld || (may_make && !full) {
+            self.totals.refused_busy.add(1);
+            self.upkeep_due.store(true, Ordering::Relaxed);
+            return AppendError::Busy { staged_bytes, limit_bytes: self.config.staged_bytes_max };
+        }
+        self.refuse_full()
+    }
+
+    fn refuse_full(&self) -> AppendError {
         self.totals.refused_full.add(1);
         self.queue.look(|staged| staged.full = true);
         self.upkeep_due.store(true, Ordering::Relaxed);
-        Err(AppendError::Full)
+        AppendError::Full
     }
 
     /// Renames the next segment's file into place and keeps the pool filled. Whether something was done.
@@ -63,12 +93,21 @@ impl<S: Storage> Core<S> {
                     .prepare(&self.storage, next)
                     .map_err(|error| Failed::new(format!("{name}: preparing it failed: {error}")));
             }
-            if files.ready() >= wanted {
+            // Files that are ready may all be planned for by groups that wait: an append that was turned away needs one more.
+            let late = self.late.load(Ordering::Relaxed) && self.queue.look(|staged| staged.spare()) == 0;
+            if files.ready() >= wanted && !late {
                 return Ok(false);
             }
         }
         let _making = lock(&self.making);
-        Ok(self.make_file(false))
+        let late = self.late.swap(false, Ordering::Relaxed);
+        let made = self.make_file(false);
+        if late && made {
+            self.totals.late_segments.add(1);
+        } else if late {
+            self.queue.look(|staged| staged.full = true);
+        }
+        Ok(made)
     }
 
     /// Writes one new file of zeros into the pool, when one more is allowed.

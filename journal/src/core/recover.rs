@@ -202,6 +202,8 @@ impl<F: StorageFile> Survey<F> {
             making: Mutex::new(()),
             totals: Totals::default(),
             next_number: AtomicU64::new(next_number),
+            attended: AtomicBool::new(false),
+            late: AtomicBool::new(false),
             upkeep_due: AtomicBool::new(true),
             newest_ms: AtomicU64::new(now_ms),
             storage,

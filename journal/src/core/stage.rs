@@ -312,6 +312,11 @@ impl Staged {
         }
     }
 
+    /// Bytes staged and not yet durable.
+    pub(super) fn bytes_waiting(&self) -> usize {
+        self.staged_bytes
+    }
+
     pub(super) fn spare(&self) -> u64 {
         self.plan.spare()
     }

@@ -79,7 +79,7 @@ fn damage(world: &mut World<Honest>, outcome: &mut Outcome) -> Result<(), String
             outcome.unnamed += account(&core, &world.model, &mut named, &excuse)?;
             check_meta(&core, &world.model, &recovery, &excuse)?;
         }
-        go_on(&core, &world.model, world.now_ms, &excuse)?;
+        go_on(&core, &world.model, world.now_ms, &mut excuse)?;
         world.disk = world.disk.power_cut(world.chance.next());
     }
     Ok(())
@@ -94,6 +94,8 @@ struct Excuse {
     counted: bool,
     /// Both snapshots were hit: of a shard whose records had all been let go nobody knows that it ever was.
     forgotten: bool,
+    /// Such shards, which began again at their first sequence.
+    begun_again: BTreeSet<ShardKey>,
 }
 
 impl Excuse {
@@ -205,7 +207,7 @@ fn check_meta<S: Storage>(
 }
 
 /// A damaged journal goes on: every shard takes a record, never under a number that was acknowledged for another.
-fn go_on<S: Storage>(core: &Core<S>, model: &Model, now_ms: u64, excuse: &Excuse) -> Result<(), String> {
+fn go_on<S: Storage>(core: &Core<S>, model: &Model, now_ms: u64, excuse: &mut Excuse) -> Result<(), String> {
     for (key, shard) in &model.shards {
         let mut set = AppendSet::new();
         set.batch(*key);
@@ -220,7 +222,10 @@ fn go_on<S: Storage>(core: &Core<S>, model: &Model, now_ms: u64, excuse: &Excuse
         }
         let first = appended.firsts[0];
         // Who must still have records is not forgotten: `account` has looked for them.
-        let forgotten = excuse.forgotten && first == FIRST_SEQUENCE;
+        if excuse.forgotten && first == FIRST_SEQUENCE {
+            excuse.begun_again.insert(*key);
+        }
+        let forgotten = excuse.begun_again.contains(key);
         if first < shard.end() && excuse.torn.is_none() && !excuse.counted && !forgotten {
             return Err(format!("{key:?}: {first} given again, acknowledged up to {}", shard.end()));
         }
