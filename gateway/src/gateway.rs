@@ -240,6 +240,7 @@ async fn open_engine(config: &Config) -> Result<(Engine, journal::Recovery), Sta
         account: config.kinesis.account.clone(),
         limits: config.kinesis.limits,
         transition: config.kinesis.transition,
+        master_keys: config.key_source(),
         clock: Clock::system(),
         ..EngineConfig::new(&dir)
     };

@@ -9,7 +9,7 @@ use std::process::{Command, Output};
 fn headwater(home: &Path, arguments: &[&str]) -> Output {
     let mut command = Command::new(env!("CARGO_BIN_EXE_headwater"));
     command.args(arguments).current_dir(home).env("HOME", home);
-    for variable in ["HEADWATER_CONFIG", "STATE_DIRECTORY", "XDG_STATE_HOME"] {
+    for variable in ["HEADWATER_CONFIG", "STATE_DIRECTORY", "XDG_STATE_HOME", "CREDENTIALS_DIRECTORY"] {
         command.env_remove(variable);
     }
     command.output().unwrap()
@@ -275,4 +275,46 @@ fn the_engine_alone_keeps_data_that_is_given_a_place() {
         headwater(home.path(), &["kinesis", "--listen", "127.0.0.1:0", "--account", "12", "--dir", "d"]);
     assert_eq!(wrong.status.code(), Some(64), "{}", stderr(&wrong));
     assert!(home.path().join("d").exists());
+}
+
+#[test]
+fn master_keys_are_made_listed_rotated_and_disabled_and_never_shown() {
+    let home = tempfile::tempdir().unwrap();
+    let home = home.path();
+    let file = home.join("keys");
+    let keys = |arguments: &[&str]| {
+        headwater(home, &[&["keys", "--file", file.to_str().unwrap()], arguments].concat())
+    };
+    assert!(stdout(&keys(&["list"])).is_empty());
+    let made = keys(&["create", "alias/aws/kinesis", "alias/plant"]);
+    assert_eq!(made.status.code(), Some(0), "{}", stderr(&made));
+    let id = stdout(&made).trim().to_owned();
+    let mode = std::os::unix::fs::PermissionsExt::mode(&std::fs::metadata(&file).unwrap().permissions());
+    assert_eq!(mode & 0o777, 0o600);
+    for arguments in [["rotate", "alias/plant"], ["disable", &id]] {
+        assert_eq!(keys(&arguments).status.code(), Some(0));
+    }
+    let listed = stdout(&keys(&["list"]));
+    let words: Vec<_> = listed.split_whitespace().collect();
+    assert_eq!(words, [&id, "disabled", "2", "alias/aws/kinesis", "alias/plant"]);
+    let text = std::fs::read_to_string(&file).unwrap();
+    let secret = text.split("\"2\":\"").nth(1).unwrap().split('"').next().unwrap();
+    assert!(secret.len() == 44 && !listed.contains(secret));
+    for (arguments, code, message) in [
+        (vec!["enable", "alias/none"], 65, "there is no master key `alias/none`"),
+        (vec!["create", "alias/plant"], 65, "has this name already"),
+        (vec!["create", "plant"], 65, "must read alias/<name>"),
+    ] {
+        let refused = keys(&arguments);
+        assert_eq!(refused.status.code(), Some(code));
+        assert!(stderr(&refused).contains(message), "{}", stderr(&refused));
+    }
+    let open = <std::fs::Permissions as std::os::unix::fs::PermissionsExt>::from_mode(0o644);
+    std::fs::set_permissions(&file, open).unwrap();
+    let refused = keys(&["list"]);
+    assert!(
+        refused.status.code() == Some(65) && stderr(&refused).contains("chmod 0600"),
+        "{}",
+        stderr(&refused)
+    );
 }

@@ -3,6 +3,7 @@
 use super::signals::{Stop, with_signals};
 use super::{Exit, say};
 use clap::Args;
+use headwater_engine::keys::KeySource;
 use headwater_engine::{Engine, EngineConfig, LimitProfile, OpenError};
 use headwater_journal as journal;
 use std::fmt;
@@ -105,6 +106,7 @@ fn settings(options: &Options, home: &Home) -> EngineConfig {
             Profile::Aws => LimitProfile::Aws,
         },
         transition: Duration::from_millis(options.transition_ms),
+        master_keys: KeySource::File { path: home.dir.join("master-keys"), create: true },
         ..EngineConfig::new(&home.dir)
     }
 }

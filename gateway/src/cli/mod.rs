@@ -7,6 +7,7 @@ mod demo;
 mod explain;
 mod fleet;
 mod init;
+mod keys;
 mod kinesis;
 mod logging;
 mod run;
@@ -115,6 +116,8 @@ enum Command {
     Config(ConfigCommand),
     /// Simulated devices against a running gateway.
     Sim(sim::Options),
+    /// Master keys, which the keys of encrypted streams are wrapped with.
+    Keys(keys::Options),
     /// The Kinesis API alone, for learning and testing without an account. Reads no configuration.
     Kinesis(kinesis::Options),
     /// Gateway, agent and simulated devices in one process; what happens without a command.
@@ -151,6 +154,9 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> Exit {
                 global.log_format().unwrap_or(LogFormat::Auto),
             );
             kinesis::kinesis(options)
+        }
+        Some(Command::Keys(options)) => {
+            with_config(&quiet(global), |loaded| keys::keys(&loaded.config, options))
         }
         Some(Command::Validate(options)) => validate::validate(global.config.as_deref(), &options),
         Some(Command::Explain(options)) => {

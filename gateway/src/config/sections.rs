@@ -197,6 +197,12 @@ fn kinesis(mut table: Section<'_, '_>) -> Kinesis {
         account: table.parsed("account", "000000000000", "12 digits in quotes", account).value,
         limits: table.choice("limits", "none", &[("none", LimitProfile::None), ("aws", LimitProfile::Aws)]),
         transition: table.duration("transition", Duration::ZERO, Duration::ZERO..=TRANSITION_MAX),
+        master_keys: table
+            .optional("master_keys", "a path that is not empty", |text| {
+                (!text.is_empty()).then(|| text.to_owned())
+            })
+            .map(|path| PathBuf::from(path.value)),
+        make_master_keys: table.flag("make_master_keys", false),
     };
     table.end();
     kinesis

@@ -221,7 +221,7 @@ fn the_sample_holds_every_key_with_its_default() {
 fn switched_on() -> String {
     let mut text = String::new();
     for line in SAMPLE.lines() {
-        let setting = line.strip_prefix('#').filter(|rest| rest.starts_with(['[', 'n', 'p', 's', 'r']));
+        let setting = line.strip_prefix('#').filter(|rest| rest.starts_with(['[', 'm', 'n', 'p', 's', 'r']));
         text.push_str(setting.unwrap_or(line));
         text.push('\n');
     }

@@ -3,10 +3,11 @@
 use super::Rate;
 use crate::route::Route;
 use headwater_engine::LimitProfile;
+use headwater_engine::keys::KeySource;
 use std::collections::BTreeMap;
 use std::fmt;
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 /// Everything a gateway can be told.
@@ -136,6 +137,24 @@ pub struct Kinesis {
     pub limits: LimitProfile,
     /// How long streams show that they are being changed.
     pub transition: Duration,
+    /// The file of master keys that streams' keys are wrapped with; see [`Config::key_source`] for when none is given.
+    pub master_keys: Option<PathBuf>,
+    /// Whether that file is made when it does not exist.
+    pub make_master_keys: bool,
+}
+
+impl Config {
+    /// Where the master keys are: the file that is named, else the service manager's credential, else `master-keys` in the
+    /// state directory.
+    #[must_use]
+    pub fn key_source(&self) -> KeySource {
+        let create = self.kinesis.make_master_keys;
+        let named = self.kinesis.master_keys.clone().map(|path| KeySource::File { path, create });
+        let credential = || KeySource::credential(Path::new(&std::env::var_os("CREDENTIALS_DIRECTORY")?));
+        named
+            .or_else(credential)
+            .unwrap_or_else(|| KeySource::File { path: self.gateway.state.join("master-keys"), create })
+    }
 }
 
 /// Health and metrics.
