@@ -7,6 +7,7 @@
 pub mod agent;
 pub mod binaries;
 pub mod chance;
+pub mod clients;
 pub mod fleet;
 pub mod flood;
 pub mod gateway;
@@ -16,6 +17,7 @@ pub mod ports;
 pub mod process;
 pub mod proxy;
 pub mod python;
+pub mod resharding;
 
 use std::time::{Duration, Instant};
 

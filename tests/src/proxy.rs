@@ -11,6 +11,9 @@ use std::time::Duration;
 /// Bytes moved at once: one batch frame and more, so that a cut falls inside frames as well as between them.
 const CHUNK_BYTES: usize = 4096;
 
+/// Bytes kept of the beginning of a connection: enough for the line and the headers of an HTTP/1.1 request.
+const HEAD_BYTES: usize = 1024;
+
 /// A cuttable link to one target.
 #[derive(Debug)]
 pub struct Proxy {
@@ -25,6 +28,7 @@ struct Shared {
     down: AtomicBool,
     stop: AtomicBool,
     carried: AtomicU64,
+    heads: Mutex<Vec<Vec<u8>>>,
 }
 
 impl Proxy {
@@ -75,6 +79,16 @@ impl Proxy {
     pub fn carried_bytes(&self) -> u64 {
         self.shared.carried.load(Ordering::Relaxed)
     }
+
+    /// What each caller so far said first, up to 1 KiB: which protocol it really speaks.
+    ///
+    /// # Panics
+    /// Never, short of a poisoned lock.
+    #[must_use]
+    pub fn heads(&self) -> Vec<String> {
+        let heads = self.shared.heads.lock().expect("no thread panics with this lock");
+        heads.iter().map(|head| String::from_utf8_lossy(head).into_owned()).collect()
+    }
 }
 
 impl Drop for Proxy {
@@ -113,8 +127,29 @@ fn carry(near: TcpStream, far: TcpStream, shared: &Arc<Shared>) {
     let [Ok(near_kept), Ok(far_kept), Ok(near_in), Ok(far_out)] = clones else { return };
     shared.ends.lock().expect("no thread panics with this lock").extend([near_kept, far_kept]);
     let (up, down) = (Arc::clone(shared), Arc::clone(shared));
-    std::thread::spawn(move || pump(near_in, far_out, &up));
+    std::thread::spawn(move || {
+        if let Some(near) = keep_head(near_in, &far_out, &up) {
+            pump(near, far_out, &up);
+        }
+    });
     std::thread::spawn(move || pump(far, near, &down));
+}
+
+/// Carries what the caller says first and keeps it. Nothing when the caller said nothing.
+fn keep_head(mut near: TcpStream, mut far: &TcpStream, shared: &Shared) -> Option<TcpStream> {
+    let mut head = vec![0; HEAD_BYTES];
+    let count = near.read(&mut head).unwrap_or(0);
+    head.truncate(count);
+    shared.carried.fetch_add(count as u64, Ordering::Relaxed);
+    if count > 0 {
+        shared.heads.lock().expect("no thread panics with this lock").push(head.clone());
+    }
+    if count == 0 || far.write_all(&head).is_err() {
+        let _ = near.shutdown(Shutdown::Both);
+        let _ = far.shutdown(Shutdown::Both);
+        return None;
+    }
+    Some(near)
 }
 
 fn pump(mut from: TcpStream, mut to: TcpStream, shared: &Shared) {
@@ -144,6 +179,7 @@ mod tests {
             let mut seven = [0; 7];
             far.read_exact(&mut seven).unwrap();
             assert_eq!((&seven, proxy.carried_bytes()), (b"reading", 7 * round));
+            assert_eq!(proxy.heads().last().unwrap(), "reading");
             assert_eq!(proxy.cut(), 1);
             assert!(matches!(near.read(&mut seven), Ok(0) | Err(_)), "the near end is closed");
             assert!(matches!(far.read(&mut seven), Ok(0) | Err(_)), "the far end is closed");

@@ -14,10 +14,15 @@ pub fn interpreter() -> Option<PathBuf> {
     if let Some(given) = std::env::var_os("HEADWATER_PYTHON") {
         return Some(PathBuf::from(given));
     }
+    cached("venv/bin/python")
+}
+
+/// A file that `tests/run` has left in the user's cache.
+pub(crate) fn cached(file: &str) -> Option<PathBuf> {
     let cache = std::env::var_os("XDG_CACHE_HOME")
         .map(PathBuf::from)
         .or_else(|| std::env::var_os("HOME").map(|home| Path::new(&home).join(".cache")))?;
-    Some(cache.join("headwater/venv/bin/python")).filter(|python| python.exists())
+    Some(cache.join("headwater").join(file)).filter(|file| file.exists())
 }
 
 /// The AWS CLI beside the interpreter.

@@ -12,7 +12,8 @@ fn nothing_is_left_to_do_in_the_code() {
     let marks = marks.map(|halves| halves.concat());
     let mut breaches = Vec::new();
     for source in everything() {
-        if source.path.ends_with(".lock") || source.path == "CONTRIBUTING.md" {
+        let is_lock = source.path.ends_with(".lock") || source.path.ends_with("-lock.json");
+        if is_lock || source.path == "CONTRIBUTING.md" {
             continue;
         }
         for (number, line) in source.text.lines().enumerate() {

@@ -45,7 +45,7 @@ pub(crate) fn rust() -> Vec<Source> {
 }
 
 pub(crate) fn everything() -> Vec<Source> {
-    sources(&["rs", "py", "md", "toml", "run", "sh", "txt", "lock"])
+    sources(&["rs", "py", "js", "md", "toml", "run", "sh", "txt", "lock", "json"])
 }
 
 pub(crate) fn assert_clean(rule: &str, breaches: &[String]) {
