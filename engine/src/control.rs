@@ -20,7 +20,7 @@ mod settle;
 pub use create::NewStream;
 pub use error::StreamError;
 pub(crate) use reshard::{Begin, begin, resize};
-pub(crate) use settle::{Upkeep, ensure};
+pub(crate) use settle::{Upkeep, ensure, keep_time};
 
 use crate::definition::{Definition, StreamState, StreamStatus, definition_key};
 use crate::engine::Engine;

@@ -4,7 +4,13 @@
 //! answer. Not here: HTTP, authentication (http), storage.
 //!
 //! Where AWS documents nothing, or the engine differs on purpose:
-//! - A stream is ACTIVE when CreateStream is answered, and gone when DeleteStream is: there is nothing to wait for.
+//! - Work is done when it is answered; the states CREATING, UPDATING and DELETING are shown as long as the host has set, by
+//!   default not at all, so that a waiter succeeds at its first look. A stream that is CREATING or DELETING takes no reads and
+//!   writes (`ResourceNotFoundException`); AWS may still take some while DELETING.
+//! - A longer retention brings nothing back that had expired, as AWS documents. Closed shards are listed until retention has
+//!   passed since their end; then their ids are as those of shards that never were, except as `ParentShardId`.
+//! - A write during a reshard waits until the new shards are open, up to ten seconds, instead of failing.
+//! - Borders between shards after UpdateShardCount may be a few keys of 2^128 from where a new stream would have them.
 //! - A record is too large when data and key together exceed the stream's limit; the answer is worded like the model's
 //!   constraint on the data.
 //! - A log that is busy for longer than a moment is throttling (400, or the record's code in PutRecords). A full disk is
@@ -66,6 +72,7 @@ mod remove_tags_from_stream;
 mod resource;
 mod restore_dead_letter_queue_records;
 mod split_shard;
+mod stage;
 mod start_stream_encryption;
 mod stop_stream_encryption;
 mod subscribe_to_shard;
@@ -83,14 +90,14 @@ mod update_stream_warm_throughput;
 mod warm;
 
 use crate::api::{ApiError, Call, ErrorType, Reply, Writer, model};
-use crate::batch::{Commit, EngineBatch};
+use crate::control;
 use crate::definition::{Shard, StreamStatus};
 use crate::engine::Engine;
-use crate::limits;
 use crate::sequence::SequenceNumber;
-use crate::storage::{AppendError, BoxFuture, Position};
+use crate::storage::{BoxFuture, Position};
 use crate::stream::StreamHandle;
 use crate::throttle;
+use stage::stage;
 
 /// What an operation gives.
 pub(crate) type Outcome = Result<Reply, ApiError>;
@@ -216,6 +223,7 @@ pub(crate) fn find(name: &str) -> Result<(usize, &'static Operation), ApiError> 
 
 /// Runs an operation.
 pub(crate) async fn run(operation: &Operation, engine: &Engine, call: Call) -> Outcome {
+    control::keep_time(engine).await;
     let outcome = limited(operation, engine, call).await;
     if let Err(error) = &outcome {
         // SDKs have no type for others, so their callers could not handle them.
@@ -240,39 +248,6 @@ fn absent(name: &str) -> ApiError {
         ErrorType::UnsupportedOperation,
         format!("Operation {name} is not available in this engine."),
     )
-}
-
-/// Stages a batch, waiting a moment for room.
-async fn stage(engine: &Engine, batch: &EngineBatch) -> Result<Commit, AppendError> {
-    match engine.append(batch) {
-        Err(AppendError::Busy) => {}
-        outcome => return outcome,
-    }
-    resharded(engine, batch).await;
-    let room = async {
-        loop {
-            // Everything staged becoming durable frees all room there is; if others took it again, so be it.
-            if let Err(error) = engine.barrier().await {
-                return Err(AppendError::Failed(error.reason));
-            }
-            match engine.append(batch) {
-                // The next barrier may be there at once; without a pause this would spin, and never see its own timeout.
-                Err(AppendError::Busy) => tokio::time::sleep(limits::BUSY_PAUSE).await,
-                outcome => return outcome,
-            }
-        }
-    };
-    tokio::time::timeout(limits::BUSY_WAIT, room).await.unwrap_or(Err(AppendError::Busy))
-}
-
-/// Waits while streams of the batch are between the end of some shards and the beginning of others.
-async fn resharded(engine: &Engine, batch: &EngineBatch) {
-    for stream in batch.streams().into_iter().filter_map(|number| engine.0.registry.numbered(number)) {
-        let mut changes = stream.changes();
-        let over = changes.wait_for(|state| state.definition.reshard.is_none());
-        // Whatever became of it, the append says.
-        let _ = tokio::time::timeout(limits::RESHARD_WAIT, over).await;
-    }
 }
 
 /// The answer to a `DryRun` that would have succeeded.

@@ -199,8 +199,8 @@ pub trait ShardLog: Send + Sync + 'static {
     fn trim(&self, shard: ShardKey, before: Position);
 
     /// Refuses appends to the shard from this call on, also when the future is dropped, and gives the position after its
-    /// last record once that is durable. Sealing again gives the same position. Not durable itself: after a start whoever
-    /// sealed a shard seals it again or has stored that it ended.
+    /// last record once that is durable. Sealing again gives the same position. Not durable itself: after a start the shard
+    /// is open, unless whoever sealed it has stored that it ended and routes nothing there.
     fn seal(&self, shard: ShardKey, fence: Fence) -> BoxFuture<'_, Result<Position, CommitError>>;
 
     /// Records of the stream may be forgotten when older than `max_age_ms`.

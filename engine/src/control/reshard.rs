@@ -114,36 +114,20 @@ pub(super) async fn finish(
     Ok(())
 }
 
-/// Seals shards, all in one flush.
+/// Seals shards, all in one flush. After a crash they are open again until this is repeated, and end further on.
 async fn seal(
     engine: &Engine,
     stream: &StreamHandle,
     shards: &[ShardId],
 ) -> Result<BTreeMap<ShardId, Position>, StreamError> {
-    let sealing = seal_now(engine, stream, shards);
+    let key = |shard| ShardKey { stream: stream.number(), shard };
+    let sealing: Vec<_> =
+        shards.iter().map(|&shard| (shard, engine.0.log.seal(key(shard), Fence(0)))).collect();
     let mut ends = BTreeMap::new();
     for (shard, sealed) in sealing {
         ends.insert(shard, sealed.await?);
     }
     Ok(ends)
-}
-
-type Sealing<'a> = (ShardId, crate::storage::BoxFuture<'a, Result<Position, crate::storage::CommitError>>);
-
-fn seal_now<'a>(engine: &'a Engine, stream: &StreamHandle, shards: &[ShardId]) -> Vec<Sealing<'a>> {
-    let key = |shard| ShardKey { stream: stream.number(), shard };
-    shards.iter().map(|&shard| (shard, engine.0.log.seal(key(shard), Fence(0)))).collect()
-}
-
-/// After a start: refuses appends to the shards that end, before there can be any. What is durable in them is their end.
-pub(super) fn seal_again(engine: &Engine, stream: &StreamHandle) {
-    let state = stream.state();
-    let Some(Reshard { plan, at_ms }) = &state.definition.reshard else { return };
-    match Resharded::of(&state.shards, plan, *at_ms) {
-        // Sealed by the call; the ends are asked for again when the reshard is finished.
-        Ok(resharded) => drop(seal_now(engine, stream, &resharded.ended)),
-        Err(error) => tracing::error!(stream = %stream.name(), %error, "a stored reshard cannot be done"),
-    }
 }
 
 /// Stores a layout, then the definition that names it, then clears away what was before. Gives the number of open shards.

@@ -10,13 +10,50 @@ use crate::engine::{Engine, Inner};
 use crate::limits;
 use crate::names::StreamName;
 use crate::stream::StreamHandle;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
-/// Whether somebody looks after the streams.
-#[derive(Debug, Default)]
-pub(crate) struct Upkeep(AtomicBool);
+/// Who looks after the streams, and when the next state ends.
+#[derive(Debug)]
+pub(crate) struct Upkeep {
+    running: AtomicBool,
+    /// UTC ms since 1970; never when nothing passes.
+    due_ms: AtomicU64,
+}
+
+impl Default for Upkeep {
+    fn default() -> Self {
+        Upkeep { running: AtomicBool::new(false), due_ms: AtomicU64::new(u64::MAX) }
+    }
+}
+
+/// Ends the states that are due by the engine's clock. Before every call of the API, so that what a client sees does not
+/// depend on timers; costs one load when nothing passes.
+pub(crate) async fn keep_time(engine: &Engine) {
+    let due_ms = &engine.0.upkeep.due_ms;
+    let next_ms = due_ms.load(Ordering::Relaxed);
+    if next_ms == u64::MAX || engine.0.clock.now_ms() < next_ms {
+        return;
+    }
+    // While a change is under way it is nobody's turn; records must not wait for it.
+    let Ok(control) = engine.0.control.try_lock() else { return };
+    due_ms.store(u64::MAX, Ordering::Relaxed);
+    for stream in engine.streams() {
+        if let Err(error) = settle(engine, &stream, &control).await {
+            tracing::warn!(stream = %stream.name(), %error, "a change of a stream is tried again");
+        } else if engine.stream(stream.name()).as_ref() == Some(&stream) {
+            note(engine, &stream);
+        }
+    }
+}
+
+/// Remembers when the state of a stream ends.
+fn note(engine: &Engine, stream: &StreamHandle) {
+    if let Some(until_ms) = stream.state().definition.until_ms {
+        engine.0.upkeep.due_ms.fetch_min(until_ms, Ordering::Relaxed);
+    }
+}
 
 /// Finishes what is under way with a stream and due: nothing for one that is ACTIVE.
 pub(super) async fn settle(
@@ -47,6 +84,7 @@ pub(super) fn show(engine: &Engine, stream: &StreamHandle) {
     if state.definition.status == StreamStatus::Active {
         return;
     }
+    note(engine, stream);
     let wait = remaining(engine, &state.definition);
     // Without a runtime nobody waits for it; the first use within one looks after it.
     if let Ok(runtime) = tokio::runtime::Handle::try_current() {
@@ -78,22 +116,22 @@ async fn settle_later(engine: Weak<Inner>, name: StreamName, mut wait: Duration)
     }
 }
 
-/// After a start, before the first append: tells the log how long to keep what, and which shards have ended.
+/// After a start: tells the log how long to keep what, and looks after the streams from then on.
 pub(super) fn resume(engine: &Engine) {
     for stream in engine.0.registry.list() {
         engine.0.log.retain(stream.number(), stream.state().definition.retention_ms());
-        reshard::seal_again(engine, &stream);
+        note(engine, &stream);
     }
     ensure(engine);
 }
 
 /// Looks after the streams from now on, if nobody does and there is a runtime to do it on.
 pub(crate) fn ensure(engine: &Engine) {
-    if engine.0.upkeep.0.load(Ordering::Relaxed) {
+    if engine.0.upkeep.running.load(Ordering::Relaxed) {
         return;
     }
     let Ok(runtime) = tokio::runtime::Handle::try_current() else { return };
-    if !engine.0.upkeep.0.swap(true, Ordering::AcqRel) {
+    if !engine.0.upkeep.running.swap(true, Ordering::AcqRel) {
         runtime.spawn(keep_up(Running(Arc::downgrade(&engine.0))));
     }
 }
@@ -104,7 +142,7 @@ struct Running(Weak<Inner>);
 impl Drop for Running {
     fn drop(&mut self) {
         if let Some(inner) = self.0.upgrade() {
-            inner.upkeep.0.store(false, Ordering::Release);
+            inner.upkeep.running.store(false, Ordering::Release);
         }
     }
 }

@@ -35,6 +35,7 @@ pub(super) async fn run(engine: &Engine, call: Call) -> Outcome {
         new.settings.warm_mib = mib;
         new.shards = new.shards.max(mib);
     }
+    on_demand_streams(engine, mode)?;
     let creating =
         engine.streams().iter().filter(|it| it.state().definition.status == StreamStatus::Creating).count();
     if creating >= limits::STREAMS_CREATING_MAX {
@@ -47,6 +48,22 @@ pub(super) async fn run(engine: &Engine, call: Call) -> Outcome {
     }
     engine.create_as(new, Effect::Shown).await.map_err(|error| refusal(engine, error))?;
     Ok(Reply::empty())
+}
+
+/// AWS's quota on on-demand streams, under its limits.
+fn on_demand_streams(engine: &Engine, mode: StreamMode) -> Result<(), ApiError> {
+    let most = limits::ON_DEMAND_STREAMS_MAX;
+    let streams = engine.streams();
+    let count = streams.iter().filter(|it| it.state().definition.mode == StreamMode::OnDemand).count();
+    if engine.0.throttle.is_none() || mode == StreamMode::Provisioned || count < most as usize {
+        return Ok(());
+    }
+    let account = &engine.0.account;
+    let message = format!(
+        "This request would exceed the on-demand stream limit for the account {account} in {}. Limit: {most}.",
+        engine.0.region
+    );
+    Err(ApiError::new(ErrorType::LimitExceeded, message))
 }
 
 fn mode(fields: &Fields) -> StreamMode {

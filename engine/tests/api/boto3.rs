@@ -87,8 +87,11 @@ subjects! {
     protocol [];
     queues [];
     records [];
-    shards [];
+    reshard [];
+    resizes ["--limits", "aws"];
     settings [];
+    shards [];
+    states ["--transition-ms", "500"];
     streams [];
     tags [];
 }

@@ -79,7 +79,7 @@ fn states_are_shown_for_the_time_that_is_set() {
         tokio::time::sleep(2 * TRANSITION).await;
         assert_eq!(status(&engine, "s").await, "CREATING", "it is the engine's clock that counts");
         world.hands.advance(40);
-        settled(&engine).await;
+        assert_eq!(status(&engine, "s").await, "ACTIVE", "and not when a timer fires");
         put(&engine, "s", "k", 0).await.unwrap();
         call(&engine, "SplitShard", &half).await;
         assert_eq!(status(&engine, "s").await, "UPDATING");
@@ -274,6 +274,34 @@ fn resizes_are_limited_as_by_aws_when_limits_are_on() {
         call(&engine, "UpdateShardCount", &resize(100)).await;
         assert_eq!(open_ranges(&shards(&engine, "s").await).len(), 100);
         call(&engine, "UpdateShardCount", &resize(1)).await;
+        engine.close().await;
+        stores.close();
+    });
+}
+
+#[test]
+fn ten_thousand_shards_are_made_kept_and_routed_to() {
+    World::run(async |world| {
+        let (stores, engine) = world.open(|_| {});
+        call(&engine, "CreateStream", &json!({ "StreamName": "s", "ShardCount": 5_000 })).await;
+        put(&engine, "s", "k", 0).await.unwrap();
+        let began = std::time::Instant::now();
+        call(&engine, "UpdateShardCount", &resize(10_000)).await;
+        assert!(began.elapsed() < Duration::from_secs(9), "writers would give up: {:?}", began.elapsed());
+        put(&engine, "s", "k", 1).await.unwrap();
+        let full = refused(&engine, "SplitShard", &split(5_000, 1 << 100), "").await;
+        assert_eq!(full, "LimitExceededException");
+        drop(engine);
+        stores.close();
+        let (stores, engine) = world.open(|_| {});
+        let map = engine.stream(&name("s")).unwrap().state().shards.clone();
+        assert_eq!((map.all().len(), map.open_count()), (15_000, 10_000));
+        assert_eq!(stores.meta.list(b"s/l/").len(), 19, "15,000 shards in values of 800");
+        put(&engine, "s", "k", 2).await.unwrap();
+        let shard = engine.shard_for(&engine.stream(&name("s")).unwrap(), "k");
+        assert_eq!(drain(&engine, "s", &shard.to_string()).await.0.len(), 2);
+        call(&engine, "DeleteStream", &json!({ "StreamName": "s" })).await;
+        assert!(stores.meta.list(b"s/l/").is_empty());
         engine.close().await;
         stores.close();
     });
