@@ -14,6 +14,24 @@
 //! it; a record that is invisible is nobody else's; memory per queue is bounded ([`limits`]), and a waiting receiver holds
 //! none but its own future.
 //!
+//! Where AWS is silent:
+//! - A queue's name is one of its kind in the account; its ARN holds a number. A stream may have several queues.
+//! - A shard's new records come in its order; a child shard's only after all of its parents' were delivered once. Records
+//!   that come back come before new ones. Shards give in turn.
+//! - A receipt handle is good until its record is received again, becomes a dead letter, is acknowledged or expires: also
+//!   after its visibility timeout, as long as nobody else received it. An outdated one fails with
+//!   `ResourceNotFoundException`, one that this side of this queue did not hand out with `InvalidArgumentException`.
+//! - Acknowledging what is not open any more succeeds: SDKs repeat requests whose answers were lost. Other verdicts on it
+//!   fail. Restoring again with the same handle succeeds until the record is received.
+//! - A record becomes a dead letter when its last receive runs out, not when it begins. Receives of dead letters count on;
+//!   restoring sets the count to 0, shows the record at once, and keeps the time of the first receive.
+//! - Another `MaxReceiveCount`, or none, applies to what is not a dead letter yet; dead letters stay until somebody takes
+//!   them or they expire. Visibility may be extended without a limit on the sum.
+//! - An answer has at most 10 MiB of keys and data. With too many open records nothing new is delivered, and the answer is
+//!   empty; with too many waiting receivers it is `ThrottlingException`.
+//! - A queue that is CREATING gives nothing yet: its receivers wait. One that is DELETING is not found, but described.
+//! - `AT_TIMESTAMP` may lie in the future. A queue that begins at LATEST gives new shards from their beginning.
+//!
 //! Not here: the log (storage), the API's words for requests (operations).
 
 mod answer;

@@ -1,4 +1,7 @@
-//! CreateQueue: a queue over an on-demand stream, durable before the answer.
+//! CreateQueue: a queue over an on-demand stream, durable before the answer, which says CREATING as AWS does; described at
+//! once it is ACTIVE unless the settings say how long that takes.
+//!
+//! Where AWS is silent: `MaxReceiveCount` with `NONE`, two streams, and more than 50 tags are `ValidationException`.
 
 use super::resource::tags;
 use super::{Outcome, account, usable};

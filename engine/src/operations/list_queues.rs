@@ -1,4 +1,7 @@
 //! ListQueues: the queues of the account or of some streams, in order of creation, a page at a time.
+//!
+//! Where AWS is silent: a page has 100 queues unless asked, 1,000 at most; with several filters a queue has to match one;
+//! times of creation are compared by the second, as SDKs send them.
 
 use super::Outcome;
 use crate::api::fields::time_ms;

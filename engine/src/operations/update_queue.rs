@@ -1,4 +1,5 @@
-//! UpdateQueue: another visibility timeout, another number of receives; durable before the answer.
+//! UpdateQueue: another visibility timeout, another number of receives; durable before the answer. No attribute at all
+//! changes nothing.
 
 use super::Outcome;
 use super::create_queue::Attributes;

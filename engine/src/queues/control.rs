@@ -121,7 +121,9 @@ async fn begin(
     };
     for shard in stream.state().shards.all() {
         let key = ShardKey { stream: stream.number(), shard: shard.id };
-        core.begin(shard.id, engine.0.log.locate(key, cursor).await?);
+        let begins = engine.0.log.locate(key, cursor).await;
+        // KMS's own errors are not among those of CreateQueue.
+        core.begin(shard.id, begins?);
     }
     Ok(core)
 }

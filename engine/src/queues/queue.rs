@@ -11,7 +11,7 @@ use crate::api::ApiError;
 use crate::engine::Engine;
 use crate::limits;
 use crate::names::ShardId;
-use crate::storage::{AppendError, AppendSet, Page, Pending, Position, ReadLimits, ShardKey};
+use crate::storage::{AppendError, AppendSet, Cursor, Page, Pending, Position, ReadLimits, ShardKey};
 use crate::stream::StreamHandle;
 use bytes::Bytes;
 use std::collections::BTreeMap;
@@ -242,7 +242,8 @@ impl Queue {
         let not_before_ms = self.not_before_ms(stream, now_ms);
         for shard in shards {
             let key = ShardKey { stream: stream.number(), shard };
-            let first = engine.0.log.locate(key, crate::storage::Cursor::AtTime(not_before_ms)).await?;
+            let first = engine.0.log.locate(key, Cursor::AtTime(not_before_ms)).await;
+            let first = first.map_err(|error| engine.0.keys.unreadable(error))?;
             self.state().core.expire_before(shard, first);
         }
         Ok(())

@@ -69,6 +69,7 @@ pub(crate) async fn receive(engine: &Engine, queue: &Queue, ask: Receive) -> Res
         let stream =
             queue.stream(engine).filter(|_| !queue.is_gone()).ok_or_else(|| super::not_found(queue))?;
         let mut changes = stream.changes();
+        engine.0.keys.look(engine);
         queue.follow(engine, &stream).await?;
         if queue.is_delivering(engine.0.clock.now_ms()) {
             read_ahead(engine, queue, &stream, &ask).await?;

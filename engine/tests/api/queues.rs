@@ -1,6 +1,7 @@
 //! Queues through the API: who gets which record, and what a crash changes about it.
 
 mod crash;
+mod sealed;
 mod waiting;
 
 use crate::support::{Ahead, Client, Server, open};

@@ -1,6 +1,9 @@
 //! The core against a model so naive that it is obviously right: one enum per record, time that a seed moves, steps that
 //! become durable later or never, crashes.
 
+mod crash;
+mod stream;
+
 use super::persist::Stored;
 use super::*;
 use std::collections::BTreeMap;
@@ -106,45 +109,6 @@ impl World {
             State::Open(entry) => entry.until_ms <= self.now_ms && entry.dead == (side == Side::Dead),
             State::Done => false,
         }
-    }
-
-    fn put(&mut self) {
-        let open: Vec<u32> =
-            self.stream.shards.iter().filter(|view| view.end.is_none()).map(|view| view.id.0).collect();
-        let shard = open[usize::try_from(self.below(open.len() as u64)).unwrap()];
-        let last =
-            self.stream.times.range((shard, 0)..(shard + 1, 0)).next_back().map_or(0, |(place, _)| place.1);
-        for i in 0..self.below(12) {
-            let place = (shard, last + 1 + i);
-            self.stream.times.insert(place, self.now_ms);
-            self.truth.records.insert(place, State::Fresh);
-            // What a producer put does not depend on the queue: it is there whatever crashes.
-            self.durable.records.insert(place, State::Fresh);
-            for (_, truth) in &mut self.staged {
-                truth.records.insert(place, State::Fresh);
-            }
-        }
-    }
-
-    fn reshard(&mut self) {
-        if self.stream.shards.len() > 8 {
-            return;
-        }
-        let open: Vec<usize> =
-            (0..self.stream.shards.len()).filter(|&i| self.stream.shards[i].end.is_none()).collect();
-        let parents = if self.below(2) == 0 && open.len() > 2 { &open[..2] } else { &open[..1] };
-        for &parent in parents {
-            let id = u32::try_from(parent).unwrap();
-            let last =
-                self.stream.times.range((id, 0)..(id + 1, 0)).next_back().map_or(0, |(place, _)| place.1);
-            self.stream.shards[parent].end = Some(at(last + 1));
-        }
-        let ids: Vec<ShardId> = parents.iter().map(|&i| ShardId(u32::try_from(i).unwrap())).collect();
-        for _ in 0..3 - parents.len() {
-            let id = ShardId(u32::try_from(self.stream.shards.len()).unwrap());
-            self.stream.shards.push(ShardView { id, parents: ids.clone(), end: None });
-        }
-        self.core.set_shards(&self.stream.shards);
     }
 
     fn fetch(&mut self) {
@@ -300,30 +264,6 @@ impl World {
         self.stage(before);
     }
 
-    fn expire(&mut self) {
-        self.stream.not_before_ms = self.stream.not_before_ms.max(self.now_ms.saturating_sub(6_000));
-        self.sweep();
-    }
-
-    /// Lets core and truth forget what the stream no longer has.
-    fn sweep(&mut self) {
-        for shard in self.core.shards_with_open() {
-            let mut all = self.stream.times.range((shard.0, 0)..(shard.0 + 1, 0));
-            let first = all
-                .find(|(_, time_ms)| **time_ms >= self.stream.not_before_ms)
-                .map_or(u64::MAX, |(p, _)| p.1);
-            self.core.expire_before(shard, at(first));
-        }
-        let over: Vec<Place> =
-            self.truth.records.keys().copied().filter(|&place| self.is_over(place)).collect();
-        for place in over {
-            let state = self.truth.records.get_mut(&place).unwrap();
-            if matches!(state, State::Open(_)) {
-                *state = State::Done;
-            }
-        }
-    }
-
     fn update(&mut self) {
         // As the shell does it: what is a dead letter under the old rule is durable before the new one is.
         self.core.settle(self.now_ms);
@@ -342,68 +282,6 @@ impl World {
         self.settle();
         self.staged.push((self.core.persist(), self.truth.clone()));
         self.core.commit();
-    }
-
-    /// Some of what was staged becomes durable.
-    fn flush(&mut self, steps: usize) {
-        for (stored, truth) in self.staged.drain(..steps) {
-            for stored in stored {
-                match stored.value {
-                    Some(value) => drop(self.stored.insert(stored.key, value)),
-                    None => drop(self.stored.remove(&stored.key)),
-                }
-            }
-            self.durable = truth;
-        }
-    }
-
-    fn crash(&mut self) {
-        let survived = usize::try_from(self.below(self.staged.len() as u64 + 1)).unwrap();
-        self.flush(survived);
-        self.staged.clear();
-        self.truth = self.durable.clone();
-        self.core = QueueCore::new(self.truth.receives_max);
-        for (&key, value) in &self.stored {
-            assert_eq!(StoredKey::parse(&key.bytes(7)), Some(key));
-            assert!(self.core.load(key, value));
-        }
-        self.core.set_shards(&self.stream.shards);
-        self.sweep();
-        self.settle();
-        self.core.settle(self.now_ms);
-        self.compare();
-        // Handles of receives that were not durable were never answered.
-        let known =
-            |receipt: &Receipt| match &self.truth.records[&(receipt.shard.0, receipt.position.position)] {
-                State::Fresh => false,
-                State::Open(entry) => entry.serial >= receipt.serial,
-                State::Done => true,
-            };
-        let kept: Vec<Receipt> = self.receipts.iter().copied().filter(known).collect();
-        self.receipts = kept;
-    }
-
-    /// Every open record is open in truth and in the core, with the same entry; acknowledged ones are in neither.
-    fn compare(&self) {
-        let open = |(place, state): (&Place, &State)| match state {
-            State::Open(entry) => Some((*place, *entry)),
-            _ => None,
-        };
-        let expected: Vec<_> = self.truth.records.iter().filter_map(open).collect();
-        let found: Vec<_> =
-            self.core.open().map(|(shard, position, entry)| ((shard.0, position.position), entry)).collect();
-        let differs: Vec<_> = found
-            .iter()
-            .filter(|one| !expected.contains(one))
-            .chain(expected.iter().filter(|one| !found.contains(one)))
-            .collect();
-        assert!(
-            found == expected,
-            "now {} most {:?} not before {}: {differs:?}",
-            self.now_ms,
-            self.truth.receives_max,
-            self.stream.not_before_ms
-        );
     }
 
     fn act(&mut self) {
