@@ -11,6 +11,7 @@
 
 mod change;
 mod file;
+mod lookup;
 mod master;
 mod secret;
 #[cfg(test)]
@@ -30,7 +31,7 @@ use crate::names::StreamNumber;
 use crate::storage::{ReadError, ShardLog};
 use crate::stream::StreamHandle;
 use file::Stamp;
-use master::Scope;
+use lookup::Scope;
 use secret::Secret;
 use std::collections::BTreeMap;
 use std::path::Path;
