@@ -17,8 +17,9 @@
 //!   `InternalFailure`, not throttling: slowing down does not help. A stopped log is 503 for the whole request.
 //! - PutRecords is staged whole, so its records succeed or fail together, unless the journal is set up for appends smaller
 //!   than the call; then it goes in parts.
-//! - `MillisBehindLatest` is the age of the last record given, 0 at the end, never 0 before it.
-//! - Records and their acknowledgements carry no `EncryptionType`; descriptions say `NONE`.
+//! - `MillisBehindLatest` is the age of the last record given, 0 at the end, never 0 before it; behind a lost range without a
+//!   record it is the age of the next one.
+//! - Records and their acknowledgements carry `EncryptionType` when they are encrypted and not otherwise; descriptions always.
 //! - An ARN of another region or account names a stream that does not exist.
 //! - On-demand streams scale by what their shards took in a minute (scaling says how).
 //! - Consumers: those of a stream that is being deleted go with it at once; the time of registration is a whole second, as
