@@ -51,17 +51,16 @@ pub(crate) async fn judge(
         .collect();
     let verdicts: Vec<Verdict> = entries.iter().map(verdict).collect();
     let stepped = queue.step(engine, |state, now_ms| {
+        let was_full = state.core.is_full();
         let judge = |(receipt, verdict): (&Option<Receipt>, &Verdict)| {
             receipt.as_ref().map(|receipt| state.core.judge(now_ms, receipt, *verdict))
         };
-        receipts.iter().zip(&verdicts).map(judge).collect::<Vec<_>>()
+        let outcomes: Vec<_> = receipts.iter().zip(&verdicts).map(judge).collect();
+        (outcomes, was_full)
     });
-    let (outcomes, durable) = stepped.await.map_err(refusal)?;
-    if verdicts.iter().any(|verdict| is_heard(*verdict)) {
+    let ((outcomes, was_full), durable) = stepped.await.map_err(refusal)?;
+    if was_full || verdicts.iter().any(|verdict| is_heard(*verdict)) {
         queue.wake();
-    } else {
-        // A full queue has room again.
-        queue.line(Side::Live).changed.notify_one();
     }
     durable.await?;
     let judged =
