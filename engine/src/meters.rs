@@ -121,10 +121,7 @@ impl Meters {
 
     /// Records were put, by the API or by the engine's host.
     pub(crate) fn incoming(&self, set: &AppendSet) {
-        let mut bytes = vec![0_u64; set.shards().len()];
-        for record in set.records() {
-            bytes[record.shard as usize] += (record.key.len() + record.data.len()) as u64;
-        }
+        let bytes = set.shard_bytes();
         let mut shards = set.shards().iter().zip(&bytes).peekable();
         while let Some(&((ShardKey { stream, .. }, _), _)) = shards.peek() {
             let meter = self.of(*stream);

@@ -138,6 +138,16 @@ impl AppendSet {
         &self.shards
     }
 
+    /// Bytes of keys and data of the records of each shard, in the order of [`AppendSet::shards`].
+    #[must_use]
+    pub fn shard_bytes(&self) -> Vec<u64> {
+        let mut bytes = vec![0; self.shards.len()];
+        for slice in &self.records {
+            bytes[slice.shard as usize] += u64::from(slice.key_bytes) + u64::from(slice.data_bytes);
+        }
+        bytes
+    }
+
     /// The records in the order they were added.
     pub fn records(&self) -> impl ExactSizeIterator<Item = StagedRecord<'_>> {
         self.records.iter().map(|slice| {
@@ -199,6 +209,7 @@ mod tests {
             set.mark(b"key", &[i]);
         }
         assert_eq!(set.shards(), [(shard(0), 4), (shard(1), 3), (shard(2), 3)]);
+        assert_eq!(set.shard_bytes(), [16, 12, 12]);
         for (i, record) in (0..10_u8).zip(set.records()) {
             assert_eq!((record.shard, record.key, record.data), (u32::from(i % 3), &[i][..], &[i; 3][..]));
         }
