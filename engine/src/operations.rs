@@ -22,14 +22,6 @@
 //! - Records and their acknowledgements carry `EncryptionType` when they are encrypted and not otherwise; descriptions always.
 //! - An ARN of another region or account names a stream that does not exist.
 //! - On-demand streams scale by what their shards took in a minute (scaling says how).
-//! - Consumers: those of a stream that is being deleted go with it at once; the time of registration is a whole second, as
-//!   the ARN has it; a name registered again within a second gets the next second.
-//! - A subscription's first event comes at once, empty when there is nothing to give, so that a client knows where to go on
-//!   from before the first record; idle ones get an event every five seconds. Its continuation number lies between the last
-//!   record given and the next, so that `AT_` and `AFTER_SEQUENCE_NUMBER` mean the same there.
-//! - The five seconds between two subscriptions of a consumer to a shard run from the last successful call, also when that
-//!   subscription has ended. One that was taken over ends with `ResourceInUseException`, one whose consumer or stream is
-//!   gone with `ResourceNotFoundException`.
 //! - `StreamId` is checked and otherwise ignored, as the model reserves it.
 
 mod account;

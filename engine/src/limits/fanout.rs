@@ -35,9 +35,9 @@ pub const SMALL_EVENT_BYTES: usize = 16 << 10;
 /// Larger events held at once over all subscriptions until their clients took them; more wait. Two of one record of the
 /// largest size (28 MB), or about twenty of [`EVENT_BYTES_MAX`].
 pub const EVENT_BYTES_IN_FLIGHT_MAX: usize = 2 * (RECORD_BYTES_CEILING / 3 * 4 + (1 << 20));
-/// Reads for subscriptions at once: together with [`EVENT_BYTES_MAX`] what pages may take of memory. More than the cores
-/// of a box have to do.
-pub const EVENT_READS_MAX: usize = 8;
+/// Reads for subscriptions at once: with [`EVENT_BYTES_MAX`], or one record of the largest size, what their pages may take of
+/// memory (40 MiB at worst). As many as the cores of a box can do at the same time.
+pub const EVENT_READS_MAX: usize = 4;
 /// Answers over HTTP/2 go in pieces of this size: what one holds beyond the window its client has opened.
 pub const ANSWER_PIECE_BYTES: usize = 64 << 10;
 /// How often an HTTP/2 connection looks for answers that its client does not take within [`WRITE_TIMEOUT`](super::WRITE_TIMEOUT).

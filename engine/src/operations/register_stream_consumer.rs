@@ -1,4 +1,7 @@
 //! RegisterStreamConsumer: durable before the answer.
+//!
+//! Where AWS is silent: the time of registration is a whole second, as the ARN has it; a name that was deregistered in the
+//! same second gets the next one, so that its ARN is another. The consumers of a stream go with it.
 
 use super::resource::{add_tags, tags};
 use super::{Outcome, account, usable};

@@ -1,4 +1,15 @@
 //! SubscribeToShard: records pushed as soon as they are durable.
+//!
+//! Where AWS is silent:
+//! - The first event comes at once, empty when there is nothing to give, so that a client knows where to go on from before
+//!   the first record; idle subscriptions get an event every five seconds. An event has at most 1 MiB of keys and data, or
+//!   one record.
+//! - The continuation number lies between the last record given and the next, so that `AT_SEQUENCE_NUMBER` and
+//!   `AFTER_SEQUENCE_NUMBER` mean the same there.
+//! - The five seconds between two calls run from the last successful one, also when its subscription has ended.
+//! - A subscription that was taken over ends with `ResourceInUseException`; one whose consumer or stream is gone with
+//!   `ResourceNotFoundException`; one that is over, and all when the server stops, without an exception.
+//! - A client that takes nothing for 30 s loses its connection.
 
 use super::describe_stream_consumer::by_arn;
 use super::get_shard_iterator::{Start, cursor, locate, shard_of};
