@@ -1,12 +1,16 @@
-//! What the benches share: arguments, the accounts of a process, tables, MQTT publishers and PutRecords producers at full speed.
+//! What the benches share: arguments, the accounts of a process, tables, MQTT publishers, producers and readers of
+//! records at full speed.
 //!
 //! Each bench has one canonical workload and compares within one run. What counts is CPU per record, bytes and flushes per
 //! record and ratios; a rate alone says as much about the machine as about the program.
 
 pub mod account;
+pub mod contender;
 pub mod producers;
 pub mod publishers;
+pub mod readers;
 pub mod table;
+pub mod wire;
 
 use std::path::PathBuf;
 use std::time::Duration;

@@ -1,11 +1,13 @@
-//! PutRecords producers over raw HTTP/1.1: one prepared body each, so that the server is what is measured.
+//! PutRecords and PutRecord at full speed: prepared bodies, so that the server is what is measured.
 
-use std::io::{BufRead, BufReader, Read, Write};
-use std::net::{SocketAddr, TcpStream};
+use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, ensure};
+use anyhow::ensure;
+use memchr::memmem;
 use serde_json::json;
+
+use crate::wire::{Cbor, Connection, Format, request};
 
 /// The canonical workload: 4 producers, 500 records of 200 bytes a call.
 pub const CLIENTS: usize = 4;
@@ -38,11 +40,11 @@ pub enum Until {
 ///
 /// # Errors
 /// When an answer is not 200 or a record failed: then the numbers would lie.
-pub fn run(address: SocketAddr, stream: &str, until: Until) -> anyhow::Result<Load> {
+pub fn run(address: SocketAddr, stream: &str, format: Format, until: Until) -> anyhow::Result<Load> {
     let started = Instant::now();
     let calls = std::thread::scope(|scope| {
-        let clients: Vec<_> =
-            (0..CLIENTS).map(|client| scope.spawn(move || produce(address, stream, client, until))).collect();
+        let produce = |client| scope.spawn(move || produce(address, stream, client, format, until));
+        let clients: Vec<_> = (0..CLIENTS).map(produce).collect();
         clients
             .into_iter()
             .map(|client| client.join().expect("a client does not panic"))
@@ -51,63 +53,81 @@ pub fn run(address: SocketAddr, stream: &str, until: Until) -> anyhow::Result<Lo
     Ok(Load { records: calls * RECORDS_PER_CALL as u64, calls, elapsed: started.elapsed() })
 }
 
-fn produce(address: SocketAddr, stream: &str, client: usize, until: Until) -> anyhow::Result<u64> {
-    let request = request(address, stream, client);
-    let mut connection = BufReader::new(TcpStream::connect(address)?);
-    connection.get_mut().set_nodelay(true)?;
+fn produce(
+    address: SocketAddr,
+    stream: &str,
+    client: usize,
+    format: Format,
+    until: Until,
+) -> anyhow::Result<u64> {
+    let body = match format {
+        Format::Json => json_body(stream, client),
+        Format::Cbor => cbor_body(stream, client),
+    };
+    let request = request(address, "PutRecords", format, &body);
+    let mut connection = Connection::open(address)?;
     let (started, mut calls) = (Instant::now(), 0);
     while match until {
         Until::Elapsed(duration) => started.elapsed() < duration,
         Until::Records(records) => calls * ((RECORDS_PER_CALL * CLIENTS) as u64) < records,
     } {
-        connection.get_mut().write_all(&request)?;
-        let (status, body) = answer(&mut connection)?;
-        ensure!(status == 200, "PutRecords answered {status}: {}", String::from_utf8_lossy(&body));
+        connection.send(&request)?;
+        let body = connection.answer()?;
         let shown = &body[..body.len().min(300)];
-        ensure!(none_failed(&body), "a record failed: {}", String::from_utf8_lossy(shown));
+        ensure!(none_failed(&body, format), "a record failed: {}", String::from_utf8_lossy(shown));
         calls += 1;
     }
     Ok(calls)
 }
 
 /// The count stands at the head or at the end; looking there first keeps the client cheap.
-fn none_failed(body: &[u8]) -> bool {
-    const NONE: &[u8] = b"\"FailedRecordCount\":0";
-    let has = |part: &[u8]| part.windows(NONE.len()).any(|bytes| bytes == NONE);
+fn none_failed(body: &[u8], format: Format) -> bool {
+    let none: &[u8] = match format {
+        Format::Json => b"\"FailedRecordCount\":0",
+        Format::Cbor => b"FailedRecordCount\0",
+    };
+    let has = |part: &[u8]| memmem::find(part, none).is_some();
     let edge = body.len().min(64);
     has(&body[..edge]) || has(&body[body.len() - edge..]) || has(body)
 }
 
-fn request(address: SocketAddr, stream: &str, client: usize) -> Vec<u8> {
-    let data = base64_simd::STANDARD.encode_to_string([b'x'; RECORD_BYTES]);
-    let records: Vec<_> = (0..RECORDS_PER_CALL)
-        .map(|n| json!({ "Data": data, "PartitionKey": format!("device-{client}-{n}") }))
-        .collect();
-    let body = json!({ "StreamName": stream, "Records": records }).to_string();
-    let head = format!(
-        "POST / HTTP/1.1\r\nHost: {address}\r\nContent-Type: application/x-amz-json-1.1\r\nX-Amz-Target: Kinesis_20131202.PutRecords\r\n\
-         X-Amz-Date: 20260101T000000Z\r\nAuthorization: AWS4-HMAC-SHA256 Credential=test/20260101/us-east-1/kinesis/aws4_request, \
-         SignedHeaders=host;x-amz-date, Signature=0\r\nContent-Length: {}\r\n\r\n",
-        body.len()
-    );
-    [head.into_bytes(), body.into_bytes()].concat()
+fn key(client: usize, record: usize) -> String {
+    format!("device-{client}-{record}")
 }
 
-fn answer(connection: &mut BufReader<TcpStream>) -> anyhow::Result<(u16, Vec<u8>)> {
-    let (mut line, mut length) = (String::new(), 0);
-    connection.read_line(&mut line)?;
-    let status = line.split(' ').nth(1).context("not an HTTP answer")?.parse()?;
-    loop {
-        line.clear();
-        connection.read_line(&mut line)?;
-        if line.trim().is_empty() {
-            break;
-        }
-        if let Some(value) = line.to_ascii_lowercase().strip_prefix("content-length:") {
-            length = value.trim().parse()?;
-        }
+fn json_body(stream: &str, client: usize) -> Vec<u8> {
+    let data = base64_simd::STANDARD.encode_to_string([b'x'; RECORD_BYTES]);
+    let records: Vec<_> = (0..RECORDS_PER_CALL)
+        .map(|record| json!({ "Data": data, "PartitionKey": key(client, record) }))
+        .collect();
+    json!({ "StreamName": stream, "Records": records }).to_string().into_bytes()
+}
+
+fn cbor_body(stream: &str, client: usize) -> Vec<u8> {
+    let mut body = Cbor::default();
+    body.map(2).text("StreamName").text(stream).text("Records").array(RECORDS_PER_CALL);
+    for record in 0..RECORDS_PER_CALL {
+        body.map(2).text("Data").bytes(&[b'x'; RECORD_BYTES]);
+        body.text("PartitionKey").text(&key(client, record));
     }
-    let mut body = vec![0; length];
-    connection.read_exact(&mut body)?;
-    Ok((status, body))
+    body.0
+}
+
+/// Calls PutRecord one after the other on one connection and gives the time of each call.
+///
+/// # Errors
+/// When an answer is not 200.
+pub fn one_by_one(address: SocketAddr, stream: &str, duration: Duration) -> anyhow::Result<Vec<Duration>> {
+    let data = base64_simd::STANDARD.encode_to_string([b'x'; RECORD_BYTES]);
+    let body = json!({ "StreamName": stream, "Data": data, "PartitionKey": key(0, 0) }).to_string();
+    let request = request(address, "PutRecord", Format::Json, body.as_bytes());
+    let mut connection = Connection::open(address)?;
+    let (started, mut times) = (Instant::now(), Vec::new());
+    while started.elapsed() < duration {
+        let sent = Instant::now();
+        connection.send(&request)?;
+        connection.answer()?;
+        times.push(sent.elapsed());
+    }
+    Ok(times)
 }

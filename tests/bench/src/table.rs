@@ -6,18 +6,20 @@ pub struct Table(Vec<Vec<String>>);
 
 impl Table {
     /// Starts with the names of the columns.
-    #[must_use]
-    pub fn new<const N: usize>(head: [&str; N]) -> Self {
-        Self(vec![head.map(str::to_owned).to_vec(), vec!["---".to_owned(); N]])
+    pub fn new<S: Into<String>>(head: impl IntoIterator<Item = S>) -> Self {
+        let head: Vec<String> = head.into_iter().map(Into::into).collect();
+        let rule = vec!["---".to_owned(); head.len()];
+        Self(vec![head, rule])
     }
 
     /// Adds a row.
     ///
     /// # Panics
     /// When it has another number of cells than the head.
-    pub fn row<const N: usize>(&mut self, cells: [String; N]) {
-        assert_eq!(N, self.0[0].len(), "a row has as many cells as the head");
-        self.0.push(cells.to_vec());
+    pub fn row(&mut self, cells: impl IntoIterator<Item = String>) {
+        let cells: Vec<_> = cells.into_iter().collect();
+        assert_eq!(cells.len(), self.0[0].len(), "a row has as many cells as the head");
+        self.0.push(cells);
     }
 
     /// Prints it under a title.
@@ -51,4 +53,15 @@ pub fn median<T>(mut runs: Vec<T>, key: impl Fn(&T) -> f64) -> T {
     runs.sort_by(|a, b| key(a).total_cmp(&key(b)));
     let middle = runs.len() / 2;
     runs.into_iter().nth(middle).expect("at least one run")
+}
+
+/// The values below which 50 and 99 of a hundred lie, in milliseconds.
+///
+/// # Panics
+/// When there are none.
+#[must_use]
+pub fn percentiles_ms(mut times: Vec<std::time::Duration>) -> (f64, f64) {
+    times.sort_unstable();
+    let at = |share: usize| times[(times.len() * share / 100).min(times.len() - 1)].as_secs_f64() * 1e3;
+    (at(50), at(99))
 }

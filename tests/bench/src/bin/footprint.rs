@@ -4,6 +4,7 @@ use std::time::{Duration, Instant};
 
 use headwater_bench::producers::{self, RECORD_BYTES, Until};
 use headwater_bench::table::Table;
+use headwater_bench::wire::Format;
 use headwater_bench::{Args, account};
 use serde_json::json;
 use system_tests::binaries;
@@ -47,7 +48,12 @@ fn main() -> anyhow::Result<()> {
     drop(sockets);
 
     gateway.kinesis().must("CreateStream", &json!({ "StreamName": "backlog", "ShardCount": 4 }));
-    producers::run(gateway.kinesis, "backlog", Until::Records(args.backlog_bytes() / RECORD_BYTES as u64))?;
+    producers::run(
+        gateway.kinesis,
+        "backlog",
+        Format::Json,
+        Until::Records(args.backlog_bytes() / RECORD_BYTES as u64),
+    )?;
     std::thread::sleep(settle);
     let name = |what: &str| format!("{what} with {gib} GiB of records");
     table.row([name("resident"), mib(account::resident(gateway.id())?), "under 64 MB (10 GB)".into()]);
