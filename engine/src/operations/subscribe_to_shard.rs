@@ -1,9 +1,9 @@
 //! SubscribeToShard: records pushed as soon as they are durable.
 //!
 //! Where AWS is silent:
-//! - The first event comes 20 ms after the answer, empty when there is nothing to give, so that a client knows where to go on from before
-//!   the first record; idle subscriptions get an event every five seconds. An event has at most 1 MiB of keys and data, or
-//!   one record.
+//! - The first event comes 20 ms after the answer, empty when there is nothing to give, so that a client knows where to go
+//!   on from before the first record; idle subscriptions get an event every five seconds. An event has at most 1 MiB of
+//!   keys and data, or one record.
 //! - The continuation number lies between the last record given and the next, so that `AT_SEQUENCE_NUMBER` and
 //!   `AFTER_SEQUENCE_NUMBER` mean the same there.
 //! - The five seconds between two calls run from the last successful one, also when its subscription has ended.

@@ -78,6 +78,12 @@ fn engine(out: &mut Text, status: &Status) {
     }
     out.metric("headwater_engine_streams", "gauge", "Streams there are.", engine.streams);
     out.metric("headwater_engine_open_shards", "gauge", "Open shards there are.", engine.open_shards);
+    let queues = status.engine().queue_counters();
+    out.metric("headwater_engine_queues", "gauge", "Queues there are.", queues.queues);
+    let help = "Records that left their queue unacknowledged, because the stream no longer has them.";
+    out.metric("headwater_engine_queue_records_expired_total", "counter", help, queues.records_expired);
+    let help = "Records that became dead letters.";
+    out.metric("headwater_engine_queue_records_dead_total", "counter", help, queues.records_dead);
     let name = "headwater_engine_calls_total";
     out.head(name, "counter", "Calls of the Kinesis API by operation and outcome.");
     for tally in engine.operations.iter().filter(|tally| tally.calls > 0) {
