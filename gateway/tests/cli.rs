@@ -238,9 +238,15 @@ fn the_engine_alone_says_how_to_reach_it_and_leaves_nothing() {
     );
     assert_eq!(std::fs::read_dir(home.path()).unwrap().count(), 1);
     // One call a second is the rate of DescribeLimits.
-    let answers: Vec<String> = (0..2).map(|_| ask(&addr, "DescribeLimits")).collect();
+    let answers: Vec<String> = (0..2).map(|_| ask(&addr, "DescribeLimits", "{}")).collect();
     assert!(answers[0].contains("\"ShardLimit\""), "{}", answers[0]);
     assert!(answers[1].contains("Rate exceeded for account 000000000000."), "{}", answers[1]);
+
+    // The largest record there can be.
+    ask(&addr, "CreateStream", r#"{"StreamName":"s","ShardCount":1,"MaxRecordSizeInKiB":10240}"#);
+    let data = "AAAA".repeat((10 << 20) / 3);
+    let put = ask(&addr, "PutRecord", &format!(r#"{{"StreamName":"s","PartitionKey":"k","Data":"{data}"}}"#));
+    assert!(put.contains("SequenceNumber"), "{put}");
 
     assert!(Command::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap().success());
     let output = child.wait_with_output().unwrap();
@@ -248,13 +254,14 @@ fn the_engine_alone_says_how_to_reach_it_and_leaves_nothing() {
     assert_eq!(std::fs::read_dir(home.path()).unwrap().count(), 0);
 }
 
-fn ask(addr: &str, operation: &str) -> String {
+fn ask(addr: &str, operation: &str, body: &str) -> String {
     let mut socket = std::net::TcpStream::connect(addr).unwrap();
     let request = format!(
         "POST / HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Type: application/x-amz-json-1.1\r\nX-Amz-Target: \
          Kinesis_20131202.{operation}\r\nX-Amz-Date: 20260101T000000Z\r\nAuthorization: AWS4-HMAC-SHA256 \
          Credential=x/20260101/eu-central-1/kinesis/aws4_request, SignedHeaders=host, Signature=0\r\n\
-         Content-Length: 2\r\n\r\n{{}}"
+         Content-Length: {}\r\n\r\n{body}",
+        body.len()
     );
     socket.write_all(request.as_bytes()).unwrap();
     let mut answer = String::new();

@@ -4,7 +4,7 @@ use super::signals::{Stop, with_signals};
 use super::{Exit, say};
 use clap::Args;
 use headwater_engine::keys::KeySource;
-use headwater_engine::{Engine, EngineConfig, LimitProfile, OpenError};
+use headwater_engine::{Engine, EngineConfig, LimitProfile, OpenError, limits};
 use headwater_journal as journal;
 use std::fmt;
 use std::io;
@@ -13,6 +13,13 @@ use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use tokio::net::TcpListener;
+use tracing::level_filters::LevelFilter;
+
+/// Segments that hold the API's largest record and request, 10 MiB: a segment takes sets of half its size.
+const SEGMENT_BYTES: u64 = 24 << 20;
+
+const _: () =
+    assert!(limits::PUT_RECORDS_BYTES_MAX + (1 << 20) < journal::limits::set_bytes_max(SEGMENT_BYTES));
 
 #[derive(Debug, Args)]
 pub(super) struct Options {
@@ -43,6 +50,13 @@ pub(super) struct Options {
 enum Profile {
     None,
     Aws,
+}
+
+impl Options {
+    /// Least severe log line shown unless told: what is thrown away needs no warnings about its keeping.
+    pub(super) fn log(&self) -> LevelFilter {
+        if self.dir.is_some() { LevelFilter::WARN } else { LevelFilter::ERROR }
+    }
 }
 
 pub(super) fn kinesis(options: Options) -> Exit {
@@ -91,11 +105,12 @@ async fn serve(options: Options, stop: Stop) -> Exit {
 }
 
 fn settings(options: &Options, home: &Home) -> EngineConfig {
-    // Beside a person's other work: little memory, and small segments, which are quick to make.
-    let mut journal = journal::Config::small();
+    // Little memory, beside a person's other work.
+    let mut journal = journal::Config { segment_bytes: SEGMENT_BYTES, ..journal::Config::small() };
     if home.is_ephemeral {
         // What is thrown away need not survive a power cut, and a test should not wait for a disk.
         journal.durability = journal::Durability::Interval(Duration::from_secs(1));
+        journal.io = journal::IoMode::Sparse;
     }
     EngineConfig {
         journal,

@@ -150,7 +150,7 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> Exit {
         Some(Command::Sim(options)) => with_config(&quiet(global), |loaded| sim::sim(loaded.config, options)),
         Some(Command::Kinesis(options)) => {
             logging::start(
-                global.log.unwrap_or(LevelFilter::WARN),
+                global.log.unwrap_or(options.log()),
                 global.log_format().unwrap_or(LogFormat::Auto),
             );
             kinesis::kinesis(options)

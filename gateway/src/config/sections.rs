@@ -238,7 +238,7 @@ fn guarded_address(table: &mut Section<'_, '_>, default: &str, danger: &str) -> 
 }
 
 fn journal(mut table: Section<'_, '_>) -> Journal {
-    let segment_bytes = table.bytes("segment", 16 * MIB, 4 * MIB..=GIB);
+    let segment_bytes = table.bytes("segment", 24 * MIB, 4 * MIB..=GIB);
     let size_bytes_max = table.bytes("max", 8 * GIB, MIB..=1_024 * 1_024 * GIB);
     if !segment_bytes.is_multiple_of(4 * KIB) {
         table.wrong(table.line(), "segment", segment_bytes, "a multiple of \"4KiB\"");

@@ -61,7 +61,7 @@ const WRONG: &[(&str, &str)] = &[
     (
         "[journal]\nsegment = \"16 megabytes\"",
         "h.toml:2: journal.segment is \"16 megabytes\", expected a size with its unit from \"4MiB\" to \
-             \"1GiB\", such as \"16MiB\"",
+             \"1GiB\", such as \"24MiB\"",
     ),
     ("[mqtt]\ninflight = 70000", "h.toml:2: mqtt.inflight is 70000, expected a whole number from 1 to 65535"),
     (

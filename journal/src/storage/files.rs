@@ -35,6 +35,9 @@ pub enum IoMode {
     Direct,
     /// Through the page cache: half the bandwidth, for file systems whose O_DIRECT is broken.
     Buffered,
+    /// Through the page cache, and files get their space as they are written: quick to begin with, for data that is thrown away
+    /// soon. A file system that fills up meanwhile stops the journal instead of making it full.
+    Sparse,
 }
 
 /// A directory of files, locked for this process while this value or a clone of it lives.
@@ -49,6 +52,8 @@ struct Inner {
     // Kept open: a directory moved away under us is still the one that is synced.
     directory: File,
     direct: bool,
+    /// New files are holes.
+    sparse: bool,
     _lock: DirLock,
 }
 
@@ -72,14 +77,15 @@ impl FileStorage {
         let directory = File::open(&path).map_err(|error| named(&path, "open the directory", &error))?;
         let lock = DirLock::take(&path)?;
         let refused = match mode {
-            IoMode::Buffered => Some(io::Error::other("switched off")),
+            IoMode::Buffered | IoMode::Sparse => Some(io::Error::other("switched off")),
             IoMode::Auto | IoMode::Direct => probe_direct(&path)?,
         };
         if let (IoMode::Direct, Some(refused)) = (mode, &refused) {
             let found = format!("{}: the file system refuses direct writes: {refused}", path.display());
             return Err(io::Error::new(io::ErrorKind::Unsupported, found));
         }
-        Ok(Self { inner: Arc::new(Inner { path, directory, direct: refused.is_none(), _lock: lock }) })
+        let (direct, sparse) = (refused.is_none(), mode == IoMode::Sparse);
+        Ok(Self { inner: Arc::new(Inner { path, directory, direct, sparse, _lock: lock }) })
     }
 
     /// Whether writes go past the page cache.
@@ -135,7 +141,11 @@ impl Storage for FileStorage {
 
     fn create(&self, name: &str, len: u64) -> io::Result<DiskFile> {
         let file = self.open_path(self.path(name)?, true)?;
-        match file.fill_zeros(len) {
+        let made = match self.inner.sparse {
+            true => file.buffered.set_len(len),
+            false => file.fill_zeros(len),
+        };
+        match made {
             Ok(()) => Ok(file),
             Err(error) => {
                 // Half a file is of no use and holds space that was just found short. The first error is the one to report.

@@ -70,7 +70,7 @@ fn keeps_the_contract<S: Storage>(storage: &S) {
 
 #[test]
 fn files_keep_the_contract_past_and_through_the_page_cache() {
-    for mode in [IoMode::Auto, IoMode::Buffered] {
+    for mode in [IoMode::Auto, IoMode::Buffered, IoMode::Sparse] {
         let dir = tempfile::tempdir().unwrap();
         keeps_the_contract(&FileStorage::open(dir.path(), mode).unwrap());
     }

@@ -17,11 +17,11 @@ fn modes() -> Vec<(tempfile::TempDir, FileStorage)> {
         let storage = FileStorage::open(dir.path(), mode).unwrap();
         (dir, storage)
     };
-    vec![open(IoMode::Auto), open(IoMode::Buffered)]
+    vec![open(IoMode::Auto), open(IoMode::Buffered), open(IoMode::Sparse)]
 }
 
 #[test]
-fn what_was_written_is_read_in_both_modes() {
+fn what_was_written_is_read_in_every_mode() {
     for (_dir, storage) in modes() {
         let file = storage.create("segment", 3 * ZERO_BYTES as u64 / 2).unwrap();
         let mut buf = vec![1; 100];
