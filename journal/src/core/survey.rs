@@ -182,8 +182,10 @@ impl<F: StorageFile> Survey<F> {
             self.index.add_piece(slot, entry.first, piece);
             self.seen.insert(slot, trailer.last_group);
         }
-        self.last = (trailer.last_group, Some(trailer.last_crc));
-        self.tail = None;
+        if self.is_newest(trailer.last_group) {
+            self.last = (trailer.last_group, Some(trailer.last_crc));
+            self.tail = None;
+        }
     }
 
     fn scanned(&mut self, candidate: &Candidate<F>, found: Found, first_group: u64) {
@@ -205,7 +207,9 @@ impl<F: StorageFile> Survey<F> {
         if let (Some(segment), Some((number, crc))) = (self.index.segments.get_mut(&candidate.number), last) {
             (segment.last_group, segment.last_crc, segment.data_end) = (number, crc, found.data_end);
         }
-        if let (Some((number, crc)), Some(group)) = (last, found.groups.last()) {
+        if let (Some((number, crc)), Some(group)) = (last, found.groups.last())
+            && self.is_newest(number)
+        {
             self.last = (number, Some(crc));
             // Header and first group go out together, so they are renewed together.
             let at = if found.groups.len() == 1 { 0 } else { group.at };
@@ -215,6 +219,12 @@ impl<F: StorageFile> Survey<F> {
         for damage in found.damage {
             self.damage(damage);
         }
+    }
+
+    /// Whether the log goes on behind this group. A file under a wrong name may be looked at before those that it follows: counting on
+    /// from the last file's groups then would give its numbers again, and no snapshot would ever cover it.
+    fn is_newest(&self, group: u64) -> bool {
+        group >= self.last.0
     }
 
     fn damage(&mut self, damage: Damage) {

@@ -5,7 +5,7 @@
 
 use crate::ShardKey;
 use crate::bytes::{Fields, crc32c};
-use crate::format::index;
+use crate::format::{NUMBER_MAX, index};
 
 pub(crate) const PIECE_BYTES: usize = 56;
 pub(crate) const RUN_BYTES: usize = 40;
@@ -62,7 +62,7 @@ impl PieceEntry {
         let (first, last) = (fields.u64()?, fields.u64()?);
         let (oldest_ms, newest_ms) = (fields.u64()?, fields.u64()?);
         let (start, runs, bytes, crc) = (fields.u32()?, fields.u32()?, fields.u32()?, fields.u32()?);
-        let sane = first <= last && last < u64::MAX && runs > 0;
+        let sane = first <= last && last < NUMBER_MAX && runs > 0;
         sane.then_some(Self {
             shard,
             first,
@@ -102,9 +102,19 @@ impl RunRef {
         let (offset, stored, count, crc) = (fields.u32()?, fields.u32()?, fields.u32()?, fields.u32()?);
         let (flags, key_id) = (fields.u16()?, fields.u16()?);
         let span_ms = fields.u32()?;
-        first.checked_add(u64::from(count))?;
+        let end = first.checked_add(u64::from(count))?;
         offset.checked_add(stored)?;
-        (count > 0).then_some(Self { first, base_ms, offset, stored, count, crc, flags, key_id, span_ms })
+        (count > 0 && end <= NUMBER_MAX).then_some(Self {
+            first,
+            base_ms,
+            offset,
+            stored,
+            count,
+            crc,
+            flags,
+            key_id,
+            span_ms,
+        })
     }
 
     /// One piece's part of the run table, when its checksum is right.

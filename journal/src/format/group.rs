@@ -6,7 +6,7 @@
 use crate::ShardKey;
 use crate::blocks::BLOCK_BYTES;
 use crate::bytes::{Fields, crc32c};
-use crate::format::{index, u32_of};
+use crate::format::{NUMBER_MAX, index, u32_of};
 use crate::limits::RUN_BYTES_MAX;
 
 const MAGIC: &[u8; 4] = b"HWGR";
@@ -53,7 +53,7 @@ impl GroupHead {
         fields.u32()?;
         let crc = fields.u32()?;
         let tables = (index(runs)).checked_mul(RUN_HEADER_BYTES)?.checked_add(HEAD_BYTES)?;
-        (runs > 0 && tables < index(length)).then_some(Self {
+        (runs > 0 && tables < index(length) && number <= NUMBER_MAX).then_some(Self {
             runs,
             number,
             salt,
@@ -149,8 +149,8 @@ impl RunHeader {
         let (first, base_ms) = (fields.u64()?, fields.u64()?);
         let (count, stored, crc) = (fields.u32()?, fields.u32()?, fields.u32()?);
         let (flags, key_id) = (fields.u16()?, fields.u16()?);
-        let sane = count > 0 && stored > 0 && index(stored) <= RUN_BYTES_MAX;
-        first.checked_add(u64::from(count))?;
+        let end = first.checked_add(u64::from(count))?;
+        let sane = count > 0 && stored > 0 && index(stored) <= RUN_BYTES_MAX && end <= NUMBER_MAX;
         sane.then_some(Self {
             shard,
             first,

@@ -78,6 +78,10 @@ pub(crate) mod snapshot;
 /// Version that this program writes, and the newest it reads.
 pub(crate) const FORMAT_VERSION: u16 = 1;
 
+/// Highest number of a file, a group, a snapshot or a record that is believed. No journal counts so far, and whoever counts on from
+/// what was read cannot overflow; what claims more is damaged.
+pub(crate) const NUMBER_MAX: u64 = 1 << 62;
+
 /// A length or count as the 32 bits it has on disk.
 ///
 /// # Panics

@@ -4,7 +4,7 @@
 
 use crate::blocks::{BLOCK_BYTES, Blocks};
 use crate::bytes::{Fields, crc32c};
-use crate::format::FORMAT_VERSION;
+use crate::format::{FORMAT_VERSION, NUMBER_MAX};
 
 const HEADER_MAGIC: &[u8; 8] = b"HWSEGMNT";
 const TRAILER_MAGIC: &[u8; 8] = b"HWTRAILR";
@@ -59,11 +59,12 @@ impl SegmentHeader {
             return Err(HeaderError::Foreign);
         }
         let sum = block.get(68..72).and_then(|field| Fields::new(field).u32());
-        if sum != block.get(..68).map(crc32c) {
+        let head = block.get(..68).filter(|head| sum == Some(crc32c(head)));
+        let Some(head) = head else {
             let claimed = block.get(32..40).and_then(|field| Fields::new(field).u64());
             return Err(HeaderError::Damaged(claimed));
-        }
-        let mut fields = Fields::new(&block[8..68]);
+        };
+        let mut fields = Fields::new(&head[8..]);
         let mut parse = || {
             let version = fields.u16()?;
             if version != FORMAT_VERSION {
@@ -75,6 +76,9 @@ impl SegmentHeader {
             let (number, salt) = (fields.u64()?, fields.u64()?);
             let (first_group, wall_ms) = (fields.u64()?, fields.u64()?);
             let previous_crc = fields.u32()?;
+            if number.max(first_group) > NUMBER_MAX {
+                return None;
+            }
             Some(Ok(Self { lane_id, lane, number, salt, first_group, wall_ms, previous_crc }))
         };
         parse().unwrap_or(Err(HeaderError::Damaged(None)))
@@ -122,7 +126,7 @@ impl Trailer {
         let (first_group, last_group) = (fields.u64()?, fields.u64()?);
         let (last_crc, data_end, footer_at) = (fields.u32()?, fields.u32()?, fields.u32()?);
         let (pieces, runs, pieces_crc) = (fields.u32()?, fields.u32()?, fields.u32()?);
-        Some(Self {
+        (number.max(first_group).max(last_group) <= NUMBER_MAX).then_some(Self {
             number,
             salt,
             first_group,
@@ -150,7 +154,10 @@ pub(crate) enum FileName {
 
 impl FileName {
     pub(crate) fn parse(name: &str) -> Option<Self> {
-        let number = |hex: &str| (hex.len() == 16).then(|| u64::from_str_radix(hex, 16).ok()).flatten();
+        let number = |hex: &str| {
+            let parsed = u64::from_str_radix(hex, 16).ok().filter(|&number| number <= NUMBER_MAX);
+            parsed.filter(|_| hex.len() == 16)
+        };
         let parsed = match (name, name.split_once('.')) {
             ("snapshot-0", _) => Self::Snapshot(0),
             ("snapshot-1", _) => Self::Snapshot(1),
@@ -179,10 +186,18 @@ mod tests {
 
     #[test]
     fn names_parse_back_and_others_are_nobodys() {
-        for name in [FileName::Segment(0x2a), FileName::Pool(u64::MAX), FileName::Snapshot(1)] {
+        for name in [FileName::Segment(0x2a), FileName::Pool(NUMBER_MAX), FileName::Snapshot(1)] {
             assert_eq!(FileName::parse(&name.to_string()), Some(name));
         }
-        for name in ["lock", "2a.seg", "000000000000002A.seg", "000000000000002a.seg.bak", "snapshot-2"] {
+        for name in [
+            "ffffffffffffffff.seg",
+            "ffffffffffffffff.pool",
+            "lock",
+            "2a.seg",
+            "000000000000002A.seg",
+            "000000000000002a.seg.bak",
+            "snapshot-2",
+        ] {
             assert_eq!(FileName::parse(name), None, "{name}");
         }
     }
@@ -192,5 +207,15 @@ mod tests {
         assert_eq!(SegmentHeader::decode(&[0; 4096]), Err(HeaderError::Foreign));
         assert_eq!(Trailer::decode(&[0; 4096]), None);
         assert_eq!(SegmentHeader::decode(&[]), Err(HeaderError::Foreign));
+    }
+
+    #[test]
+    fn a_header_that_ends_early_is_damaged() {
+        for length in 8..72 {
+            let mut block = HEADER_MAGIC.to_vec();
+            block.resize(length, 0);
+            let claimed = (length >= 40).then_some(0);
+            assert_eq!(SegmentHeader::decode(&block), Err(HeaderError::Damaged(claimed)), "{length} bytes");
+        }
     }
 }

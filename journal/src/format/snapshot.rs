@@ -6,7 +6,7 @@
 use crate::ShardKey;
 use crate::blocks::Blocks;
 use crate::bytes::{Fields, crc32c, put_varint};
-use crate::format::{FORMAT_VERSION, index, u32_of};
+use crate::format::{FORMAT_VERSION, NUMBER_MAX, index, u32_of};
 use crate::types::MetaValue;
 
 const MAGIC: &[u8; 8] = b"HWSNAPSH";
@@ -91,7 +91,7 @@ impl Snapshot {
         let (group, generation, next_segment) = (fields.u64()?, fields.u64()?, fields.u64()?);
         let (shards, keys, crc) = (fields.u32()?, fields.u32()?, fields.u32()?);
         let body = bytes[HEAD_BYTES..].get(..length)?;
-        if crc32c(body) != crc {
+        if crc32c(body) != crc || group.max(generation).max(next_segment) > NUMBER_MAX {
             return None;
         }
         let mut body = Fields::new(body);
@@ -104,7 +104,8 @@ impl Snapshot {
 impl ShardState {
     fn decode(fields: &mut Fields<'_>) -> Option<Self> {
         let shard = ShardKey { stream: fields.u32()?, shard: fields.u32()? };
-        Some(Self { shard, floor: fields.u64()?, next: fields.u64()?, newest_ms: fields.u64()? })
+        let (floor, next, newest_ms) = (fields.u64()?, fields.u64()?, fields.u64()?);
+        (next <= NUMBER_MAX).then_some(Self { shard, floor, next, newest_ms })
     }
 }
 
