@@ -276,7 +276,8 @@ fn names(text: &str) {
         assert!(StreamArn::parse(&arn).is_ok());
     }
     if let Ok(arn) = StreamArn::parse(text) {
-        assert_eq!(arn.to_string(), text);
+        // Of the partitions only `aws` is written again.
+        assert_eq!(StreamArn::parse(&arn.to_string()), Ok(arn));
     }
     if let Ok(key) = HashKey::parse(text) {
         assert_eq!(HashKey::parse(&key.to_string()), Ok(key));
