@@ -14,14 +14,18 @@ use hyper_util::server::graceful::Watcher;
 use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
+use tokio::io::Interest;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio::sync::watch;
 
-/// The first bytes of an HTTP/2 connection (RFC 9113, 3.4). No HTTP/1 method begins like that.
-const PREFACE: &[u8; 3] = b"PRI";
-/// Pause before looking again when only a part of [`PREFACE`] has come: a client sends it in one segment.
+/// The first bytes of an HTTP/2 connection (RFC 9113, 3.4). No HTTP/1 method begins like that. All of it is waited for here, in
+/// bounded time: whoever reads the rest waits for it without a limit.
+const PREFACE: &[u8; 24] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+/// Pause before looking again when only a part of [`PREFACE`] has come: a client sends it in one segment. Doubles up to
+/// [`PREFACE_PAUSE_MAX`], or a thousand connections that stop in the middle would keep a core busy with looking.
 const PREFACE_PAUSE: Duration = Duration::from_millis(5);
+const PREFACE_PAUSE_MAX: Duration = Duration::from_secs(1);
 
 /// Serves a connection to its end. `closed` ends with the server, `watcher` asks for the end of a connection in use.
 pub(super) async fn serve(
@@ -102,8 +106,9 @@ enum Protocol {
 
 /// Looks at the first bytes without taking them; `None` when the client went away.
 async fn protocol(socket: &TcpStream) -> Option<Protocol> {
-    let mut start = [0; PREFACE.len()];
+    let (mut start, mut pause) = ([0; PREFACE.len()], PREFACE_PAUSE);
     loop {
+        let ready = socket.ready(Interest::READABLE).await.ok()?;
         let count = socket.peek(&mut start).await.ok()?;
         if count == 0 {
             return None;
@@ -114,7 +119,11 @@ async fn protocol(socket: &TcpStream) -> Option<Protocol> {
         if count == PREFACE.len() {
             return Some(Protocol::Http2);
         }
-        tokio::time::sleep(PREFACE_PAUSE).await;
+        if ready.is_read_closed() {
+            return None;
+        }
+        tokio::time::sleep(pause).await;
+        pause = PREFACE_PAUSE_MAX.min(2 * pause);
     }
 }
 
