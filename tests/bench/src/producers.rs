@@ -82,11 +82,15 @@ fn produce(
 
 /// The count stands at the head or at the end; looking there first keeps the client cheap.
 fn none_failed(body: &[u8], format: Format) -> bool {
-    let none: &[u8] = match format {
-        Format::Json => b"\"FailedRecordCount\":0",
-        Format::Cbor => b"FailedRecordCount\0",
+    let name: &[u8] = b"FailedRecordCount";
+    let has = |part: &[u8]| {
+        let Some(at) = memmem::find(part, name) else { return false };
+        let value = &part[at + name.len()..];
+        match format {
+            Format::Json => value.starts_with(b"\":0") || value.starts_with(b"\": 0"),
+            Format::Cbor => value.starts_with(b"\0"),
+        }
     };
-    let has = |part: &[u8]| memmem::find(part, none).is_some();
     let edge = body.len().min(64);
     has(&body[..edge]) || has(&body[body.len() - edge..]) || has(body)
 }

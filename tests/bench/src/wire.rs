@@ -56,6 +56,8 @@ pub struct Connection {
     address: SocketAddr,
     socket: BufReader<TcpStream>,
     chunked: bool,
+    /// The last answer said that the server closes the connection after it, as some peers always do.
+    closing: bool,
 }
 
 impl Connection {
@@ -64,10 +66,7 @@ impl Connection {
     /// # Errors
     /// When nobody listens.
     pub fn open(address: SocketAddr) -> anyhow::Result<Self> {
-        let socket = TcpStream::connect_timeout(&address, PATIENCE)?;
-        socket.set_nodelay(true)?;
-        socket.set_read_timeout(Some(PATIENCE))?;
-        Ok(Self { address, socket: BufReader::with_capacity(1 << 18, socket), chunked: false })
+        Ok(Self { address, socket: connect(address)?, chunked: false, closing: false })
     }
 
     /// Sends a prepared request.
@@ -75,6 +74,9 @@ impl Connection {
     /// # Errors
     /// When the connection is gone.
     pub fn send(&mut self, request: &[u8]) -> anyhow::Result<()> {
+        if std::mem::take(&mut self.closing) {
+            self.socket = connect(self.address)?;
+        }
         Ok(self.socket.get_mut().write_all(request)?)
     }
 
@@ -159,9 +161,17 @@ impl Connection {
             if let Some(value) = text.strip_prefix("content-length:") {
                 length = Some(value.trim().parse()?);
             }
+            self.closing |= text == "connection: close";
             self.chunked |= text.starts_with("transfer-encoding:") && text.contains("chunked");
         }
     }
+}
+
+fn connect(address: SocketAddr) -> anyhow::Result<BufReader<TcpStream>> {
+    let socket = TcpStream::connect_timeout(&address, PATIENCE)?;
+    socket.set_nodelay(true)?;
+    socket.set_read_timeout(Some(PATIENCE))?;
+    Ok(BufReader::with_capacity(1 << 18, socket))
 }
 
 /// As much CBOR as a PutRecords needs (RFC 8949).
