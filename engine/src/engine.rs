@@ -116,7 +116,9 @@ impl Engine {
         let scope = (config.region.as_str(), config.account.as_str());
         let keys =
             Keys::open(config.master_keys.clone(), &config.dir.join(KEYS_DIR), scope, config.clock.now_ms())?;
-        let (journal, recovery) = Journal::open(&config.dir, config.journal.clone(), config.clock.now_ms())?;
+        let clock = config.clock.clone();
+        let clock = journal::Clock::new(move || clock.now_ms());
+        let (journal, recovery) = Journal::open_with(&config.dir, config.journal.clone(), clock)?;
         let log = EmbeddedLog::new(journal.clone());
         let meta = EmbeddedMeta::new(&log);
         let engine = Engine::with(Arc::new(log), Arc::new(meta), keys, &config);

@@ -60,7 +60,12 @@ impl World {
         let runtime = runtime();
         let settings = config(dir.path());
         let engine = runtime.block_on(async {
-            let (journal, _) = Journal::open(dir.path(), settings.journal.clone(), NOW_MS).expect("opens");
+            let (journal, _) = Journal::open_with(
+                dir.path(),
+                settings.journal.clone(),
+                headwater_journal::Clock::new(|| NOW_MS),
+            )
+            .expect("opens");
             let log = EmbeddedLog::new(journal);
             let meta = EmbeddedMeta::new(&log);
             put(&meta);

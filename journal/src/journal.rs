@@ -9,8 +9,9 @@ use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::thread::JoinHandle;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
+use crate::clock::Clock;
 use crate::config::Config;
 use crate::core::Core;
 use crate::error::{AppendError, Failed, OpenError};
@@ -33,6 +34,7 @@ struct Shared<S: Storage> {
     core: Arc<Core<S>>,
     commit: Arc<Bell>,
     upkeep: Arc<Bell>,
+    clock: Clock,
     threads: Mutex<Vec<JoinHandle<()>>>,
     // Whether somebody relies on the commit thread; without, a lone caller of `wait` is spared the wake-up of a second thread.
     listening: AtomicBool,
@@ -42,15 +44,28 @@ impl Journal<FileStorage> {
     /// Opens the journal in `dir`, made when missing, recovers what is there and starts the threads.
     ///
     /// Damage never stops an open: it is named in the [`Recovery`]. `now_ms` is the time in ms since 1970; upkeep reads the
-    /// system clock from then on.
+    /// machine's clock from then on.
     ///
     /// # Errors
     /// [`OpenError`]: a setting out of range, a directory that cannot be used or is in use, files of a newer format.
     pub fn open(dir: &Path, config: Config, now_ms: u64) -> Result<(Self, Recovery), OpenError> {
+        Self::open_at(dir, config, now_ms, Clock::system())
+    }
+
+    /// As [`open`](Self::open), with upkeep on a clock of the opener's: for whoever stamps records with another than the machine's.
+    ///
+    /// # Errors
+    /// As [`open`](Self::open).
+    pub fn open_with(dir: &Path, config: Config, clock: Clock) -> Result<(Self, Recovery), OpenError> {
+        let now_ms = clock.now_ms();
+        Self::open_at(dir, config, now_ms, clock)
+    }
+
+    fn open_at(dir: &Path, config: Config, now_ms: u64, clock: Clock) -> Result<(Self, Recovery), OpenError> {
         let storage = FileStorage::open(&dir.join(LANE_DIR), config.io)
             .map_err(|source| OpenError::Io { doing: format!("opening {}", dir.display()), source })?;
         let (core, recovery) = Core::open_on(storage, config, now_ms, random_seed()?)?;
-        Ok((Self::start(core), recovery))
+        Ok((Self::start_with(core, clock), recovery))
     }
 
     /// Opens a journal on any storage without threads: the caller drives [`Core::commit`] and [`Core::maintain`].
@@ -71,17 +86,30 @@ impl<S: Storage> Journal<S> {
     /// Starts the threads around an open core; makes the first segment's file before, unless one is left from an earlier life.
     #[must_use]
     pub fn start(core: Core<S>) -> Self {
+        Self::start_with(core, Clock::system())
+    }
+
+    fn start_with(core: Core<S>, clock: Clock) -> Self {
         core.attend();
         let core = Arc::new(core);
         let (commit, upkeep) = (Arc::new(Bell::default()), Arc::new(Bell::default()));
         let threads = vec![
             spawn("journal-commit", commit_loop(Arc::clone(&core), Arc::clone(&commit), Arc::clone(&upkeep))),
-            spawn("journal-upkeep", upkeep_loop(Arc::clone(&core), Arc::clone(&upkeep))),
+            spawn("journal-upkeep", upkeep_loop(Arc::clone(&core), clock.clone(), Arc::clone(&upkeep))),
         ];
         let threads = Mutex::new(threads.into_iter().flatten().collect());
         // The first segment gets its name while the caller is still setting up.
         upkeep.ring();
-        Self { shared: Arc::new(Shared { core, commit, upkeep, threads, listening: AtomicBool::new(false) }) }
+        Self {
+            shared: Arc::new(Shared {
+                core,
+                commit,
+                upkeep,
+                clock,
+                threads,
+                listening: AtomicBool::new(false),
+            }),
+        }
     }
 
     /// Stages everything in `set` into one group; see [`Core::append`].
@@ -138,7 +166,7 @@ impl<S: Storage> Journal<S> {
     /// of this journal get [`Failed`] from then on.
     pub fn close(self) {
         self.shared.stop();
-        self.shared.core.close(now_ms());
+        self.shared.core.close(self.shared.clock.now_ms());
     }
 }
 
@@ -248,7 +276,7 @@ fn commit_loop<S: Storage>(core: Arc<Core<S>>, bell: Arc<Bell>, upkeep: Arc<Bell
     }
 }
 
-fn upkeep_loop<S: Storage>(core: Arc<Core<S>>, bell: Arc<Bell>) -> impl FnOnce() + Send {
+fn upkeep_loop<S: Storage>(core: Arc<Core<S>>, clock: Clock, bell: Arc<Bell>) -> impl FnOnce() + Send {
     move || {
         while !bell.stopped() {
             bell.sleep(Some(UPKEEP_PERIOD));
@@ -256,7 +284,7 @@ fn upkeep_loop<S: Storage>(core: Arc<Core<S>>, bell: Arc<Bell>) -> impl FnOnce()
             if core.commit().is_err() {
                 return;
             }
-            while !bell.stopped() && core.maintain(now_ms()) {}
+            while !bell.stopped() && core.maintain(clock.now_ms()) {}
         }
     }
 }
@@ -269,11 +297,6 @@ fn spawn(name: &str, run: impl FnOnce() + Send + 'static) -> Option<JoinHandle<(
             None
         }
     }
-}
-
-fn now_ms() -> u64 {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
 }
 
 /// Chance for salts and identities, from the operating system. Sealed runs stay secret only while no salt comes twice, so nothing

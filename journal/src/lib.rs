@@ -33,6 +33,7 @@
 
 pub mod blocks;
 mod bytes;
+mod clock;
 mod config;
 mod core;
 mod error;
@@ -47,6 +48,7 @@ pub mod storage;
 mod sync;
 mod types;
 
+pub use crate::clock::Clock;
 pub use crate::config::{Cipher, Compression, Config, Durability, IoMode};
 #[cfg(feature = "fuzzing")]
 #[doc(hidden)]

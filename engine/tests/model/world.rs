@@ -7,10 +7,12 @@ use headwater_relay::Seeded;
 use serde_json::{Value, json};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::{SystemTime, UNIX_EPOCH};
 
 /// Most shards a stream is given: enough for every kind of neighbourhood.
 const SHARDS_MAX: usize = 12;
+
+/// When every world begins, UTC ms since 1970: far from the machine's time, which must not matter.
+const BEGINNING_MS: u64 = 1_600_000_000_000;
 
 pub(crate) struct World {
     /// None only between closing and opening again: the old one holds the lock of its directory.
@@ -56,10 +58,7 @@ pub(crate) fn expected_shard(shard: &Shard) -> Listed {
 impl World {
     pub(crate) fn new(seed: u64) -> Self {
         let dir = tempfile::tempdir().unwrap();
-        // The journal expires records by the machine's clock, so a world never lies before it; how far it runs ahead is
-        // the world's own affair.
-        let beginning = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_millis();
-        let now_ms = Arc::new(AtomicU64::new(u64::try_from(beginning).unwrap()));
+        let now_ms = Arc::new(AtomicU64::new(BEGINNING_MS));
         let engine = open(dir.path(), &now_ms);
         World { engine: Some(engine), naive: Naive::default(), chance: Seeded::new(seed), now_ms, dir }
     }
