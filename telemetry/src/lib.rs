@@ -51,6 +51,7 @@
 extern crate std;
 
 mod batch;
+mod command;
 mod config;
 mod frame;
 mod hello;
@@ -60,6 +61,7 @@ mod message;
 mod value;
 
 pub use batch::{Batch, BatchBuilder, Entry, Gap, Reading, Refused, TimeQuality, UtcTime};
+pub use command::{Command, CommandId, CommandOutcome, CommandResult, Credentials, CredentialsPart, Order};
 pub use config::{Config, ConfigOutcome, Network, Secret, Uplink};
 pub use frame::{Deframer, FrameError, decode_body, encode_body, encode_frame, frame_body};
 pub use hello::{Hello, ResetReason, schema_of};

@@ -46,6 +46,13 @@ pub const USER_BYTES_MAX: usize = 32;
 /// Bytes of a secret in [`Config`](crate::Config): a WPA passphrase is at most 63 characters, a raw key 64.
 pub const SECRET_BYTES_MAX: usize = 64;
 
+/// Bytes of encoded [`Credentials`](crate::Credentials): two P-256 certificates of 400 to 700 bytes each, a key of
+/// 121 or 138, a name. Fits one flash page of 4 KiB beside its record headers.
+pub const CREDENTIALS_BYTES_MAX: usize = 2048;
+
+/// Bytes of credentials in one message: half a body, so that the rest of the message fits.
+pub const CREDENTIALS_PART_BYTES_MAX: usize = 256;
+
 /// Bytes of an encoded body with its checksum: what lies in device flash and in an MQTT payload. Half a kilobyte
 /// keeps a device's buffers small, and one body fits the smallest flash page (1 KiB) beside its headers.
 pub const BODY_BYTES_MAX: usize = 512;
@@ -83,12 +90,17 @@ const CONFIG_BYTES_MAX: usize = 1
     + U32_BYTES_MAX
     + U32_BYTES_MAX
     + CHECKSUM_BYTES;
+const COMMAND_BYTES_MAX: usize = 1 + U32_BYTES_MAX + CONFIG_BYTES_MAX;
+const CREDENTIALS_MESSAGE_BYTES_MAX: usize =
+    1 + U32_BYTES_MAX + 1 + 3 + U32_BYTES_MAX + 3 + (2 + CREDENTIALS_PART_BYTES_MAX) + CHECKSUM_BYTES;
 const LOG_MESSAGE_BYTES_MAX: usize =
     1 + U32_BYTES_MAX + U64_BYTES_MAX + 1 + (1 + LOG_BYTES_MAX) + CHECKSUM_BYTES;
 
 // Whatever a sender may build fits a body; only batches of text need the builder's refusal.
 const _: () = assert!(HELLO_BYTES_MAX <= BODY_BYTES_MAX);
 const _: () = assert!(CONFIG_BYTES_MAX <= BODY_BYTES_MAX);
+const _: () = assert!(COMMAND_BYTES_MAX <= BODY_BYTES_MAX);
+const _: () = assert!(CREDENTIALS_MESSAGE_BYTES_MAX <= BODY_BYTES_MAX);
 const _: () = assert!(LOG_MESSAGE_BYTES_MAX <= BODY_BYTES_MAX);
 // One entry of any kind always fits an empty batch, so a builder that refuses can be emptied and asked again.
 const _: () = assert!(BATCH_OVERHEAD_BYTES_MAX + ENTRY_BYTES_MAX <= BODY_BYTES_MAX);

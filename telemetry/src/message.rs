@@ -3,7 +3,9 @@
 //! Invariant: variants are never removed, reordered or changed, only added at the end (see the crate doc).
 
 use crate::limits::LOG_BYTES_MAX;
-use crate::{Batch, BootId, Config, ConfigOutcome, FrameError, Hello, Seq, Uptime, UtcTime};
+use crate::{
+    Batch, BootId, Command, CommandResult, Config, ConfigOutcome, FrameError, Hello, Seq, Uptime, UtcTime,
+};
 use crate::{encode_body, value::truncated};
 use heapless::String;
 use serde::{Deserialize, Serialize};
@@ -28,6 +30,8 @@ pub enum Up {
     Log(Log),
     /// Answers [`Down::Config`].
     ConfigResult(ConfigOutcome),
+    /// Answers [`Down::Command`].
+    CommandResult(CommandResult),
 }
 
 /// Encodes the body of [`Up::Batch`] without taking the batch: a device has no room for a copy.
@@ -70,6 +74,8 @@ pub enum Down {
     Config(Config),
     /// Show yourself: blink, and say hello again.
     Identify,
+    /// Do something; answered by [`Up::CommandResult`].
+    Command(Command),
 }
 
 /// How bad a [`Log`] is. Grows only at the end.

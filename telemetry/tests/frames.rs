@@ -136,6 +136,7 @@ fn a_message_of_a_newer_peer_is_unknown_and_the_next_one_is_read() {
         _C,
         _D,
         _E,
+        _F,
         Extra { a: u32, b: bool },
     }
     let mut buf = [0u8; FRAME_BYTES_MAX];

@@ -174,8 +174,8 @@ impl Session {
             Up::Batch(batch) => self.handle_batch(&batch, body, now),
             Up::TimeRequest { nonce } => self.handle_time_request(nonce, now),
             Up::Log(log) => self.handle_log(&log, body, now),
-            // Nothing here sends a Config, so nobody waits for this.
-            Up::ConfigResult(_) => self.counters.frames_ignored.add(1),
+            // Nothing here sends a Config or a Command, so nobody waits for these.
+            Up::ConfigResult(_) | Up::CommandResult(_) => self.counters.frames_ignored.add(1),
         }
     }
 

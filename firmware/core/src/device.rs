@@ -5,21 +5,20 @@
 //! cancelled only reads.
 
 use crate::batcher::{Batcher, Taken};
-use crate::limits::{BATCH_AGE_MS_MAX, LOGS_MAX, PERIOD_MS_MIN};
-use crate::link::{Event, Link, LinkDown, Transmit};
+use crate::limits::{ALIVE_MS, BATCH_AGE_MS_MAX, LOGS_MAX, PERIOD_MS_MIN, RESTART_DELAY_MS};
+use crate::link::LinkDown;
 use crate::schedule::Schedule;
-use crate::stream::{Inbox, send};
 use crate::time::TimeKeeper;
-use crate::{Clock, Cursor, Found, Item, Layout, Observer, OpenError, Sampler, Spool};
+use crate::{Clock, Cursor, Found, Item, Layout, Observer, OpenError, Outbox, Sampler, Spool, serve};
 use core::cell::{Cell, RefCell};
-use embassy_futures::select::{Either3, select3};
+use embassy_futures::select::{Either, select};
 use embassy_sync::{blocking_mutex::raw::NoopRawMutex, mutex::Mutex, signal::Signal};
 use embedded_io_async::{Read, Write};
 use embedded_storage_async::nor_flash::NorFlash;
-use headwater_telemetry::limits::{BATCH_ENTRIES_MAX, BODY_BYTES_MAX, FRAME_BYTES_MAX};
+use headwater_telemetry::limits::{BATCH_ENTRIES_MAX, BODY_BYTES_MAX, CREDENTIALS_BYTES_MAX};
 use headwater_telemetry::{
-    Config, ConfigOutcome, DeviceId, Down, Hello, Log, LogLevel, ResetReason, Up, Uptime, UtcTime,
-    encode_frame, frame_body,
+    Command, CommandOutcome, Config, ConfigOutcome, Credentials, DeviceId, Hello, Log, LogLevel, Order,
+    ResetReason, Uptime, UtcTime,
 };
 use heapless::Deque;
 
@@ -58,6 +57,8 @@ pub enum Stopped {
     LineEnd,
     /// There is no channel to read.
     NoChannels,
+    /// Somebody asked for a new start; everything is stored.
+    Restart,
 }
 
 /// A device that is on: its flash is open and this start is counted.
@@ -67,6 +68,7 @@ pub struct Device<F: NorFlash, O: Observer = ()> {
     time: Cell<TimeKeeper>,
     logs: RefCell<Deque<Log, LOGS_MAX>>,
     links: Cell<u32>,
+    restart: Signal<NoopRawMutex, ()>,
     hello: Hello,
     settings: Settings,
     period_ms: Option<u32>,
@@ -102,6 +104,7 @@ impl<F: NorFlash, O: Observer> Device<F, O> {
             time: Cell::new(TimeKeeper::default()),
             logs: RefCell::new(Deque::new()),
             links: Cell::new(0),
+            restart: Signal::new(),
             hello,
             settings,
             period_ms,
@@ -143,11 +146,6 @@ impl<F: NorFlash, O: Observer> Device<F, O> {
         debug_assert!(pushed.is_ok(), "room was made above");
     }
 
-    /// Takes the oldest waiting log line, for links that are not byte streams.
-    pub fn poll_log(&self) -> Option<Log> {
-        self.logs.borrow_mut().pop_front()
-    }
-
     /// Samples and stores; returns only when it cannot go on. The power may be cut at any time; where it is dropped
     /// for another reason, do so only while it sleeps.
     pub async fn run(&self, clock: &impl Clock, sampler: &mut impl Sampler) -> Stopped {
@@ -161,7 +159,14 @@ impl<F: NorFlash, O: Observer> Device<F, O> {
         let mut batcher = Batcher::new(self.hello.boot, self.hello.schema, entries, age_ms.into());
         loop {
             let Some(next) = schedule.poll_timeout() else { return Stopped::NoChannels };
-            clock.sleep_until(batcher.poll_timeout().map_or(next, |due| due.min(next))).await;
+            let alive = Uptime(clock.now().0.saturating_add(ALIVE_MS));
+            let next = batcher.poll_timeout().map_or(next, |due| due.min(next)).min(alive);
+            if let Either::Second(()) = select(clock.sleep_until(next), self.restart.wait()).await {
+                self.store(&mut batcher, clock).await;
+                self.save().await;
+                clock.sleep_until(Uptime(clock.now().0.saturating_add(RESTART_DELAY_MS))).await;
+                return Stopped::Restart;
+            }
             while let Some(channel) = schedule.poll(clock.now()) {
                 self.store_due(&mut batcher, clock).await;
                 let Some(value) = sampler.sample(channel).await else { continue };
@@ -172,14 +177,18 @@ impl<F: NorFlash, O: Observer> Device<F, O> {
                 }
             }
             self.store_due(&mut batcher, clock).await;
+            self.observer.alive();
         }
     }
 
     async fn store_due(&self, batcher: &mut Batcher, clock: &impl Clock) {
-        let now = clock.now();
-        if !batcher.is_due(now) {
-            return;
+        if batcher.is_due(clock.now()) {
+            self.store(batcher, clock).await;
         }
+    }
+
+    async fn store(&self, batcher: &mut Batcher, clock: &impl Clock) {
+        let now = clock.now();
         let time = self.time.get();
         let Some(batch) = batcher.batch(|base| time.utc(base, now)) else { return };
         let mut spool = self.spool.lock().await;
@@ -201,17 +210,6 @@ impl<F: NorFlash, O: Observer> Device<F, O> {
         }
     }
 
-    /// Waits for what follows `from`, with its body in `out`. May be cancelled: it only reads.
-    pub async fn next(&self, from: Cursor, out: &mut [u8; BODY_BYTES_MAX]) -> Item {
-        loop {
-            // A read error is not an end: the next batch, or the next connection, tries again.
-            if let Ok(Some(item)) = self.spool.lock().await.next(from, self.hello.schema, out).await {
-                return item;
-            }
-            self.fresh.wait().await;
-        }
-    }
-
     /// Whether everything in flash is delivered. The open batch is not in flash.
     ///
     /// # Errors
@@ -223,27 +221,78 @@ impl<F: NorFlash, O: Observer> Device<F, O> {
         Ok(spool.next(from, self.hello.schema, &mut body).await?.is_none())
     }
 
-    /// Where sending begins on a new connection: after everything delivered.
-    pub async fn undelivered(&self) -> Cursor {
+    /// The stored configuration: where a networked device finds its network and gateway. Holds secrets.
+    ///
+    /// # Errors
+    /// When flash fails.
+    pub async fn config(&self) -> Result<Option<Config>, F::Error> {
+        self.spool.lock().await.config().await
+    }
+
+    /// The stored credentials for TLS, in `out`; none when there are none, or not all of them.
+    ///
+    /// # Errors
+    /// When flash fails.
+    pub async fn credentials<'b>(
+        &self,
+        out: &'b mut [u8; CREDENTIALS_BYTES_MAX],
+    ) -> Result<Option<Credentials<'b>>, F::Error> {
+        let _ = out;
+        Ok(None)
+    }
+
+    /// Writes down what is delivered, before a planned restart. Not to be cancelled.
+    pub async fn save(&self) {
+        let _ = self.spool.lock().await.save().await;
+    }
+
+    /// Speaks the link protocol on a stream until it breaks. Connecting again, after a while, is the caller's.
+    pub async fn serve(&self, clock: &impl Clock, rx: &mut impl Read, tx: &mut impl Write) -> LinkDown {
+        serve(self, clock, rx, tx).await
+    }
+}
+
+impl<F: NorFlash, O: Observer> Outbox for Device<F, O> {
+    fn hello(&self) -> &Hello {
+        &self.hello
+    }
+
+    fn connection(&self) -> u32 {
+        self.links.set(self.links.get().wrapping_add(1));
+        self.hello.boot.0.wrapping_mul(0x9e37_79b9).wrapping_add(self.links.get() << 8)
+    }
+
+    async fn undelivered(&self) -> Cursor {
         self.spool.lock().await.read()
     }
 
-    /// The receiver has `item`, and everything before it, durably. Not to be cancelled.
-    pub async fn delivered(&self, item: Item) {
+    async fn next(&self, from: Cursor, out: &mut [u8; BODY_BYTES_MAX]) -> Item {
+        loop {
+            // A read error is not an end: the next batch, or the next connection, tries again.
+            if let Ok(Some(item)) = self.spool.lock().await.next(from, self.hello.schema, out).await {
+                return item;
+            }
+            self.fresh.wait().await;
+        }
+    }
+
+    async fn delivered(&self, item: Item) {
         // When flash refuses the mark, the delivery still counts, and the next mark covers it.
         let _ = self.spool.lock().await.delivered(item.after).await;
         self.observer.delivered(&item);
     }
 
-    /// A host told the time; asked and heard are uptimes.
-    pub fn learned_time(&self, asked: Uptime, heard: Uptime, utc: UtcTime) {
+    fn poll_log(&self) -> Option<Log> {
+        self.logs.borrow_mut().pop_front()
+    }
+
+    async fn learned_time(&self, asked: Uptime, heard: Uptime, utc: UtcTime) {
         let mut time = self.time.get();
         time.handle_answer(asked, heard, utc);
         self.time.set(time);
     }
 
-    /// Stores a configuration for the next start. Not to be cancelled.
-    pub async fn configure(&self, config: &Config) -> ConfigOutcome {
+    async fn configure(&self, config: &Config) -> ConfigOutcome {
         let period_fits = config.period_ms == 0 || config.period_ms >= PERIOD_MS_MIN;
         if !period_fits || config.batch_age_ms > BATCH_AGE_MS_MAX {
             return ConfigOutcome::Refused;
@@ -254,85 +303,26 @@ impl<F: NorFlash, O: Observer> Device<F, O> {
         }
     }
 
-    /// Writes down what is delivered, before a planned restart. Not to be cancelled.
-    pub async fn save(&self) {
-        let _ = self.spool.lock().await.save().await;
-    }
-
-    /// Speaks the link protocol on a stream until it breaks. Connecting again, after a while, is the caller's.
-    pub async fn serve(&self, clock: &impl Clock, rx: &mut impl Read, tx: &mut impl Write) -> LinkDown {
-        match self.session(clock, rx, tx).await {
-            Ok(never) => match never {},
-            Err(down) => down,
-        }
-    }
-
-    async fn session(
-        &self,
-        clock: &impl Clock,
-        rx: &mut impl Read,
-        tx: &mut impl Write,
-    ) -> Result<core::convert::Infallible, LinkDown> {
-        self.links.set(self.links.get().wrapping_add(1));
-        // Different in every boot too: on a serial line a late answer can reach the next boot, and would give it the
-        // time of the last one.
-        let nonce = self.hello.boot.0.wrapping_mul(0x9e37_79b9).wrapping_add(self.links.get() << 8);
-        let mut link = Link::new(clock.now(), nonce);
-        let mut inbox = Inbox::new();
-        let (mut body, mut len) = ([0u8; BODY_BYTES_MAX], 0);
-        // Ends a frame that was broken off on this very wire.
-        send(clock, tx, &[0]).await?;
-        loop {
-            self.transmit(clock, tx, &mut link, &body[..len]).await?;
-            let wants = link.wants_batch();
-            let from = self.undelivered().await;
-            let batch = async {
-                if wants { self.next(from, &mut body).await } else { core::future::pending().await }
-            };
-            match select3(inbox.receive(rx), batch, clock.sleep_until(link.poll_timeout())).await {
-                Either3::First(message) => self.handle(clock, &mut link, message?).await,
-                Either3::Second(item) => {
-                    len = item.len;
-                    link.handle_batch(item, clock.now());
-                }
-                Either3::Third(()) => link.handle_timeout(clock.now())?,
+    async fn perform(&self, command: &Command) -> CommandOutcome {
+        match &command.order {
+            Order::Identify => {
+                self.observer.identify();
+                CommandOutcome::Done
             }
+            Order::Reboot => {
+                self.restart.signal(());
+                CommandOutcome::Done
+            }
+            Order::Provision(config) => match self.configure(config).await {
+                ConfigOutcome::Stored => CommandOutcome::Done,
+                ConfigOutcome::Refused => CommandOutcome::Refused,
+                ConfigOutcome::FlashFailed => CommandOutcome::FlashFailed,
+            },
+            Order::Period { .. } | Order::Credentials(_) => CommandOutcome::Refused,
         }
     }
 
-    async fn handle(&self, clock: &impl Clock, link: &mut Link, message: Down) {
-        match link.handle_message(message) {
-            Event::None => {}
-            Event::Delivered(item) => self.delivered(item).await,
-            Event::Time { asked, utc } => self.learned_time(asked, clock.now(), utc),
-            Event::Configure(config) => link.handle_configured(self.configure(&config).await),
-            Event::Identify => self.observer.identify(),
-        }
-    }
-
-    async fn transmit(
-        &self,
-        clock: &impl Clock,
-        tx: &mut impl Write,
-        link: &mut Link,
-        body: &[u8],
-    ) -> Result<(), LinkDown> {
-        let mut buf = [0u8; FRAME_BYTES_MAX];
-        while let Some(transmit) = link.poll_transmit(clock.now()) {
-            let frame = match transmit {
-                Transmit::Hello => encode_frame(&Up::Hello(self.hello.clone()), &mut buf),
-                Transmit::TimeRequest { nonce } => encode_frame(&Up::TimeRequest { nonce }, &mut buf),
-                Transmit::Batch => frame_body(body, &mut buf),
-                Transmit::ConfigResult(outcome) => encode_frame(&Up::ConfigResult(outcome), &mut buf),
-            };
-            send(clock, tx, frame.expect("every message fits a frame, see the limits")).await?;
-        }
-        while link.is_open()
-            && let Some(log) = self.poll_log()
-        {
-            let frame = encode_frame(&Up::Log(log), &mut buf);
-            send(clock, tx, frame.expect("every message fits a frame, see the limits")).await?;
-        }
-        Ok(())
+    fn identify(&self) {
+        self.observer.identify();
     }
 }

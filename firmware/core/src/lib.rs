@@ -22,7 +22,7 @@
 //!     (mut rx, mut tx): (impl Read, impl Write),
 //! ) -> Result<(), OpenError<F::Error>> {
 //!     let page = F::ERASE_SIZE as u32;
-//!     let layout = Layout { area: 0..2 * page, ring: 2 * page..16 * page };
+//!     let layout = Layout::without_vault(0..2 * page, 2 * page..16 * page);
 //!     let settings = Settings::new(DeviceId::parse("shed-1").unwrap(), "shed 0.1.0");
 //!     let device = Device::open(flash, layout, settings, &sampler, ()).await?;
 //!     let link = async {
@@ -48,9 +48,12 @@ mod item;
 pub mod limits;
 mod line;
 pub mod link;
+mod outbox;
+pub mod partition;
 mod record;
 mod ring;
 pub mod schedule;
+mod serial;
 mod spool;
 mod stream;
 #[cfg(feature = "testing")]
@@ -61,6 +64,8 @@ pub use device::{Device, Settings, Stopped};
 pub use item::{Cursor, FlashError, Item, Lost};
 pub use line::Line;
 pub use link::LinkDown;
+pub use outbox::{Outbox, WithoutData};
+pub use serial::serve;
 pub use spool::{Found, Layout, OpenError, Spool};
 
 use headwater_telemetry::limits::CHANNELS_MAX;
@@ -108,8 +113,11 @@ pub trait Observer {
     fn lost(&self, count: u32) {
         let _ = count;
     }
-    /// Somebody wants to see which device this is.
+    /// Somebody wants to see which device this is: blink for some seconds.
     fn identify(&self) {}
+    /// Sampling has gone round: every channel that was due was asked, and what was due went to flash. Comes at least
+    /// every [`ALIVE_MS`](limits::ALIVE_MS), however long the periods; feed a watchdog here and nowhere else.
+    fn alive(&self) {}
 }
 
 impl Observer for () {}

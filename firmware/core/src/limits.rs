@@ -50,6 +50,13 @@ pub const PERIOD_MS_MIN: u32 = 10;
 /// Milliseconds that a batch may stay open, at the most: what a power cut takes.
 pub const BATCH_AGE_MS_MAX: u32 = 3_600_000;
 
+/// Milliseconds after which a sampling loop without anything to do wakes up to say that it is alive: a quarter of the
+/// longest watchdog of the smallest chip (RP2040: 8.3 s).
+pub const ALIVE_MS: u64 = 2_000;
+
+/// Milliseconds between the answer to a reboot and the reboot: the answer has time to leave.
+pub const RESTART_DELAY_MS: u64 = 1_000;
+
 /// Log lines kept until a link is up; older ones go first. Enough for what a start can have to say.
 pub const LOGS_MAX: usize = 4;
 

@@ -15,7 +15,7 @@
 use crate::Item;
 use crate::limits::{ACK_TIMEOUT_MS, GREETING_TIMEOUT_MS, SENDS_MAX, TIME_REQUEST_MS};
 use core::fmt;
-use headwater_telemetry::{Config, ConfigOutcome, Down, Uptime, UtcTime};
+use headwater_telemetry::{Command, CommandResult, Config, ConfigOutcome, Down, Order, Uptime, UtcTime};
 
 /// Why a connection ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -55,6 +55,8 @@ pub enum Transmit {
     Batch,
     /// The answer to a configuration.
     ConfigResult(ConfigOutcome),
+    /// The answer to a command.
+    CommandResult(CommandResult),
 }
 
 /// What a message from the peer means.
@@ -77,6 +79,8 @@ pub enum Event {
     },
     /// Store this and call [`Link::handle_configured`].
     Configure(Config),
+    /// Do this and call [`Link::handle_performed`].
+    Command(Command),
     /// Show yourself.
     Identify,
 }
@@ -97,6 +101,7 @@ pub struct Link {
     asked: Option<(u32, Uptime)>,
     nonce: u32,
     config_result: Option<ConfigOutcome>,
+    command_result: Option<CommandResult>,
 }
 
 impl Link {
@@ -109,6 +114,7 @@ impl Link {
             asked: None,
             nonce,
             config_result: None,
+            command_result: None,
         }
     }
 
@@ -126,6 +132,9 @@ impl Link {
         }
         if let Some(outcome) = self.config_result.take() {
             return Some(Transmit::ConfigResult(outcome));
+        }
+        if let Some(result) = self.command_result.take() {
+            return Some(Transmit::CommandResult(result));
         }
         match &mut self.state {
             State::Waiting { due, sent, sends, .. } if *due => {
@@ -173,6 +182,10 @@ impl Link {
                 _ => Event::None,
             },
             Down::Config(config) => Event::Configure(config),
+            Down::Command(command) => {
+                self.hello_due |= matches!(command.order, Order::Identify);
+                Event::Command(command)
+            }
             Down::Identify => {
                 self.hello_due = true;
                 Event::Identify
@@ -183,6 +196,11 @@ impl Link {
     /// What became of a configuration.
     pub fn handle_configured(&mut self, outcome: ConfigOutcome) {
         self.config_result = Some(outcome);
+    }
+
+    /// What became of a command.
+    pub fn handle_performed(&mut self, result: CommandResult) {
+        self.command_result = Some(result);
     }
 
     /// When to call [`Link::handle_timeout`] and [`Link::poll_transmit`] again.

@@ -21,6 +21,17 @@ pub struct Layout {
     pub area: Range<u32>,
     /// Batches: three pages or more; one of them is always free.
     pub ring: Range<u32>,
+    /// Credentials for TLS: an even number of pages, each half as large as the largest credentials with their record
+    /// headers; or empty, on a device that never speaks TLS.
+    pub vault: Range<u32>,
+}
+
+impl Layout {
+    /// A layout without room for credentials.
+    pub fn without_vault(area: Range<u32>, ring: Range<u32>) -> Self {
+        let vault = ring.end..ring.end;
+        Self { area, ring, vault }
+    }
 }
 
 /// Why a spool does not open.

@@ -28,7 +28,7 @@ fn now<T>(future: impl Future<Output = T>) -> T {
 
 fn layout() -> Layout {
     let page = u32::try_from(PAGE).unwrap();
-    Layout { area: 0..2 * page, ring: 2 * page..8 * page }
+    Layout::without_vault(0..2 * page, 2 * page..8 * page)
 }
 
 fn open(chip: &Shared) -> (Spool<SharedFlash<PAGE, 16>>, BootId, Found) {
@@ -231,11 +231,11 @@ fn a_refused_batch_may_be_given_again() {
 fn a_layout_that_does_not_fit_is_refused() {
     let page = u32::try_from(PAGE).unwrap();
     let bad = [
-        Layout { area: 0..page, ring: 2 * page..8 * page },
-        Layout { area: 0..2 * page, ring: 2 * page..4 * page },
-        Layout { area: 0..2 * page, ring: page..8 * page },
-        Layout { area: 0..2 * page, ring: 2 * page..9 * page },
-        Layout { area: 0..2 * page, ring: 2 * page + 1..8 * page },
+        Layout::without_vault(0..page, 2 * page..8 * page),
+        Layout::without_vault(0..2 * page, 2 * page..4 * page),
+        Layout::without_vault(0..2 * page, page..8 * page),
+        Layout::without_vault(0..2 * page, 2 * page..9 * page),
+        Layout::without_vault(0..2 * page, 2 * page + 1..8 * page),
     ];
     for layout in bad {
         let opened = now(Spool::open(Model::erased(PAGES, 1), layout.clone()));

@@ -144,7 +144,7 @@ async fn device(world: Rc<World>, end: End, faults: Rc<Cell<Faults>>, watch: Wat
     let mut rng = Rng::new(seed);
     let chip = Rc::new(RefCell::new(Chip::erased(10, seed)));
     let page = u32::try_from(PAGE).unwrap();
-    let layout = Layout { area: 0..2 * page, ring: 2 * page..10 * page };
+    let layout = Layout::without_vault(0..2 * page, 2 * page..10 * page);
     let ppm = i64::try_from(rng.below(101)).unwrap() - 50;
     world.sleep_until(rng.below(5_000_000)).await;
     loop {

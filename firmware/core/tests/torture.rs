@@ -139,7 +139,7 @@ fn soak<const PAGE: usize, const WORD: usize>(setup: &Setup) -> Tally {
     let chip = Rc::new(RefCell::new(FlashModel::<PAGE, WORD>::erased(setup.pages + 2, setup.seed)));
     let page = u32::try_from(PAGE).unwrap();
     let layout =
-        Layout { area: 0..2 * page, ring: 2 * page..(2 + u32::try_from(setup.pages).unwrap()) * page };
+        Layout::without_vault(0..2 * page, 2 * page..(2 + u32::try_from(setup.pages).unwrap()) * page);
     let mut model = Model::default();
     let mut receiver = Receiver::default();
     let mut tally = Tally::default();

@@ -10,6 +10,7 @@
 //! {"kind":"gap","device":"pump-7","boot":17,"first":43,"count":12,"uptime_ms":62000,…}
 //! {"kind":"log","device":"pump-7","boot":17,"level":"warn","text":"sensor does not answer",…}
 //! {"kind":"config_result","device":"pump-7","outcome":"stored","received_at":"2026-…Z"}
+//! {"kind":"command_result","device":"pump-7","id":4711,"outcome":"done","received_at":"2026-…Z"}
 //! ```
 //! `time` and `time_quality` are there when the device knew UTC. Without a channel table a reading has
 //! `"channel_id":3,"raw":350,"schema":4660` in place of `channel`, `value` and `unit`. A number that JSON does not
@@ -19,8 +20,8 @@ use super::json::push_string;
 use super::repeats::SeqRange;
 use super::time::Utc;
 use headwater_telemetry::{
-    Batch, Channel, ConfigOutcome, Entry, Hello, Log, LogLevel, Reading, Schema, Seq, TimeQuality, Uptime,
-    UtcTime, Value, ValueKind,
+    Batch, Channel, CommandOutcome, CommandResult, ConfigOutcome, Entry, Hello, Log, LogLevel, Reading,
+    Schema, Seq, TimeQuality, Uptime, UtcTime, Value, ValueKind,
 };
 use std::fmt::Write as _;
 
@@ -83,6 +84,17 @@ pub(crate) fn config_result(out: &mut String, origin: Origin<'_>, outcome: Confi
         ConfigOutcome::FlashFailed => "flash_failed",
     };
     write!(out, ",\"outcome\":\"{outcome}\"").expect(NEVER);
+    close(out, origin, None, None);
+}
+
+pub(crate) fn command_result(out: &mut String, origin: Origin<'_>, result: CommandResult) {
+    open(out, "command_result", origin);
+    let outcome = match result.outcome {
+        CommandOutcome::Done => "done",
+        CommandOutcome::Refused => "refused",
+        CommandOutcome::FlashFailed => "flash_failed",
+    };
+    write!(out, ",\"id\":{},\"outcome\":\"{outcome}\"", result.id.0).expect(NEVER);
     close(out, origin, None, None);
 }
 

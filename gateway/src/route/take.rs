@@ -184,6 +184,11 @@ impl<S: Shelf> Taker<'_, S> {
                 render::config_result(&mut self.text, origin, outcome);
                 return self.store_text(publish, place, route);
             }
+            Up::CommandResult(result) => {
+                self.text.clear();
+                render::command_result(&mut self.text, origin, result);
+                return self.store_text(publish, place, route);
+            }
         };
         let Some(target) = &route.target else {
             self.counts.downlink_only += 1;

@@ -84,7 +84,7 @@ async fn boot(
         let mut sensors =
             Sensors { seed: config.seed, period_ms, phase: phase.clone(), place: place.clone() };
         let area = AREA_PAGES * PAGE;
-        let layout = Layout { area: 0..area, ring: area..area + config.ring_pages * PAGE };
+        let layout = Layout::without_vault(0..area, area..area + config.ring_pages * PAGE);
         let settings = Settings {
             reset,
             // As a board with a source of chance does; decided by the seed here.

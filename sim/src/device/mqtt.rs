@@ -6,6 +6,7 @@
 //! Not here: retries, which are the device core's spool.
 
 use super::life::{Body, Outage};
+use headwater_device::Outbox;
 use headwater_device::testing::Rng;
 use headwater_telemetry::limits::BODY_BYTES_MAX;
 use headwater_telemetry::{Down, TimeQuality, Timestamp, Up, UtcTime, decode_body, encode_body};
@@ -94,7 +95,7 @@ async fn session(
     let now = body.now();
     let since = SystemTime::now().duration_since(UNIX_EPOCH).map_err(|_| Ended)?;
     let at = Timestamp(u64::try_from(since.as_millis()).map_err(|_| Ended)?);
-    body.device.learned_time(now, now, UtcTime { at, quality: TimeQuality::Synced });
+    body.device.learned_time(now, now, UtcTime { at, quality: TimeQuality::Synced }).await;
 
     let hello = body.device.hello();
     let topic = |kind: &str| format!("headwater/{}/{kind}", hello.device);

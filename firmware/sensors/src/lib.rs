@@ -1,0 +1,2 @@
+//! Sensor chips as channels.
+#![no_std]
