@@ -169,7 +169,11 @@ impl<F: NorFlash, O: Observer> Device<F, O> {
             }
             while let Some(channel) = schedule.poll(clock.now()) {
                 self.store_due(&mut batcher, clock).await;
-                let Some(value) = sampler.sample(channel).await else { continue };
+                let value = sampler.sample(channel).await;
+                if let Some((level, text)) = sampler.poll_log() {
+                    self.log(clock.now(), level, &text);
+                }
+                let Some(value) = value else { continue };
                 match batcher.handle_reading(clock.now(), channel, value) {
                     Taken::At(seq) => self.observer.sampled(self.hello.boot, seq),
                     Taken::Lost => self.observer.refused(self.hello.boot),

@@ -68,8 +68,8 @@ pub use outbox::{Outbox, WithoutData};
 pub use serial::serve;
 pub use spool::{Found, Layout, OpenError, Spool};
 
-use headwater_telemetry::limits::CHANNELS_MAX;
-use headwater_telemetry::{Batch, BootId, Channel, ChannelId, Seq, Uptime, Value};
+use headwater_telemetry::limits::{CHANNELS_MAX, LOG_BYTES_MAX};
+use headwater_telemetry::{Batch, BootId, Channel, ChannelId, LogLevel, Seq, Uptime, Value};
 
 /// Monotonic time of this device.
 #[expect(async_fn_in_trait, reason = "devices run on one thread")]
@@ -89,6 +89,10 @@ pub trait Sampler {
     fn period_ms(&self, channel: ChannelId) -> u32;
     /// Reads one channel; none when the sensor has nothing to say or fails, which is not a loss.
     async fn sample(&mut self, channel: ChannelId) -> Option<Value>;
+    /// Something for people: a sensor began to fail, or works again. Asked after every [`Sampler::sample`].
+    fn poll_log(&mut self) -> Option<(LogLevel, heapless::String<LOG_BYTES_MAX>)> {
+        None
+    }
 }
 
 /// Is told what happens: lamps, a screen, a test. Every method may be left out.
