@@ -188,4 +188,4 @@ fn unstuff(buf: &mut [u8]) -> Option<usize> {
     Some(write)
 }
 
-const CRC: crc::Crc<u32> = crc::Crc::<u32>::new(&crc::CRC_32_ISCSI);
+pub(crate) const CRC: crc::Crc<u32> = crc::Crc::<u32>::new(&crc::CRC_32_ISCSI);
