@@ -23,10 +23,6 @@ pub struct Command {
 }
 
 /// What a device can be asked to do. Grows only at the end.
-#[expect(
-    clippy::large_enum_variant,
-    reason = "no allocation here; one of them lives on a stack for a moment"
-)]
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Order {
     /// Show yourself: blink for some seconds, and say hello again.

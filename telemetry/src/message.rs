@@ -50,10 +50,6 @@ pub fn encode_batch<'b>(batch: &Batch, buf: &'b mut [u8]) -> Result<&'b [u8], Fr
 }
 
 /// Towards the device.
-#[expect(
-    clippy::large_enum_variant,
-    reason = "no allocation here; one of them lives on a stack for a moment"
-)]
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Down {
     /// Everything of `boot` up to and including `through` is durable at the receiver. Cumulative.

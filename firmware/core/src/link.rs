@@ -61,10 +61,6 @@ pub enum Transmit {
 
 /// What a message from the peer means.
 #[derive(Clone, Debug, PartialEq)]
-#[expect(
-    clippy::large_enum_variant,
-    reason = "no allocation here; one of them lives on a stack for a moment"
-)]
 pub enum Event {
     /// Nothing to do.
     None,
