@@ -168,12 +168,17 @@ fn effective_start(
             Start::Latest | Start::TrimHorizon => None,
         };
     }
-    let retention_ms = queue.stream(engine).map_or(0, |stream| stream.state().definition.retention_ms());
+    let stream = queue.stream(engine);
+    let retention_ms = stream.as_ref().map_or(0, |stream| stream.state().definition.retention_ms());
     // At the queue's creation for the horizon: later the stream's oldest records are no longer where delivery began.
     let readable_ms = |at_ms: u64| at_ms.saturating_sub(retention_ms).max(definition.stream_created_ms);
     Some(match definition.start {
         Start::Latest => definition.created_ms,
         Start::TrimHorizon => readable_ms(definition.created_ms),
-        Start::AtTimestamp(time_ms) => time_ms.max(readable_ms(now_ms)),
+        // What had expired before the retention grew stays expired.
+        Start::AtTimestamp(time_ms) => {
+            let horizon_ms = stream.map_or(0, |stream| stream.state().definition.horizon_ms(now_ms));
+            time_ms.max(horizon_ms).max(definition.stream_created_ms)
+        }
     })
 }
