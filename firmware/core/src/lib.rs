@@ -41,6 +41,7 @@
 //! (host only) adds a flash model with power cuts.
 #![cfg_attr(not(any(test, feature = "testing")), no_std)]
 
+mod apart;
 mod area;
 pub mod batcher;
 mod device;
@@ -60,6 +61,7 @@ mod stream;
 pub mod testing;
 pub mod time;
 
+pub use apart::Apart;
 pub use device::{Device, Settings, Stopped};
 pub use item::{Cursor, FlashError, Item, Lost};
 pub use line::Line;
