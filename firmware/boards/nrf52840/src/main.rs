@@ -23,13 +23,16 @@ use usb as link;
 use clock::BoardClock;
 use core::cell::RefCell;
 use core::fmt::Write;
+use core::pin::pin;
 use embassy_embedded_hal::adapter::BlockingAsync;
 use embassy_executor::Spawner;
 use embassy_futures::select::select4;
+use embassy_nrf::Peri;
 use embassy_nrf::config::{Config, HfclkSource, LfclkSource};
 use embassy_nrf::gpio::Output;
 use embassy_nrf::nvmc::Nvmc;
 use embassy_nrf::pac::FICR;
+use embassy_nrf::peripherals::{NVMC, WDT};
 use embassy_nrf::rng::Rng;
 use embassy_nrf::wdt::{self, HaltConfig, Watchdog, WatchdogHandle};
 use embassy_sync::blocking_mutex::raw::NoopRawMutex;
@@ -37,9 +40,10 @@ use embassy_sync::signal::Signal;
 use embassy_time::Timer;
 use headwater_device::limits::ALIVE_MS;
 use headwater_device::partition::NRF52840;
-use headwater_device::{Clock, Device, Observer, Settings};
+use headwater_device::{Apart, Clock, Device, Observer, Sampler, Settings};
 use headwater_telemetry::{DeviceId, Uptime};
 use pins::Parts;
+use static_cell::StaticCell;
 
 /// Milliseconds between two attempts to speak on a line that broke.
 const RETRY_MS: u64 = 1_000;
@@ -102,13 +106,11 @@ async fn main(_spawner: Spawner) {
         #[cfg(feature = "i2c")]
         parts.bus,
     );
-    let firmware = concat!("nrf52840 ", env!("CARGO_PKG_VERSION"));
     let boots_from = Rng::new_blocking(parts.chance).blocking_next_u32();
+    let firmware = concat!("nrf52840 ", env!("CARGO_PKG_VERSION"));
     let settings = Settings { reset, boots_from, ..Settings::new(name, firmware) };
-    let flash = BlockingAsync::new(Nvmc::new(parts.flash));
+    let device = Apart(pin!(open(parts.flash, settings, &sampler, board))).await;
     let clock = BoardClock;
-    let opened = Device::open(flash, NRF52840.layout.clone(), settings, &sampler, board).await;
-    let Ok(device) = opened else { reset::panicked() };
     let serve = async {
         loop {
             link::ready(&mut rx).await;
@@ -116,13 +118,30 @@ async fn main(_spawner: Spawner) {
             clock.sleep_until(Uptime(clock.now().0 + RETRY_MS)).await;
         }
     };
-    let flashing = device.observer().flash(parts.lamp);
-    select4(device.run(&clock, &mut sampler), serve, runner.run(), flashing).await;
+    let run = Apart(pin!(device.run(&clock, &mut sampler)));
+    select4(run, Apart(pin!(serve)), runner.run(), device.observer().flash(parts.lamp)).await;
     reset::requested()
 }
 
+type Flash = BlockingAsync<Nvmc<'static>>;
+
+/// Opens the device where it stays.
+async fn open(
+    flash: Peri<'static, NVMC>,
+    settings: Settings,
+    sampler: &impl Sampler,
+    board: Board,
+) -> &'static Device<Flash, Board> {
+    static DEVICE: StaticCell<Device<Flash, Board>> = StaticCell::new();
+    let flash = BlockingAsync::new(Nvmc::new(flash));
+    match Device::open(flash, NRF52840.layout.clone(), settings, sampler, board).await {
+        Ok(device) => DEVICE.init(device),
+        Err(_) => reset::panicked(),
+    }
+}
+
 /// Starts the watchdog. One that runs since before a reset keeps running, with the same settings.
-fn watchdog(wdt: embassy_nrf::Peri<'static, embassy_nrf::peripherals::WDT>) -> WatchdogHandle {
+fn watchdog(wdt: Peri<'static, WDT>) -> WatchdogHandle {
     let mut config = wdt::Config::default();
     config.timeout_ticks = WATCHDOG_TICKS;
     config.action_during_debug_halt = HaltConfig::Pause;

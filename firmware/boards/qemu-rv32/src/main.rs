@@ -10,10 +10,12 @@ mod machine;
 mod time;
 mod uart;
 
+use core::pin::pin;
 use embassy_executor::Executor;
 use embassy_futures::select::select;
+use flash::Flash;
 use headwater_device::partition::QEMU_RV32;
-use headwater_device::{Clock, Device, Observer, Settings};
+use headwater_device::{Apart, Clock, Device, Observer, Sampler, Settings};
 use headwater_sensors::{Probe, Quantity, Sampled};
 use headwater_telemetry::{DeviceId, ResetReason, Uptime};
 use static_cell::StaticCell;
@@ -55,9 +57,6 @@ async fn run() {
 
 /// A device from its start to its end.
 async fn device(reset: ResetReason, (mut rx, mut tx): (uart::Receiver, uart::Sender)) {
-    // SAFETY: the only call, in a task that is started once.
-    #[expect(unsafe_code, reason = "memory that the linker does not know")]
-    let flash = unsafe { flash::Flash::take() };
     let clock = BoardClock;
     let mut count = -1;
     let counter = Probe::new([COUNT], || {
@@ -65,19 +64,27 @@ async fn device(reset: ResetReason, (mut rx, mut tx): (uart::Receiver, uart::Sen
         Ok([count])
     });
     let mut sampler = Sampled::new(counter, clock);
-    let name = DeviceId::parse(QEMU_RV32.board).expect("the name of a board is the name of a device");
-    let firmware = concat!("qemu-rv32 ", env!("CARGO_PKG_VERSION"));
-    let settings = Settings { reset, boots_from: machine::chance(), ..Settings::new(name, firmware) };
-    let device = Device::open(flash, QEMU_RV32.layout.clone(), settings, &sampler, Board)
-        .await
-        .expect("the flash of this machine never fails, and the partition fits it");
+    let device = Apart(pin!(open(reset, &sampler))).await;
     let link = async {
         loop {
             device.serve(&clock, &mut rx, &mut tx).await;
             clock.sleep_until(Uptime(clock.now().0 + RETRY_MS)).await;
         }
     };
-    select(device.run(&clock, &mut sampler), link).await;
+    select(Apart(pin!(device.run(&clock, &mut sampler))), Apart(pin!(link))).await;
+}
+
+/// Opens the device where it stays.
+async fn open(reset: ResetReason, sampler: &impl Sampler) -> &'static Device<Flash, Board> {
+    static DEVICE: StaticCell<Device<Flash, Board>> = StaticCell::new();
+    // SAFETY: the only call, in a task that is started once.
+    #[expect(unsafe_code, reason = "memory that the linker does not know")]
+    let flash = unsafe { Flash::take() };
+    let name = DeviceId::parse(QEMU_RV32.board).expect("the name of a board is the name of a device");
+    let firmware = concat!("qemu-rv32 ", env!("CARGO_PKG_VERSION"));
+    let settings = Settings { reset, boots_from: machine::chance(), ..Settings::new(name, firmware) };
+    let opened = Device::open(flash, QEMU_RV32.layout.clone(), settings, sampler, Board).await;
+    DEVICE.init(opened.expect("the flash of this machine never fails, and the partition fits it"))
 }
 
 fn enable_interrupts() {
