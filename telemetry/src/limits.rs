@@ -83,7 +83,8 @@ const HELLO_BYTES_MAX: usize = 1
     + 3
     + (1 + CHANNELS_MAX * (1 + CHANNEL_NAME_BYTES_MAX + 1 + UNIT_BYTES_MAX + 1 + 1))
     + CHECKSUM_BYTES;
-const CONFIG_BYTES_MAX: usize = 1
+/// Most bytes of a body with a [`Config`](crate::Config).
+pub const CONFIG_BYTES_MAX: usize = 1
     + (1 + DEVICE_ID_BYTES_MAX)
     + (1 + 1 + SSID_BYTES_MAX + 1 + SECRET_BYTES_MAX)
     + (1 + 1 + HOST_BYTES_MAX + 3 + 1 + USER_BYTES_MAX + 1 + SECRET_BYTES_MAX)

@@ -1,23 +1,28 @@
-//! The settings area: how often the device has started, and the configuration a person gave it.
+//! The settings area: how often the device has started, the configuration a person gave it, and what commands left behind.
 //!
 //! ```text
-//! page   | AreaHeader: number | Config, if any | Boot | Boot | Config | ... | erased |
+//! page   | AreaHeader: number | Config, if any | Orders, if any | Boot | Boot | Orders | Config | ... | erased |
+//! Config = configuration, then the id of the command that brought it, if one did
+//! Orders = schema, periods by channel, the last commands with their outcomes
 //! ```
 //! The newest page counts; in it the last record of each kind. A full page is copied into the next one, whose header
-//! is written last, so that a copy cut short does not count and the old page still does.
+//! is written last, so that a copy cut short does not count and the old page still does. A page that takes no copy is
+//! passed over for the next; a device whose pages are all worn starts all the same, see [`Area::count_boot`].
 //!
-//! Own code rather than `sequential-storage`'s map: two kinds of value need none of its key search, cache and garbage
+//! Own code rather than `sequential-storage`'s map: three kinds of value need none of its key search, cache and garbage
 //! collection; the record codec is the ring's; and a region that holds anything else is formatted instead of being an
 //! error at every start.
 //!
-//! Invariant: the boot counter never goes back while one page is whole. Not here: what a setting means.
+//! Invariants: the boot counter never goes back while one page is whole; the effect of a command and the memory of it
+//! are one record. Not here: what a setting means.
 
 use crate::item::FlashError;
 use crate::limits::AREA_PAGES_MIN;
+use crate::orders::Orders;
 use crate::record::{Io, Kind};
 use core::ops::Range;
 use embedded_storage_async::nor_flash::NorFlash;
-use headwater_telemetry::{BootId, Config};
+use headwater_telemetry::{BootId, CommandId, CommandOutcome, Config};
 
 pub(crate) struct Area {
     start: u32,
@@ -27,6 +32,7 @@ pub(crate) struct Area {
     boot: BootId,
     /// Offset of the last configuration in the newest page.
     config_at: Option<u32>,
+    orders: Orders,
 }
 
 impl Area {
@@ -42,6 +48,7 @@ impl Area {
             write: Io::<F>::PAGE,
             boot: BootId(0),
             config_at: None,
+            orders: Orders::default(),
         };
         assert!(area.pages >= AREA_PAGES_MIN, "a settings area needs at least {AREA_PAGES_MIN} pages");
         let mut blank = true;
@@ -73,7 +80,17 @@ impl Area {
                     let boot = postcard::from_bytes::<u32>(io.payload(found)).unwrap_or(0);
                     self.boot = self.boot.max(BootId(boot));
                 }
-                Kind::Config => self.config_at = Some(offset),
+                Kind::Config => {
+                    self.config_at = Some(offset);
+                    if let Some((_, Some(id))) = config(io.payload(found)) {
+                        self.orders.remember(id, CommandOutcome::Done);
+                    }
+                }
+                Kind::Orders => {
+                    if let Ok(orders) = postcard::from_bytes(io.payload(found)) {
+                        self.orders = orders;
+                    }
+                }
                 _ => {}
             }
             offset = found.next;
@@ -86,50 +103,89 @@ impl Area {
         self.start + page % self.pages * Io::<F>::PAGE
     }
 
+    /// What commands left behind.
+    pub(crate) fn orders(&self) -> &Orders {
+        &self.orders
+    }
+
     /// Counts a start: higher than every one before and than `seen`; where nothing was counted yet, higher than `after`
-    /// as well. Durable on return.
+    /// as well. The flag tells whether that is durable. Where no page takes it although the flash can be read, the number
+    /// is as good as long as `seen` is higher than every number that entries were stored under.
     pub(crate) async fn count_boot<F: NorFlash>(
         &mut self,
         io: &mut Io<F>,
         seen: BootId,
         after: BootId,
-    ) -> Result<BootId, F::Error> {
-        let after = if self.newest.is_none() { after } else { BootId(0) };
+    ) -> Result<(BootId, bool), F::Error> {
+        // An area that a host made holds a configuration and no start.
+        let after = if self.boot == BootId(0) { after } else { BootId(0) };
         self.boot = BootId(self.boot.max(seen).max(after).0.saturating_add(1));
         let size = io.seal_value(Kind::Boot, &self.boot).expect("a number fits the scratch");
         let full = self.newest.is_none() || self.write + size > Io::<F>::PAGE;
         // A word whose writing was cut short may read as erased and yet refuse: without a way round it the device
         // would fail at every start. Turning writes the counter into a new page.
-        if full || self.append(io, size).await.is_err() {
-            self.turn(io).await?;
+        if (full || self.append(io, size).await.is_err()) && self.turn(io).await.is_err() {
+            io.read(self.start, 0).await?;
+            return Ok((self.boot, false));
         }
-        Ok(self.boot)
+        Ok((self.boot, true))
     }
 
     /// The stored configuration.
     pub(crate) async fn config<F: NorFlash>(&self, io: &mut Io<F>) -> Result<Option<Config>, F::Error> {
         let (Some(newest), Some(at)) = (self.newest, self.config_at) else { return Ok(None) };
         let found = io.read(self.address::<F>(newest), at).await?;
-        Ok(found.and_then(|found| postcard::from_bytes(io.payload(found)).ok()))
+        Ok(found.and_then(|found| config(io.payload(found))).map(|(config, _)| config))
     }
 
-    /// Stores a configuration; durable on return.
+    /// Stores a configuration, and that the command `by` did it; durable on return.
     pub(crate) async fn store_config<F: NorFlash>(
         &mut self,
         io: &mut Io<F>,
         config: &Config,
+        by: Option<CommandId>,
     ) -> Result<(), FlashError<F::Error>> {
-        let mut size = io.seal_value(Kind::Config, config).ok_or(FlashError::TooLong)?;
+        let seal = |io: &mut Io<F>| {
+            io.seal(Kind::Config, |room| {
+                let len = postcard::to_slice(config, room).ok()?.len();
+                let Some(id) = by else { return Some(len) };
+                Some(len + postcard::to_slice(&id, &mut room[len..]).ok()?.len())
+            })
+        };
+        self.config_at = Some(self.put(io, seal).await?);
+        if let Some(id) = by {
+            self.orders.remember(id, CommandOutcome::Done);
+        }
+        Ok(())
+    }
+
+    /// Stores what commands leave behind; durable on return.
+    pub(crate) async fn store_orders<F: NorFlash>(
+        &mut self,
+        io: &mut Io<F>,
+        orders: &Orders,
+    ) -> Result<(), FlashError<F::Error>> {
+        self.put(io, |io| io.seal_value(Kind::Orders, orders)).await?;
+        self.orders = orders.clone();
+        Ok(())
+    }
+
+    /// Appends what `seal` puts into the scratch, in a new page if need be, and returns its offset.
+    async fn put<F: NorFlash>(
+        &mut self,
+        io: &mut Io<F>,
+        seal: impl Fn(&mut Io<F>) -> Option<u32>,
+    ) -> Result<u32, FlashError<F::Error>> {
+        let mut size = seal(io).ok_or(FlashError::TooLong)?;
         let mut at = self.write;
         let full = self.newest.is_none() || at + size > Io::<F>::PAGE;
         if full || self.append(io, size).await.is_err() {
             self.turn(io).await?;
-            size = io.seal_value(Kind::Config, config).ok_or(FlashError::TooLong)?;
+            size = seal(io).ok_or(FlashError::TooLong)?;
             at = self.write;
             self.append(io, size).await?;
         }
-        self.config_at = Some(at);
-        Ok(())
+        Ok(at)
     }
 
     async fn append<F: NorFlash>(&mut self, io: &mut Io<F>, size: u32) -> Result<(), F::Error> {
@@ -141,8 +197,22 @@ impl Area {
         Ok(())
     }
 
+    /// Copies what holds into the next page that takes it.
     async fn turn<F: NorFlash>(&mut self, io: &mut Io<F>) -> Result<(), F::Error> {
-        let next = self.newest.map_or(0, |newest| newest + 1);
+        let mut next = self.newest.map_or(0, |newest| newest + 1);
+        let mut turned = self.copy_to(io, next).await;
+        // A worn page; every other but the one that holds what is copied may do.
+        for _ in 2..self.pages {
+            if turned.is_ok() {
+                break;
+            }
+            next += 1;
+            turned = self.copy_to(io, next).await;
+        }
+        turned
+    }
+
+    async fn copy_to<F: NorFlash>(&mut self, io: &mut Io<F>, next: u32) -> Result<(), F::Error> {
         let page = self.address::<F>(next);
         io.erase(page).await?;
         // Measured first, written last.
@@ -156,6 +226,11 @@ impl Area {
             config_at = Some(at);
             at += size;
         }
+        if !self.orders.is_empty() {
+            let size = io.seal_value(Kind::Orders, &self.orders).expect("ORDERS_BYTES_MAX fits the scratch");
+            io.write(page + at, size).await?;
+            at += size;
+        }
         let size = io.seal_value(Kind::Boot, &self.boot).expect("a number fits the scratch");
         io.write(page + at, size).await?;
         at += size;
@@ -164,4 +239,10 @@ impl Area {
         (self.newest, self.write, self.config_at) = (Some(next), at, config_at);
         Ok(())
     }
+}
+
+/// A configuration and the command that brought it; area pages of older firmware have no command there.
+fn config(payload: &[u8]) -> Option<(Config, Option<CommandId>)> {
+    let (config, rest) = postcard::take_from_bytes(payload).ok()?;
+    Some((config, postcard::from_bytes(rest).ok()))
 }

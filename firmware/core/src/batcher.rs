@@ -99,6 +99,23 @@ impl Batcher {
         self.retry_at = None;
     }
 
+    /// Whether flash refused the open batch last.
+    pub fn is_refused(&self) -> bool {
+        self.retry_at.is_some()
+    }
+
+    /// No reading follows: what was lost is told in a batch of its own. Whether there is one to be stored.
+    pub fn handle_closing(&mut self) -> bool {
+        if self.open.is_none()
+            && let Some((since, count)) = self.lost.take()
+        {
+            let mut builder = BatchBuilder::new(self.boot, self.next, self.schema, since);
+            // Refused only at the end of the line, where nothing can be told any more.
+            self.open = builder.gap(since, count).is_ok().then_some(builder);
+        }
+        self.open.is_some()
+    }
+
     /// Flash refused the open batch: it stays, and is due again after a while.
     pub fn handle_store_failed(&mut self, now: Uptime) {
         self.retry_at = Some(Uptime(now.0.saturating_add(STORE_RETRY_MS)));
@@ -159,5 +176,23 @@ mod tests {
             batch.sequenced().map(|(seq, entry)| (seq.0, batch.uptime(entry).0, entry.count())).collect();
         assert_eq!(entries, [(4, 500, 3), (7, 1_100, 1)]);
         assert!(matches!(batch.entries[0], Entry::Gap(_)));
+    }
+    #[test]
+    fn what_was_lost_before_the_end_is_told_as_well() {
+        let mut batcher = batcher();
+        for n in 0..4 {
+            batcher.handle_reading(Uptime(n), ChannelId(0), Value::Fixed(1));
+        }
+        batcher.handle_store_failed(Uptime(4));
+        assert_eq!(batcher.handle_reading(Uptime(500), ChannelId(0), Value::Fixed(1)), Taken::Lost);
+        assert!(batcher.handle_closing(), "the open batch first");
+        assert!(batcher.is_refused());
+        batcher.handle_stored();
+        assert!(!batcher.is_refused() && batcher.handle_closing());
+        let batch = batcher.batch(|_| None).unwrap();
+        assert_eq!((batch.first, batch.base, batch.through()), (Seq(4), Uptime(500), Some(Seq(4))));
+        assert!(matches!(batch.entries[..], [Entry::Gap(_)]));
+        batcher.handle_stored();
+        assert!(!batcher.handle_closing());
     }
 }

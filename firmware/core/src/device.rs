@@ -4,22 +4,19 @@
 //! power cut takes only the open batch. Invariants: a future that writes flash is awaited to its end; what may be
 //! cancelled only reads.
 
-use crate::batcher::{Batcher, Taken};
-use crate::limits::{ALIVE_MS, BATCH_AGE_MS_MAX, LOGS_MAX, PERIOD_MS_MIN, RESTART_DELAY_MS};
+mod outbox;
+mod run;
+
+use crate::limits::{BATCH_AGE_MS_MAX, LOGS_MAX};
 use crate::link::LinkDown;
-use crate::schedule::Schedule;
 use crate::time::TimeKeeper;
-use crate::{Clock, Cursor, Found, Item, Layout, Observer, OpenError, Outbox, Sampler, Spool, serve};
+use crate::{Clock, FlashError, Found, Layout, Observer, OpenError, Sampler, Spool, serve};
 use core::cell::{Cell, RefCell};
-use embassy_futures::select::{Either, select};
 use embassy_sync::{blocking_mutex::raw::NoopRawMutex, mutex::Mutex, signal::Signal};
 use embedded_io_async::{Read, Write};
 use embedded_storage_async::nor_flash::NorFlash;
 use headwater_telemetry::limits::{BATCH_ENTRIES_MAX, BODY_BYTES_MAX, CREDENTIALS_BYTES_MAX};
-use headwater_telemetry::{
-    Command, CommandOutcome, Config, ConfigOutcome, Credentials, DeviceId, Hello, Log, LogLevel, Order,
-    ResetReason, Uptime, UtcTime,
-};
+use headwater_telemetry::{Config, Credentials, DeviceId, Hello, Log, LogLevel, ResetReason, Uptime};
 use heapless::Deque;
 
 /// What the firmware is and does unless a stored configuration says otherwise.
@@ -69,6 +66,8 @@ pub struct Device<F: NorFlash, O: Observer = ()> {
     logs: RefCell<Deque<Log, LOGS_MAX>>,
     links: Cell<u32>,
     restart: Signal<NoopRawMutex, ()>,
+    /// Sampling periods were ordered.
+    ordered: Signal<NoopRawMutex, ()>,
     hello: Hello,
     settings: Settings,
     period_ms: Option<u32>,
@@ -93,7 +92,8 @@ impl<F: NorFlash, O: Observer> Device<F, O> {
             settings.device = config.device;
             period_ms = (config.period_ms > 0).then_some(config.period_ms);
             if config.batch_age_ms > 0 {
-                settings.batch_age_ms = config.batch_age_ms;
+                // A host that made an image may not have known the limit.
+                settings.batch_age_ms = config.batch_age_ms.min(BATCH_AGE_MS_MAX);
             }
         }
         let hello =
@@ -105,16 +105,30 @@ impl<F: NorFlash, O: Observer> Device<F, O> {
             logs: RefCell::new(Deque::new()),
             links: Cell::new(0),
             restart: Signal::new(),
+            ordered: Signal::new(),
             hello,
             settings,
             period_ms,
             observer,
         };
-        device.report(found);
+        device.report(found).await;
         Ok(device)
     }
 
-    fn report(&self, found: Found) {
+    async fn report(&self, found: Found) {
+        if self.spool.lock().await.orders().is_foreign(self.hello.schema) {
+            let text = "sampling periods were ordered for other channels, hold not";
+            self.log(Uptime(0), LogLevel::Warn, text);
+        }
+        if found.area_worn {
+            self.log(Uptime(0), LogLevel::Error, "settings area is worn out: it stores nothing any more");
+        }
+        if found.vault_damaged {
+            self.log(Uptime(0), LogLevel::Error, "credentials are damaged: store them anew");
+        }
+        if found.vault_formatted {
+            self.log(Uptime(0), LogLevel::Error, "vault was damaged or foreign and is formatted");
+        }
         if found.area_formatted {
             self.log(Uptime(0), LogLevel::Error, "settings area was damaged or foreign and is formatted");
         }
@@ -146,74 +160,6 @@ impl<F: NorFlash, O: Observer> Device<F, O> {
         debug_assert!(pushed.is_ok(), "room was made above");
     }
 
-    /// Samples and stores; returns only when it cannot go on. The power may be cut at any time; where it is dropped
-    /// for another reason, do so only while it sleeps.
-    pub async fn run(&self, clock: &impl Clock, sampler: &mut impl Sampler) -> Stopped {
-        let periods =
-            (0..self.hello.channels.len()).filter_map(|index| u8::try_from(index).ok()).map(|index| {
-                self.period_ms.unwrap_or_else(|| sampler.period_ms(headwater_telemetry::ChannelId(index)))
-            });
-        let mut schedule = Schedule::new(clock.now(), periods);
-        let (entries, age_ms) =
-            (self.settings.batch_entries.clamp(1, BATCH_ENTRIES_MAX), self.settings.batch_age_ms);
-        let mut batcher = Batcher::new(self.hello.boot, self.hello.schema, entries, age_ms.into());
-        loop {
-            let Some(next) = schedule.poll_timeout() else { return Stopped::NoChannels };
-            let alive = Uptime(clock.now().0.saturating_add(ALIVE_MS));
-            let next = batcher.poll_timeout().map_or(next, |due| due.min(next)).min(alive);
-            if let Either::Second(()) = select(clock.sleep_until(next), self.restart.wait()).await {
-                self.store(&mut batcher, clock).await;
-                self.save().await;
-                clock.sleep_until(Uptime(clock.now().0.saturating_add(RESTART_DELAY_MS))).await;
-                return Stopped::Restart;
-            }
-            while let Some(channel) = schedule.poll(clock.now()) {
-                self.store_due(&mut batcher, clock).await;
-                let value = sampler.sample(channel).await;
-                if let Some((level, text)) = sampler.poll_log() {
-                    self.log(clock.now(), level, &text);
-                }
-                let Some(value) = value else { continue };
-                match batcher.handle_reading(clock.now(), channel, value) {
-                    Taken::At(seq) => self.observer.sampled(self.hello.boot, seq),
-                    Taken::Lost => self.observer.refused(self.hello.boot),
-                    Taken::LineEnd => return Stopped::LineEnd,
-                }
-            }
-            self.store_due(&mut batcher, clock).await;
-            self.observer.alive();
-        }
-    }
-
-    async fn store_due(&self, batcher: &mut Batcher, clock: &impl Clock) {
-        if batcher.is_due(clock.now()) {
-            self.store(batcher, clock).await;
-        }
-    }
-
-    async fn store(&self, batcher: &mut Batcher, clock: &impl Clock) {
-        let now = clock.now();
-        let time = self.time.get();
-        let Some(batch) = batcher.batch(|base| time.utc(base, now)) else { return };
-        let mut spool = self.spool.lock().await;
-        let lost = spool.lost().entries;
-        match spool.push(batch).await {
-            Ok(()) => {
-                self.observer.stored(batch);
-                self.fresh.signal(());
-                batcher.handle_stored();
-            }
-            Err(_) => {
-                batcher.handle_store_failed(now);
-                self.log(now, LogLevel::Error, "flash refused a batch");
-            }
-        }
-        let more = spool.lost().entries - lost;
-        if more > 0 {
-            self.observer.lost(more);
-        }
-    }
-
     /// Whether everything in flash is delivered. The open batch is not in flash.
     ///
     /// # Errors
@@ -233,16 +179,15 @@ impl<F: NorFlash, O: Observer> Device<F, O> {
         self.spool.lock().await.config().await
     }
 
-    /// The stored credentials for TLS, in `out`; none when there are none, or not all of them.
+    /// The stored credentials for TLS, in `out`; none when there are none. Holds a private key.
     ///
     /// # Errors
-    /// When flash fails.
+    /// When flash fails, or they were stored once and decayed: a device that had credentials must not go on without.
     pub async fn credentials<'b>(
         &self,
         out: &'b mut [u8; CREDENTIALS_BYTES_MAX],
-    ) -> Result<Option<Credentials<'b>>, F::Error> {
-        let _ = out;
-        Ok(None)
+    ) -> Result<Option<Credentials<'b>>, FlashError<F::Error>> {
+        self.spool.lock().await.credentials(out).await
     }
 
     /// Writes down what is delivered, before a planned restart. Not to be cancelled.
@@ -253,80 +198,5 @@ impl<F: NorFlash, O: Observer> Device<F, O> {
     /// Speaks the link protocol on a stream until it breaks. Connecting again, after a while, is the caller's.
     pub async fn serve(&self, clock: &impl Clock, rx: &mut impl Read, tx: &mut impl Write) -> LinkDown {
         serve(self, clock, rx, tx).await
-    }
-}
-
-impl<F: NorFlash, O: Observer> Outbox for Device<F, O> {
-    fn hello(&self) -> &Hello {
-        &self.hello
-    }
-
-    fn connection(&self) -> u32 {
-        self.links.set(self.links.get().wrapping_add(1));
-        self.hello.boot.0.wrapping_mul(0x9e37_79b9).wrapping_add(self.links.get() << 8)
-    }
-
-    async fn undelivered(&self) -> Cursor {
-        self.spool.lock().await.read()
-    }
-
-    async fn next(&self, from: Cursor, out: &mut [u8; BODY_BYTES_MAX]) -> Item {
-        loop {
-            // A read error is not an end: the next batch, or the next connection, tries again.
-            if let Ok(Some(item)) = self.spool.lock().await.next(from, self.hello.schema, out).await {
-                return item;
-            }
-            self.fresh.wait().await;
-        }
-    }
-
-    async fn delivered(&self, item: Item) {
-        // When flash refuses the mark, the delivery still counts, and the next mark covers it.
-        let _ = self.spool.lock().await.delivered(item.after).await;
-        self.observer.delivered(&item);
-    }
-
-    fn poll_log(&self) -> Option<Log> {
-        self.logs.borrow_mut().pop_front()
-    }
-
-    async fn learned_time(&self, asked: Uptime, heard: Uptime, utc: UtcTime) {
-        let mut time = self.time.get();
-        time.handle_answer(asked, heard, utc);
-        self.time.set(time);
-    }
-
-    async fn configure(&self, config: &Config) -> ConfigOutcome {
-        let period_fits = config.period_ms == 0 || config.period_ms >= PERIOD_MS_MIN;
-        if !period_fits || config.batch_age_ms > BATCH_AGE_MS_MAX {
-            return ConfigOutcome::Refused;
-        }
-        match self.spool.lock().await.store_config(config).await {
-            Ok(()) => ConfigOutcome::Stored,
-            Err(_) => ConfigOutcome::FlashFailed,
-        }
-    }
-
-    async fn perform(&self, command: &Command) -> CommandOutcome {
-        match &command.order {
-            Order::Identify => {
-                self.observer.identify();
-                CommandOutcome::Done
-            }
-            Order::Reboot => {
-                self.restart.signal(());
-                CommandOutcome::Done
-            }
-            Order::Provision(config) => match self.configure(config).await {
-                ConfigOutcome::Stored => CommandOutcome::Done,
-                ConfigOutcome::Refused => CommandOutcome::Refused,
-                ConfigOutcome::FlashFailed => CommandOutcome::FlashFailed,
-            },
-            Order::Period { .. } | Order::Credentials(_) => CommandOutcome::Refused,
-        }
-    }
-
-    fn identify(&self) {
-        self.observer.identify();
     }
 }

@@ -4,7 +4,7 @@
 
 use crate::Line;
 use headwater_telemetry::limits::BODY_BYTES_MAX;
-use headwater_telemetry::{BatchBuilder, BootId, Schema, Seq, Uptime, encode_batch};
+use headwater_telemetry::{BatchBuilder, BootId, Schema, Seq, Uptime, UtcTime, encode_batch};
 use serde::{Deserialize, Serialize};
 
 /// A place in the ring. Pages are numbered without end.
@@ -56,6 +56,10 @@ pub enum FlashError<E> {
     Driver(E),
     /// A batch or configuration does not fit its limit; nothing was written.
     TooLong,
+    /// A device could not use it; nothing was written.
+    Refused,
+    /// What is stored was whole once and decayed. Store it anew.
+    Damaged,
 }
 
 impl<E> From<E> for FlashError<E> {
@@ -77,14 +81,14 @@ pub struct Lost {
 /// The item that tells of `count` lost entries, with its batch in `out`.
 pub(crate) fn gap(
     (boot, first, count): (BootId, Seq, u32),
-    at: Uptime,
+    (at, utc): (Uptime, Option<UtcTime>),
     schema: Schema,
     after: Cursor,
     out: &mut [u8; BODY_BYTES_MAX],
 ) -> Item {
     let mut builder = BatchBuilder::new(boot, first, schema, at);
     builder.gap(at, count).expect("a gap of at least one, at the base, inside the line");
-    let batch = builder.finish(None);
+    let batch = builder.finish(utc);
     let len = encode_batch(&batch, out).expect("one entry fits a body").len();
     Item { boot, first, through: Seq(first.0 + (count - 1)), gap: true, len, after }
 }

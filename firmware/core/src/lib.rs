@@ -37,20 +37,24 @@
 //! ```
 //!
 //! The pure parts ([`link::Link`], [`batcher::Batcher`], [`schedule::Schedule`], [`time::TimeKeeper`]) are told
-//! things and asked things with the uptime as a parameter; `Device` is the shell around them. Feature `testing`
-//! (host only) adds a flash model with power cuts.
-#![cfg_attr(not(any(test, feature = "testing")), no_std)]
+//! things and asked things with the uptime as a parameter; `Device` is the shell around them. Features for hosts:
+//! `testing` adds a flash model with power cuts, `image` makes what a board's flash is to hold before its first start.
+#![cfg_attr(not(any(test, feature = "testing", feature = "image")), no_std)]
 
 mod apart;
 mod area;
 pub mod batcher;
 mod device;
+#[cfg(feature = "image")]
+pub mod image;
 mod item;
 pub mod limits;
 mod line;
 pub mod link;
+mod orders;
 mod outbox;
 pub mod partition;
+mod provision;
 mod record;
 mod ring;
 pub mod schedule;
@@ -60,6 +64,7 @@ mod stream;
 #[cfg(feature = "testing")]
 pub mod testing;
 pub mod time;
+mod vault;
 
 pub use apart::Apart;
 pub use device::{Device, Settings, Stopped};
@@ -67,6 +72,7 @@ pub use item::{Cursor, FlashError, Item, Lost};
 pub use line::Line;
 pub use link::LinkDown;
 pub use outbox::{Outbox, WithoutData};
+pub use provision::Provision;
 pub use serial::serve;
 pub use spool::{Found, Layout, OpenError, Spool};
 
@@ -121,8 +127,9 @@ pub trait Observer {
     }
     /// Somebody wants to see which device this is: blink for some seconds.
     fn identify(&self) {}
-    /// Sampling has gone round: every channel that was due was asked, and what was due went to flash. Comes at least
-    /// every [`ALIVE_MS`](limits::ALIVE_MS), however long the periods; feed a watchdog here and nowhere else.
+    /// Sampling went on: a channel that was due was read, or all that was due was done and what was to be stored was offered to flash. Comes
+    /// at least every [`ALIVE_MS`](limits::ALIVE_MS) and the time of one reading or one write, however long the periods,
+    /// and not at all when a sensor or flash does not come back; feed a watchdog here and nowhere else.
     fn alive(&self) {}
 }
 

@@ -1,4 +1,4 @@
-//! Records on flash pages: the one codec of the ring and of the settings area.
+//! Records on flash pages: the one codec of the ring, of the settings area and of the vault.
 //!
 //! ```text
 //! record | len u16 | kind u8 | format u8 = 1 | CRC-32/ISCSI u32 | payload: len bytes | 0 up to a whole word |
@@ -13,7 +13,7 @@ use serde::Serialize;
 
 const FORMAT: u8 = 1;
 const ERASED: u16 = 0xffff;
-const CRC: crc::Crc<u32> = crc::Crc::<u32>::new(&crc::CRC_32_ISCSI);
+pub(crate) const CRC: crc::Crc<u32> = crc::Crc::<u32>::new(&crc::CRC_32_ISCSI);
 
 /// What a record is. The numbers are on flash: never change or reuse one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -24,11 +24,25 @@ pub(crate) enum Kind {
     AreaHeader = 0xb1,
     Boot = 0xb4,
     Config = 0xe8,
+    Orders = 0x9a,
+    VaultHeader = 0xa5,
+    VaultPart = 0x95,
+    VaultEnd = 0x9c,
 }
 
 impl Kind {
-    const ALL: [Self; 6] =
-        [Self::RingHeader, Self::Data, Self::Mark, Self::AreaHeader, Self::Boot, Self::Config];
+    const ALL: [Self; 10] = [
+        Self::RingHeader,
+        Self::Data,
+        Self::Mark,
+        Self::AreaHeader,
+        Self::Boot,
+        Self::Config,
+        Self::Orders,
+        Self::VaultHeader,
+        Self::VaultPart,
+        Self::VaultEnd,
+    ];
 
     fn from_byte(byte: u8) -> Option<Self> {
         Self::ALL.into_iter().find(|&kind| kind as u8 == byte)

@@ -5,23 +5,28 @@
 //! which declares the next slot's old page dead *before* anything erases it; a power cut at any byte therefore either
 //! happened before the turn, with everything still there, or after it, with the loss counted.
 //!
-//! In: batches, in order. Out: batches and gaps, in order, from a cursor on. Invariants: nothing undelivered goes
-//! without becoming a gap at exactly its place; a word is programmed once between erases; what comes back after a cut
-//! although it was delivered is a run just before what was not. Not here: what stands on a page (`page`), when to send,
-//! what an ack is.
+//! A page that refuses [`TURNS_MAX`] times is worn, and passed over: the ring is one page smaller in this round and tries it
+//! again in the next. The page behind it is then erased before a header could say so: the one place where a cut, in that
+//! very moment, can take the end of a boot uncounted. Two worn pages in a row end the ring: what it holds is delivered, new
+//! batches are refused, and what the device cannot keep it counts.
+//!
+//! In: batches, in order; what the device learned about the time. Out: batches and gaps, in order, from a cursor on, with
+//! their time where it is known by now. Invariants: nothing undelivered goes without becoming a gap at exactly its place; a
+//! word is programmed once between erases; what comes back after a cut although it was delivered is a run just before what
+//! was not; a time mark never costs data. Not here: what stands on a page (`page`), when to send, what an ack is.
 
 mod page;
+mod read;
 
-use self::page::{Header, Meta, data, seal};
-use crate::Line;
-use crate::item::{Cursor, FlashError, Item, Lost, Position, gap};
-use crate::limits::{DELIVERIES_PER_MARK, RING_PAGES_MIN};
+use self::page::{Header, Meta, data, header, mark, opens, seal, seal_header, seal_mark};
+use crate::item::{Cursor, FlashError, Lost, Position};
+use crate::limits::{DELIVERIES_PER_MARK, RING_PAGES_MIN, TURNS_MAX};
 use crate::line::Losses;
-use crate::record::{Io, Kind};
+use crate::record::Io;
+use crate::time::{Marks, TimeMark};
 use core::ops::Range;
 use embedded_storage_async::nor_flash::NorFlash;
-use headwater_telemetry::limits::BODY_BYTES_MAX;
-use headwater_telemetry::{Batch, BootId, Schema, Seq};
+use headwater_telemetry::{Batch, BootId};
 
 /// What [`Ring::open`] found besides the data.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -45,7 +50,12 @@ pub(crate) struct Ring {
     /// Deliveries since `read` was last written.
     unsaved: u32,
     losses: Losses,
+    marks: Marks,
+    /// The boot of this start, once a batch of it was stored without its time.
+    undated: Option<BootId>,
     boot: BootId,
+    /// Times in a row that the next page refused.
+    failed_turns: u8,
     /// Since this start: entries lost because the ring was full, boots whose loss is told under an older one.
     lost: Lost,
 }
@@ -63,17 +73,21 @@ impl Ring {
             read: Cursor::default(),
             unsaved: 0,
             losses: Losses::default(),
+            marks: Marks::default(),
+            undated: None,
             boot: BootId(0),
+            failed_turns: 0,
             lost: Lost::default(),
         };
         assert!(ring.pages >= RING_PAGES_MIN, "a ring needs at least {RING_PAGES_MIN} pages");
         for slot in 0..ring.pages {
-            if let Some(header) = ring.header(io, slot).await?
+            if let Some((header, marks)) = ring.header(io, slot).await?
                 && ring.live.is_none_or(|(_, newest)| newest < header.number)
             {
                 ring.live = Some((header.oldest, header.number));
                 ring.read = header.read;
                 ring.losses = header.losses;
+                ring.marks = marks;
                 ring.boot = header.boot;
             }
         }
@@ -82,18 +96,19 @@ impl Ring {
             Some((_, newest)) => found.torn = ring.walk_newest(io, newest).await?,
             None => found.formatted = !ring.blank(io).await?,
         }
-        ring.losses.prune(ring.read.line);
+        ring.prune();
         Ok((ring, found))
     }
 
     /// The header in a slot, if a page of this very ring is there.
-    async fn header<F: NorFlash>(&self, io: &mut Io<F>, slot: u32) -> Result<Option<Header>, F::Error> {
+    async fn header<F: NorFlash>(
+        &self,
+        io: &mut Io<F>,
+        slot: u32,
+    ) -> Result<Option<(Header, Marks)>, F::Error> {
         let Some(found) = io.read(self.address::<F>(slot), 0).await? else { return Ok(None) };
-        if found.kind != Kind::RingHeader {
-            return Ok(None);
-        }
-        let header = postcard::from_bytes::<Header>(io.payload(found)).ok();
-        Ok(header.filter(|header| header.pages == self.pages && header.number % self.pages == slot))
+        let ours = |header: &Header| header.pages == self.pages && header.number % self.pages == slot;
+        Ok(header(io, found).filter(|(header, _)| ours(header)))
     }
 
     /// Reads the marks that follow the newest header and finds the end; true when a record there was cut off.
@@ -101,18 +116,13 @@ impl Ring {
         let page = self.address::<F>(newest);
         let mut offset = 0;
         while let Some(found) = io.read(page, offset).await? {
-            match found.kind {
-                Kind::Mark => {
-                    if let Ok(mark) = postcard::from_bytes::<Cursor>(io.payload(found)) {
-                        self.read = self.read.max(mark);
-                    }
+            if let Some((read, time)) = mark(io, found) {
+                self.read = self.read.max(read);
+                if let Some(time) = time {
+                    self.marks.add(time);
                 }
-                Kind::Data => {
-                    if let Ok((meta, _)) = postcard::take_from_bytes::<Meta>(io.payload(found)) {
-                        self.boot = self.boot.max(meta.boot);
-                    }
-                }
-                _ => {}
+            } else if let Some((meta, _)) = data(io, found) {
+                self.boot = self.boot.max(meta.boot);
             }
             offset = found.next;
         }
@@ -167,6 +177,9 @@ impl Ring {
         }
         self.append(io, size).await?;
         self.boot = self.boot.max(batch.boot);
+        if batch.utc.is_none() {
+            self.undated = Some(batch.boot);
+        }
         Ok(())
     }
 
@@ -182,7 +195,8 @@ impl Ring {
 
     /// Number of the next page, and of the oldest that will live beside it: the slot after it stays free.
     fn next_live(&self) -> (u32, u32) {
-        let (oldest, next) = self.live.map_or((0, 0), |(oldest, newest)| (oldest, newest + 1));
+        let worn = u32::from(self.failed_turns >= TURNS_MAX);
+        let (oldest, next) = self.live.map_or((0, worn), |(oldest, newest)| (oldest, newest + 1 + worn));
         (next, oldest.max((next + 2).saturating_sub(self.pages)))
     }
 
@@ -198,11 +212,13 @@ impl Ring {
         let start = Position { page: oldest, offset: 0 };
         let read = Cursor { position: self.read.position.max(start), ..self.read };
         self.write = Io::<F>::PAGE;
+        self.failed_turns = self.failed_turns.saturating_add(1);
         let page = self.address::<F>(next);
         io.erase(page).await?;
         let header = Header { number: next, oldest, pages: self.pages, boot: self.boot, read, losses };
-        let size = io.seal_value(Kind::RingHeader, &header).expect("HEADER_BYTES_MAX fits the scratch");
+        let size = seal_header(io, &header, &self.marks);
         io.write(page, size).await?;
+        self.failed_turns = 0;
         self.live = Some((oldest, next));
         self.write = size;
         self.read = read;
@@ -223,6 +239,9 @@ impl Ring {
         let mut offset = if page == self.read.position.page { self.read.position.offset } else { 0 };
         let mut line = self.read.line;
         while let Some(found) = io.read(self.address::<F>(page), offset).await? {
+            if offset == 0 && !opens(io, found, page) {
+                break;
+            }
             offset = found.next;
             let Some((meta, _)) = data(io, found) else { continue };
             if meta.end() > line {
@@ -235,63 +254,26 @@ impl Ring {
         Ok(())
     }
 
-    /// What follows `from`, with its [`Up::Batch`](headwater_telemetry::Up::Batch) in `out`; none when everything is behind `from`. Only reads.
-    ///
-    /// `out` takes [`BODY_BYTES_MAX`] bytes; `schema` goes into the batch that carries a gap.
-    pub(crate) async fn next<F: NorFlash>(
-        &self,
-        io: &mut Io<F>,
-        from: Cursor,
-        schema: Schema,
-        out: &mut [u8; BODY_BYTES_MAX],
-    ) -> Result<Option<Item>, F::Error> {
-        let Some((oldest, newest)) = self.live else { return Ok(None) };
-        let mut at = from.max(self.read);
-        if let Some(loss) = self.losses.past(at.line) {
-            let end = loss.end;
-            if let Some((first, count)) = at.line.missing(end.boot, end.next) {
-                let after = Cursor { line: end, ..at };
-                return Ok(Some(gap((end.boot, first, count), loss.at, schema, after, out)));
-            }
-        }
-        at.position = at.position.max(Position { page: oldest, offset: 0 });
-        while at.position.page <= newest {
-            let page = at.position.page;
-            if page == newest && at.position.offset >= self.write {
-                break;
-            }
-            let Some(found) = io.read(self.address::<F>(page), at.position.offset).await? else {
-                at.position = Position { page: page + 1, offset: 0 };
-                continue;
-            };
-            let here = at.position;
-            at.position.offset = found.next;
-            let Some((meta, body)) = data(io, found) else { continue };
-            if meta.end() <= at.line {
-                continue;
-            }
-            // A hole in front of a record that is there: what was before it became unreadable. Damage hides the rest
-            // of its page, and shows when a page after it is read.
-            if let Some((first, count)) = at.line.missing(meta.boot, meta.first) {
-                let line = Line { boot: meta.boot, next: meta.first };
-                let after = Cursor { line, position: here };
-                return Ok(Some(gap((meta.boot, first, count), meta.base, schema, after, out)));
-            }
-            out[..body.len()].copy_from_slice(body);
-            at.line = meta.end();
-            let through = Seq(meta.end().next.0 - 1);
-            let Meta { boot, first, .. } = meta;
-            return Ok(Some(Item { boot, first, through, gap: false, len: body.len(), after: at }));
-        }
-        Ok(None)
-    }
-
     /// Everything up to `after` is delivered. In memory only; true when it is time to [`Ring::save`].
     pub(crate) fn delivered(&mut self, after: Cursor) -> bool {
         self.read = self.read.max(after);
-        self.losses.prune(self.read.line);
+        self.prune();
         self.unsaved += 1;
         self.unsaved >= DELIVERIES_PER_MARK
+    }
+
+    fn prune(&mut self) {
+        self.losses.prune(self.read.line);
+        self.marks.prune(self.read.line.boot);
+    }
+
+    /// Dates the batches of a boot, this one's, that were stored without their time; durable on return unless that would
+    /// cost data: then the next page's header makes it so. Nothing is written when there are none, or a mark is as good.
+    pub(crate) async fn date<F: NorFlash>(&mut self, io: &mut Io<F>, time: TimeMark) -> Result<(), F::Error> {
+        if self.undated != Some(time.boot) || !self.marks.add(time) {
+            return Ok(());
+        }
+        self.mark(io, Some(time)).await
     }
 
     /// Makes the deliveries durable, unless that would cost data: then the next page's header does.
@@ -299,7 +281,11 @@ impl Ring {
         if self.unsaved == 0 || self.live.is_none() {
             return Ok(());
         }
-        let size = io.seal_value(Kind::Mark, &self.read).expect("a cursor fits the scratch");
+        self.mark(io, None).await
+    }
+
+    async fn mark<F: NorFlash>(&mut self, io: &mut Io<F>, time: Option<TimeMark>) -> Result<(), F::Error> {
+        let size = seal_mark(io, self.read, time);
         if self.write + size <= Io::<F>::PAGE {
             self.append(io, size).await?;
             self.unsaved = 0;

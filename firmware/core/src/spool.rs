@@ -1,18 +1,23 @@
-//! The device's flash: settings area and ring side by side on one chip.
+//! The device's flash: settings area, vault and ring side by side on one chip.
 //!
-//! In: batches, deliveries, settings. Out: what to send, the boot counter. Invariant: no future that writes is ever
+//! In: batches, deliveries, settings, credentials. Out: what to send, the boot counter. Invariant: no future that writes is ever
 //! cancelled half way by this crate. Not here: sampling, links.
 
 use crate::area::Area;
 use crate::item::{Cursor, FlashError, Item, Lost};
 use crate::limits::{AREA_PAGES_MIN, BOOTS_FROM_BITS, RING_PAGES_MIN};
+use crate::orders::Orders;
 use crate::record::Io;
 use crate::ring::Ring;
+use crate::time::TimeMark;
+use crate::vault::Vault;
 use core::fmt;
 use core::ops::Range;
 use embedded_storage_async::nor_flash::NorFlash;
-use headwater_telemetry::limits::BODY_BYTES_MAX;
-use headwater_telemetry::{Batch, BootId, Config, Schema};
+use headwater_telemetry::limits::{BODY_BYTES_MAX, CREDENTIALS_BYTES_MAX};
+use headwater_telemetry::{
+    Batch, BootId, CommandId, CommandOutcome, Config, Credentials, CredentialsPart, Schema,
+};
 
 /// Which bytes of the flash are whose, in bytes from its start, by whole pages.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -47,9 +52,10 @@ impl<E: fmt::Debug> fmt::Display for OpenError<E> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Driver(error) => write!(f, "flash driver failed with {error:?}"),
-            Self::Layout => {
-                f.write_str("flash layout must be whole pages inside the chip, 2 for settings, 3 for data")
-            }
+            Self::Layout => f.write_str(
+                "flash layout must be whole pages inside the chip, 2 for settings, 3 for data, none or twice \
+                     what credentials take for the vault",
+            ),
         }
     }
 }
@@ -59,21 +65,29 @@ impl<E: fmt::Debug> fmt::Display for OpenError<E> {
 pub struct Found {
     /// The settings area held something else: boot counter and configuration begin anew.
     pub area_formatted: bool,
+    /// No page of the settings area takes the boot counter any more. This start counts from what the ring holds, which is
+    /// above every start that left something; settings and commands can no longer be stored.
+    pub area_worn: bool,
     /// The ring held something else: it begins empty.
     pub ring_formatted: bool,
+    /// The vault held something else: there are no credentials.
+    pub vault_formatted: bool,
+    /// There were credentials, and they decayed.
+    pub vault_damaged: bool,
     /// The newest page ends in a record that was cut off by the end of power.
     pub torn: bool,
 }
 
-/// Flash with its two regions open.
+/// Flash with its regions open.
 pub struct Spool<F> {
     io: Io<F>,
     area: Area,
     ring: Ring,
+    vault: Vault,
 }
 
 impl<F: NorFlash> Spool<F> {
-    /// Opens both regions and counts this start; the new boot is durable on return. A region that holds anything
+    /// Opens every region and counts this start; the new boot is durable on return. A region that holds anything
     /// foreign or damaged beyond use is taken as empty, never as a reason not to start.
     ///
     /// # Errors
@@ -93,15 +107,24 @@ impl<F: NorFlash> Spool<F> {
         layout: Layout,
         boots_from: u32,
     ) -> Result<(Self, BootId, Found), OpenError<F::Error>> {
-        check(&layout, Io::<F>::PAGE, flash.capacity()).ok_or(OpenError::Layout)?;
+        check::<F>(&layout, flash.capacity()).ok_or(OpenError::Layout)?;
         let mut io = Io::new(flash);
         let (mut area, area_formatted) = Area::open(&mut io, layout.area).await.map_err(OpenError::Driver)?;
         let (ring, found) = Ring::open(&mut io, layout.ring).await.map_err(OpenError::Driver)?;
+        let (vault, secrets) = Vault::open(&mut io, layout.vault).await.map_err(OpenError::Driver)?;
         let after = BootId(boots_from & ((1 << BOOTS_FROM_BITS) - 1));
         // Also above what the ring knows: a lost settings area must not bring back names that were used.
-        let boot = area.count_boot(&mut io, ring.boot(), after).await.map_err(OpenError::Driver)?;
-        let found = Found { area_formatted, ring_formatted: found.formatted, torn: found.torn };
-        Ok((Self { io, area, ring }, boot, found))
+        let (boot, counted) =
+            area.count_boot(&mut io, ring.boot(), after).await.map_err(OpenError::Driver)?;
+        let found = Found {
+            area_formatted,
+            area_worn: !counted,
+            ring_formatted: found.formatted,
+            vault_formatted: secrets.formatted,
+            vault_damaged: secrets.damaged,
+            torn: found.torn,
+        };
+        Ok((Self { io, area, ring, vault }, boot, found))
     }
 
     /// Stores a batch; durable on return. When the ring is full, its oldest page becomes a counted gap first.
@@ -166,7 +189,53 @@ impl<F: NorFlash> Spool<F> {
     /// # Errors
     /// When flash fails.
     pub async fn store_config(&mut self, config: &Config) -> Result<(), FlashError<F::Error>> {
-        self.area.store_config(&mut self.io, config).await
+        self.area.store_config(&mut self.io, config, None).await
+    }
+
+    /// What a boot learned about the time, this start's: its batches that were stored without are handed out with it, in
+    /// this start and in later ones. Written once a boot, if there are such batches, and again when it became better. Not
+    /// to be cancelled.
+    ///
+    /// # Errors
+    /// When flash fails; the mark holds until the next start, and the next page carries it.
+    pub async fn learned_time(&mut self, mark: TimeMark) -> Result<(), F::Error> {
+        self.ring.date(&mut self.io, mark).await
+    }
+
+    /// The stored credentials, in `out`.
+    ///
+    /// # Errors
+    /// When flash fails, or they decayed.
+    pub async fn credentials<'b>(
+        &mut self,
+        out: &'b mut [u8; CREDENTIALS_BYTES_MAX],
+    ) -> Result<Option<Credentials<'b>>, FlashError<F::Error>> {
+        let encoded = self.vault.read(&mut self.io, out).await?;
+        encoded.map(|encoded| Credentials::decode(encoded).ok_or(FlashError::Damaged)).transpose()
+    }
+
+    /// Takes a piece of new credentials, which count from the last piece on; durable on return. Not to be cancelled.
+    pub async fn take_credentials(&mut self, part: &CredentialsPart) -> CommandOutcome {
+        self.vault.take(&mut self.io, part).await.unwrap_or(CommandOutcome::FlashFailed)
+    }
+
+    /// What commands left behind.
+    pub(crate) fn orders(&self) -> &Orders {
+        self.area.orders()
+    }
+
+    /// Stores what commands leave behind; durable on return.
+    pub(crate) async fn store_orders(&mut self, orders: &Orders) -> Result<(), FlashError<F::Error>> {
+        self.area.store_orders(&mut self.io, orders).await
+    }
+
+    /// As [`Spool::store_config`], and remembers the command that did it, in one write.
+    pub(crate) async fn provision(
+        &mut self,
+        config: &Config,
+        by: CommandId,
+    ) -> Result<(), FlashError<F::Error>> {
+        self.area.store_config(&mut self.io, config, Some(by)).await
     }
 
     /// The chip.
@@ -175,13 +244,23 @@ impl<F: NorFlash> Spool<F> {
     }
 }
 
-fn check(layout: &Layout, page: u32, capacity: usize) -> Option<()> {
-    for (range, pages_min) in [(&layout.area, AREA_PAGES_MIN), (&layout.ring, RING_PAGES_MIN)] {
+/// Whether the layout fits a chip with such pages.
+pub(crate) fn check<F: NorFlash>(layout: &Layout, capacity: usize) -> Option<()> {
+    let page = Io::<F>::PAGE;
+    let vault_pages_min = if layout.vault.is_empty() { 0 } else { 2 * Vault::half_pages_min::<F>() };
+    let ranges =
+        [(&layout.area, AREA_PAGES_MIN), (&layout.ring, RING_PAGES_MIN), (&layout.vault, vault_pages_min)];
+    for (index, (range, pages_min)) in ranges.into_iter().enumerate() {
         let whole = range.start.is_multiple_of(page) && range.end.is_multiple_of(page);
         let len = range.end.checked_sub(range.start)?;
-        if !whole || len / page < pages_min || range.end as usize > capacity {
+        let apart = |(other, _): &(&Range<u32>, u32)| range.end <= other.start || other.end <= range.start;
+        if !whole
+            || len / page < pages_min
+            || range.end as usize > capacity
+            || !ranges[index + 1..].iter().all(apart)
+        {
             return None;
         }
     }
-    (layout.area.end <= layout.ring.start || layout.ring.end <= layout.area.start).then_some(())
+    (layout.vault.is_empty() || (layout.vault.len() / page as usize).is_multiple_of(2)).then_some(())
 }
