@@ -2,12 +2,16 @@
 //!
 //! ```text
 //! half   | VaultHeader | VaultPart | VaultPart | ...   as many pages as it takes ... | VaultEnd | erased |
-//! header = number, total, checksum      part = offset, bytes      end = number, written when the whole is right
+//! header = number, total, checksum      part = offset, bytes      end = the header again, once the whole is right
 //! ```
-//! New credentials go, piece by piece as they come, into the half that does not count. Its end makes it count: then the
-//! other half is erased. Of two whole halves the higher number counts. Removing writes a whole of nothing and erases the
-//! other half. A start erases every half that does not count, so no cut leaves an old key, or a piece of a new one, behind
-//! for longer.
+//! New credentials go, piece by piece as they come, into the half that does not count. When the whole fits its total and
+//! checksum it counts, because of two whole halves the one with the higher number does; then the other half is erased.
+//! Nothing at all is a whole as well: it is what is stored before the first credentials and when some are removed. A start
+//! erases every half that does not count, so no cut leaves an old key, or a piece of a new one, behind for longer.
+//!
+//! The end tells decay from a cut: where something stands behind a piece that cannot be read, credentials were whole once.
+//! They are kept as damaged until others come, so that a device never takes itself for one that was given none. (A header
+//! that decays is not recognised; that is said as a foreign region.)
 //!
 //! In: pieces. Out: the whole. Invariants: what is read is one whole that somebody sent, never a mixture; a word is
 //! programmed once; no copy in RAM. Not here: what a certificate says, who may send one.
@@ -15,6 +19,7 @@
 mod read;
 mod shape;
 
+use self::read::State;
 use crate::limits::VAULT_PART_BYTES_MAX;
 use crate::record::{CRC, Io, Kind, to_u32};
 use core::ops::Range;
@@ -95,10 +100,10 @@ impl Vault {
                 continue;
             };
             ours = true;
-            let place = match (scan.ended, scan.right) {
-                (true, true) => &mut vault.stored,
-                (true, false) => &mut vault.damaged,
-                (false, _) => continue,
+            let place = match scan.state {
+                State::Right => &mut vault.stored,
+                State::Decayed => &mut vault.damaged,
+                State::Unfinished => continue,
             };
             if place.is_none_or(|(_, known)| known.number < header.number) {
                 *place = Some((half, header));
@@ -139,7 +144,8 @@ impl Vault {
     }
 
     async fn erase<F: NorFlash>(&self, io: &mut Io<F>, half: u32) -> Result<(), F::Error> {
-        for page in 0..self.half_pages {
+        // From its end, so that a cut leaves nothing behind what it broke: that would look like decay.
+        for page in (0..self.half_pages).rev() {
             io.erase(self.address::<F>(half, page)).await?;
         }
         Ok(())
@@ -164,21 +170,21 @@ impl Vault {
         if self.stored.is_some_and(|(_, header)| same(header)) {
             return Ok(CommandOutcome::Done);
         }
-        let mut filling = self.filling.take().filter(|filling| same(filling.header));
-        let repeats =
+        let mut filling = self.filling.filter(|filling| same(filling.header));
+        let came =
             |filling: &Filling| end <= filling.len.into() && (part.offset > 0 || end == filling.len.into());
-        if filling.as_ref().is_some_and(repeats) {
-            self.filling = filling;
+        if filling.as_ref().is_some_and(came) {
             return Ok(CommandOutcome::Done);
         }
         if part.offset == 0 {
+            self.filling = None;
             filling = Some(self.begin(io, part.total, part.checksum).await?);
         }
-        let Some(mut filling) = filling else { return Ok(CommandOutcome::Refused) };
-        if part.offset != filling.len {
-            self.filling = Some(filling);
+        let Some(mut filling) = filling.filter(|filling| filling.len == part.offset) else {
             return Ok(CommandOutcome::Refused);
-        }
+        };
+        // After a failure nobody knows what stands there.
+        self.filling = None;
         let seal = |io: &mut Io<F>| {
             io.seal(Kind::VaultPart, |room| {
                 let head = postcard::to_slice(&part.offset, room).ok()?.len();
@@ -199,17 +205,34 @@ impl Vault {
         self.finish(io, filling).await
     }
 
+    /// Erases the half that does not count and opens it for a whole.
     async fn begin<F: NorFlash>(
-        &self,
+        &mut self,
         io: &mut Io<F>,
         total: u16,
         checksum: u32,
     ) -> Result<Filling, F::Error> {
-        let (half, number) =
-            self.kept().map_or((0, 1), |(half, header)| (1 - half, header.number.wrapping_add(1)));
+        let (kept, known) = match self.kept() {
+            Some(kept) => kept,
+            None => {
+                // Whatever is cut short from here on, a start finds something of ours.
+                let nothing = Header { number: 0, total: 0, checksum: CRC.checksum(&[]) };
+                self.open_half(io, 1, nothing).await?;
+                *self.stored.insert((1, nothing))
+            }
+        };
+        let header = Header { number: known.number.wrapping_add(1), total, checksum };
+        self.open_half(io, 1 - kept, header).await
+    }
+
+    async fn open_half<F: NorFlash>(
+        &self,
+        io: &mut Io<F>,
+        half: u32,
+        header: Header,
+    ) -> Result<Filling, F::Error> {
         // Also what reads as erased: a word whose programming was cut may refuse.
         self.erase(io, half).await?;
-        let header = Header { number, total, checksum };
         let mut filling = Filling { half, header, len: 0, place: Place::default() };
         self.append(io, &mut filling, |io| io.seal_value(Kind::VaultHeader, &header)).await?;
         Ok(filling)
@@ -242,12 +265,12 @@ impl Vault {
         mut filling: Filling,
     ) -> Result<CommandOutcome, F::Error> {
         let header = filling.header;
-        let right = self.scan(io, filling.half).await?.right;
-        if !right || !self.append(io, &mut filling, |io| io.seal_value(Kind::VaultEnd, &header)).await? {
+        if self.scan(io, filling.half).await?.state != State::Right {
             self.erase(io, filling.half).await?;
             return Ok(CommandOutcome::Refused);
         }
         (self.stored, self.damaged) = (Some((filling.half, header)), None);
+        let _ = self.append(io, &mut filling, |io| io.seal_value(Kind::VaultEnd, &header)).await;
         // They count. Where the old ones cannot be erased now, the next start does.
         let _ = self.erase(io, 1 - filling.half).await;
         Ok(CommandOutcome::Done)
@@ -257,10 +280,8 @@ impl Vault {
     async fn remove<F: NorFlash>(&mut self, io: &mut Io<F>) -> Result<CommandOutcome, F::Error> {
         let cut_short = self.filling.take().map(|filling| filling.half);
         if self.kept().is_some_and(|(_, header)| header.total > 0) {
-            let mut filling = self.begin(io, 0, CRC.checksum(&[])).await?;
-            let header = filling.header;
-            self.append(io, &mut filling, |io| io.seal_value(Kind::VaultEnd, &header)).await?;
-            (self.stored, self.damaged) = (Some((filling.half, header)), None);
+            let Filling { half, header, .. } = self.begin(io, 0, CRC.checksum(&[])).await?;
+            (self.stored, self.damaged) = (Some((half, header)), None);
         } else if let Some(half) = cut_short {
             self.erase(io, half).await?;
         }

@@ -8,15 +8,24 @@ use super::{Header, Place, Vault};
 use crate::item::FlashError;
 use crate::record::{CRC, Found, Io, Kind};
 use embedded_storage_async::nor_flash::NorFlash;
-use headwater_telemetry::limits::CREDENTIALS_BYTES_MAX;
+use headwater_telemetry::limits::{CREDENTIALS_BYTES_MAX, CREDENTIALS_PART_BYTES_MAX};
 
 /// What stands in a half.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug)]
 pub(super) struct Scan {
     pub(super) header: Option<Header>,
-    pub(super) ended: bool,
-    /// Every piece is there, in order, and fits the checksum; it has the shape of credentials, or is nothing at all.
-    pub(super) right: bool,
+    pub(super) state: State,
+}
+
+/// How far the pieces of a half make a whole.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum State {
+    /// All pieces are there, in order, fit total and checksum and have the shape of credentials; or it is nothing at all.
+    Right,
+    /// Pieces are missing, or do not fit together.
+    Unfinished,
+    /// Pieces are missing, and there is something behind.
+    Decayed,
 }
 
 impl Vault {
@@ -38,30 +47,52 @@ impl Vault {
     }
 
     pub(super) async fn scan<F: NorFlash>(&self, io: &mut Io<F>, half: u32) -> Result<Scan, F::Error> {
-        let (mut scan, mut place, mut len) = (Scan::default(), Place::default(), 0);
+        let mut scan = Scan { header: None, state: State::Unfinished };
+        let (mut place, mut len) = (Place::default(), 0);
         let (mut digest, mut shape) = (CRC.digest(), Shape::default());
         let Some(found) = self.walk(io, half, &mut place).await? else { return Ok(scan) };
-        let Some(header) = header(io, found, Kind::VaultHeader) else { return Ok(scan) };
-        if place.page > 0 {
-            return Ok(scan);
-        }
+        let Some(header) = header(io, found).filter(|_| place.page == 0) else { return Ok(scan) };
         scan.header = Some(header);
+        let mut last = place;
         while let Some(found) = self.walk(io, half, &mut place).await? {
-            if let Some((offset, bytes)) = part(io, found) {
-                if offset != len {
-                    break;
-                }
-                len += bytes.len();
-                digest.update(bytes);
-                bytes.iter().for_each(|&byte| shape.push(byte));
-            } else {
-                scan.ended = self::header(io, found, Kind::VaultEnd) == Some(header);
-                break;
+            let Some((_, bytes)) = part(io, found).filter(|&(offset, _)| offset == len) else { break };
+            len += bytes.len();
+            digest.update(bytes);
+            bytes.iter().for_each(|&byte| shape.push(byte));
+            last = place;
+        }
+        let total = usize::from(header.total);
+        let whole = len == total && (total == 0 || shape.is_whole());
+        if whole && digest.finalize() == header.checksum {
+            scan.state = State::Right;
+        } else if len < total && !self.ends_at(io, half, last, total - len).await? {
+            scan.state = State::Decayed;
+        }
+        Ok(scan)
+    }
+
+    /// Whether nothing stands behind the piece that begins at `last`, or on the next page where it does not fit.
+    async fn ends_at<F: NorFlash>(
+        &self,
+        io: &mut Io<F>,
+        half: u32,
+        last: Place,
+        missing: usize,
+    ) -> Result<bool, F::Error> {
+        let size = Io::<F>::padded(3 + missing.min(CREDENTIALS_PART_BYTES_MAX));
+        let fits = last.offset + size <= Io::<F>::PAGE;
+        for page in last.page..self.half_pages {
+            let from = match page - last.page {
+                0 if fits => last.offset + size,
+                0 => last.offset,
+                1 if !fits => size,
+                _ => 0,
+            };
+            if !io.blank_from(self.address::<F>(half, page), from).await? {
+                return Ok(false);
             }
         }
-        let whole = len == usize::from(header.total) && (header.total == 0 || shape.is_whole());
-        scan.right = whole && digest.finalize() == header.checksum;
-        Ok(scan)
+        Ok(true)
     }
 
     /// The encoded credentials, in `out`; none when there are none.
@@ -89,8 +120,8 @@ impl Vault {
     }
 }
 
-fn header<F: NorFlash>(io: &Io<F>, found: Found, kind: Kind) -> Option<Header> {
-    if found.kind != kind {
+fn header<F: NorFlash>(io: &Io<F>, found: Found) -> Option<Header> {
+    if found.kind != Kind::VaultHeader {
         return None;
     }
     postcard::from_bytes(io.payload(found)).ok()
