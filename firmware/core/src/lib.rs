@@ -38,7 +38,8 @@
 //!
 //! The pure parts ([`link::Link`], [`batcher::Batcher`], [`schedule::Schedule`], [`time::TimeKeeper`]) are told
 //! things and asked things with the uptime as a parameter; `Device` is the shell around them. Features for hosts:
-//! `testing` adds a flash model with power cuts, `image` makes what a board's flash is to hold before its first start.
+//! `testing` adds a flash model with power cuts, `image` makes what a board's flash is to hold before its first start. A
+//! board with TLS has `vault`, which stores credentials; without it they are refused.
 #![cfg_attr(not(any(test, feature = "testing", feature = "image")), no_std)]
 
 mod apart;
@@ -64,6 +65,7 @@ mod stream;
 #[cfg(feature = "testing")]
 pub mod testing;
 pub mod time;
+#[cfg_attr(not(feature = "vault"), path = "vault/none.rs")]
 mod vault;
 
 pub use apart::Apart;
