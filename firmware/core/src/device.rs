@@ -10,13 +10,14 @@ mod run;
 use crate::limits::{BATCH_AGE_MS_MAX, LOGS_MAX};
 use crate::link::LinkDown;
 use crate::time::TimeKeeper;
-use crate::{Clock, FlashError, Found, Layout, Observer, OpenError, Sampler, Spool, serve};
+use crate::{Apart, Clock, FlashError, Found, Layout, Observer, OpenError, Sampler, Spool, serve};
 use core::cell::{Cell, RefCell};
+use core::pin::pin;
 use embassy_sync::{blocking_mutex::raw::NoopRawMutex, mutex::Mutex, signal::Signal};
 use embedded_io_async::{Read, Write};
 use embedded_storage_async::nor_flash::NorFlash;
 use headwater_telemetry::limits::{BATCH_ENTRIES_MAX, BODY_BYTES_MAX, CREDENTIALS_BYTES_MAX};
-use headwater_telemetry::{Config, Credentials, DeviceId, Hello, Log, LogLevel, ResetReason, Uptime};
+use headwater_telemetry::{BootId, Config, Credentials, DeviceId, Hello, Log, LogLevel, ResetReason, Uptime};
 use heapless::Deque;
 
 /// What the firmware is and does unless a stored configuration says otherwise.
@@ -86,9 +87,10 @@ impl<F: NorFlash, O: Observer> Device<F, O> {
         sampler: &impl Sampler,
         observer: O,
     ) -> Result<Self, OpenError<F::Error>> {
-        let (mut spool, boot, found) = Spool::open_counting_from(flash, layout, settings.boots_from).await?;
+        let opening = pin!(Spool::open_counting_from(flash, layout, settings.boots_from));
+        let (mut spool, boot, found) = Apart(opening).await?;
         let mut period_ms = None;
-        if let Some(config) = spool.config().await.map_err(OpenError::Driver)? {
+        if let Some(config) = Apart(pin!(spool.config())).await.map_err(OpenError::Driver)? {
             settings.device = config.device;
             period_ms = (config.period_ms > 0).then_some(config.period_ms);
             if config.batch_age_ms > 0 {
@@ -96,9 +98,23 @@ impl<F: NorFlash, O: Observer> Device<F, O> {
                 settings.batch_age_ms = config.batch_age_ms.min(BATCH_AGE_MS_MAX);
             }
         }
+        let device = Self::assemble(spool, boot, (settings, period_ms), sampler, observer);
+        device.report(found).await;
+        Ok(device)
+    }
+
+    /// Apart from `open`, for a frame of its own: a device is 2 KB, and what it is put together from is as large.
+    #[inline(never)]
+    fn assemble(
+        spool: Spool<F>,
+        boot: BootId,
+        (settings, period_ms): (Settings, Option<u32>),
+        sampler: &impl Sampler,
+        observer: O,
+    ) -> Self {
         let hello =
             Hello::new(settings.device.clone(), boot, settings.firmware, settings.reset, sampler.channels());
-        let device = Self {
+        Self {
             spool: Mutex::new(spool),
             fresh: Signal::new(),
             time: Cell::new(TimeKeeper::default()),
@@ -110,9 +126,7 @@ impl<F: NorFlash, O: Observer> Device<F, O> {
             settings,
             period_ms,
             observer,
-        };
-        device.report(found).await;
-        Ok(device)
+        }
     }
 
     async fn report(&self, found: Found) {
