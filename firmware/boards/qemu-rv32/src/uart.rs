@@ -8,8 +8,8 @@ use core::convert::Infallible;
 use embassy_sync::{blocking_mutex::raw::CriticalSectionRawMutex, pipe::Pipe};
 use embedded_io_async::{ErrorType, Read, Write};
 
-/// Two frames: one being decoded, one arriving.
-const RECEIVED_BYTES: usize = 1024;
+/// Half a frame: what does not fit waits at the host.
+const RECEIVED_BYTES: usize = 256;
 
 static RECEIVED: Pipe<CriticalSectionRawMutex, RECEIVED_BYTES> = Pipe::new();
 
