@@ -52,6 +52,8 @@ mod item;
 pub mod limits;
 mod line;
 pub mod link;
+#[cfg(feature = "mqtt")]
+pub mod mqtt;
 mod orders;
 mod outbox;
 pub mod partition;

@@ -28,13 +28,22 @@ pub enum LinkDown {
     Unacknowledged,
     /// The peer took no bytes for [`WRITE_TIMEOUT_MS`](crate::limits::WRITE_TIMEOUT_MS).
     Stalled,
+    /// Nobody answers at the address, or the network is not there.
+    Unreachable,
+    /// The peer is not who it should be, or does not believe who this is.
+    Untrusted,
+    /// The gateway refuses the connection or what was sent, with this MQTT reason code.
+    Refused(u8),
 }
 
 impl fmt::Display for LinkDown {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
+            Self::Refused(reason) => return write!(f, "gateway refuses with reason 0x{reason:02x}"),
+            Self::Unreachable => "gateway is not reachable",
+            Self::Untrusted => "gateway is not trusted, or does not trust this device",
             Self::Closed => "stream ended",
-            Self::Silent => "peer did not answer the greeting",
+            Self::Silent => "peer did not answer",
             Self::Unacknowledged => "peer did not acknowledge a batch",
             Self::Stalled => "peer took no bytes",
         })

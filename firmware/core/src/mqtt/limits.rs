@@ -40,6 +40,6 @@ pub const RETRY_MS_MAX: u64 = 90_000;
 /// Milliseconds after which a connection counts as good, and the next loss as the first one.
 pub const STABLE_MS: u64 = 30_000;
 
-const _: () = assert!(5 + 2 + TOPIC_BYTES_MAX + 2 + 1 <= HEAD_BYTES_MAX);
+const _: () = assert!(5 + 2 + TOPIC_BYTES_MAX + 2 < HEAD_BYTES_MAX);
 // What the server is told fits the property, and a remaining length of two bytes.
 const _: () = assert!(PACKET_BYTES_MAX < 16_384);

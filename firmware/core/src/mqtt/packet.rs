@@ -43,7 +43,12 @@ pub(crate) struct Server {
 
 impl Default for Server {
     fn default() -> Self {
-        Self { keep_alive_secs: KEEP_ALIVE_SECS, takes_qos_1: true, retains: true, packet_bytes_max: u32::MAX }
+        Self {
+            keep_alive_secs: KEEP_ALIVE_SECS,
+            takes_qos_1: true,
+            retains: true,
+            packet_bytes_max: u32::MAX,
+        }
     }
 }
 
@@ -265,18 +270,21 @@ mod tests {
     fn packets_are_those_of_the_standard() {
         let login = Login { user: "u", password: "pw" };
         let packet = connect("dev", login).unwrap();
-        let mut expected = std::vec![0x10, 33, 0, 4];
+        let mut expected = std::vec![0x10, 31, 0, 4];
         expected.extend(b"MQTT");
         expected.extend([5, 0xc2, 0, 60, 8, 0x21, 0, 4, 0x27]);
         expected.extend(u32::try_from(PACKET_BYTES_MAX).unwrap().to_be_bytes());
         expected.extend(b"\0\x03dev\0\x01u\0\x02pw");
-        assert_eq!(packet, expected);
+        assert_eq!(packet.as_slice(), expected);
         assert_eq!(connect("dev", Login::default()).unwrap()[9], 0x02);
 
         assert_eq!(subscribe(7, "a/b").unwrap(), *b"\x82\x09\0\x07\0\0\x03a/b\x21");
         let manner = Manner { packet_id: Some(0x102), retain: true };
         assert_eq!(publish("t", manner, 200).unwrap(), *b"\x33\xce\x01\0\x01t\x01\x02\0");
-        assert_eq!(publish("t", Manner { packet_id: None, retain: false }, 0).unwrap(), *b"\x30\x04\0\x01t\0");
+        assert_eq!(
+            publish("t", Manner { packet_id: None, retain: false }, 0).unwrap(),
+            *b"\x30\x04\0\x01t\0"
+        );
         assert_eq!(puback(5).unwrap(), [0x40, 2, 0, 5]);
         assert_eq!(pingreq().unwrap(), [0xc0, 0]);
     }
@@ -289,10 +297,12 @@ mod tests {
 
     #[test]
     fn answers_are_read_and_unknown_properties_passed_by() {
-        let server = Server { keep_alive_secs: 20, takes_qos_1: false, retains: false, packet_bytes_max: 700 };
+        let server =
+            Server { keep_alive_secs: 20, takes_qos_1: false, retains: false, packet_bytes_max: 700 };
         // Among the known ones: assigned client id, a user property, topic alias maximum, wildcard subscription.
         let mut packet = std::vec![0x20, 0, 0, 0x87, 0];
-        packet.extend(b"\x12\0\x01a\x26\0\x01k\0\x01v\x22\0\x05\x28\x01\x13\0\x14\x24\0\x25\0\x27\0\0\x02\xbc");
+        packet
+            .extend(b"\x12\0\x01a\x26\0\x01k\0\x01v\x22\0\x05\x28\x01\x13\0\x14\x24\0\x25\0\x27\0\0\x02\xbc");
         packet[4] = u8::try_from(packet.len() - 5).unwrap();
         packet[1] = u8::try_from(packet.len() - 2).unwrap();
         assert_eq!(length(&packet), Ok(Some(packet.len())));
