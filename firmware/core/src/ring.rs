@@ -51,6 +51,8 @@ pub(crate) struct Ring {
     unsaved: u32,
     losses: Losses,
     marks: Marks,
+    /// What this start learned about the time, for gaps as well; among `marks` only when it is needed later.
+    time: Option<TimeMark>,
     /// The boot of this start, once a batch of it was stored without its time.
     undated: Option<BootId>,
     boot: BootId,
@@ -74,6 +76,7 @@ impl Ring {
             unsaved: 0,
             losses: Losses::default(),
             marks: Marks::default(),
+            time: None,
             undated: None,
             boot: BootId(0),
             failed_turns: 0,
@@ -270,6 +273,9 @@ impl Ring {
     /// Dates the batches of a boot, this one's, that were stored without their time; durable on return unless that would
     /// cost data: then the next page's header makes it so. Nothing is written when there are none, or a mark is as good.
     pub(crate) async fn date<F: NorFlash>(&mut self, io: &mut Io<F>, time: TimeMark) -> Result<(), F::Error> {
+        if self.time.is_none_or(|known| time.is_better_than(&known)) {
+            self.time = Some(time);
+        }
         if self.undated != Some(time.boot) || !self.marks.add(time) {
             return Ok(());
         }

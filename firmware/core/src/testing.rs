@@ -90,6 +90,7 @@ pub struct FlashModel<const PAGE: usize, const WORD: usize> {
     written: u64,
     cut_after: Option<u64>,
     refusals: u32,
+    worn: Option<usize>,
     dead: bool,
     ecc: bool,
     rng: Rng,
@@ -105,6 +106,7 @@ impl<const PAGE: usize, const WORD: usize> FlashModel<PAGE, WORD> {
             written: 0,
             cut_after: None,
             refusals: 0,
+            worn: None,
             dead: false,
             ecc: true,
             rng: Rng::new(seed),
@@ -137,6 +139,11 @@ impl<const PAGE: usize, const WORD: usize> FlashModel<PAGE, WORD> {
     /// The next `operations` writes or erases fail without effect.
     pub fn refuse(&mut self, operations: u32) {
         self.refusals = operations;
+    }
+
+    /// From now on a page takes no erasing any more.
+    pub fn wear_out(&mut self, page: usize) {
+        self.worn = Some(page);
     }
 
     /// Whether the power is gone.
@@ -215,6 +222,9 @@ impl<const PAGE: usize, const WORD: usize> FlashModel<PAGE, WORD> {
             return Err(FlashFault::Bounds);
         }
         for page in (from..to).step_by(PAGE) {
+            if self.worn == Some(page / PAGE) {
+                return Err(FlashFault::Refused);
+            }
             self.erases[page / PAGE] += 1;
             // No chip promises an order: a torn erase may leave the beginning of the page, or its end.
             let backwards = self.rng.chance(2);

@@ -82,6 +82,10 @@ impl TimeMark {
         };
         UtcTime { at: Timestamp(self.epoch.0.saturating_add(at.0)), quality }
     }
+
+    pub(crate) fn is_better_than(&self, other: &Self) -> bool {
+        self.quality == TimeQuality::Synced && other.quality != TimeQuality::Synced
+    }
 }
 
 /// The marks of boots that have undated batches in the ring, oldest first, one a boot.
@@ -94,7 +98,7 @@ impl Marks {
     /// boot's goes.
     pub(crate) fn add(&mut self, mark: TimeMark) -> bool {
         if let Some(known) = self.0.iter_mut().find(|known| known.boot == mark.boot) {
-            let better = known.quality != TimeQuality::Synced && mark.quality == TimeQuality::Synced;
+            let better = mark.is_better_than(known);
             if better {
                 *known = mark;
             }

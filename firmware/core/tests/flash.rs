@@ -10,6 +10,7 @@ use headwater_telemetry::{
 };
 use headwater_telemetry::{Network, Secret};
 use std::cell::RefCell;
+use std::collections::BTreeMap;
 use std::pin::pin;
 use std::rc::Rc;
 use std::task::{Context, Poll, Waker};
@@ -45,6 +46,11 @@ fn batch(boot: BootId, first: u32, count: u32) -> Batch {
         builder.reading(Uptime(n.into()), ChannelId(0), Value::Integer(n.into())).unwrap();
     }
     builder.finish(None)
+}
+
+fn config(period_ms: u32) -> Config {
+    let device = DeviceId::parse("dev").unwrap();
+    Config { device, network: None, uplink: None, period_ms, batch_age_ms: 0 }
 }
 
 /// Everything that is undelivered, as (boot, first, through, gap).
@@ -148,13 +154,6 @@ fn a_configuration_survives_boots_and_page_turns() {
 
 #[test]
 fn a_boot_or_configuration_cut_anywhere_leaves_the_old_or_the_new() {
-    let config = |n: u32| Config {
-        device: DeviceId::parse("dev").unwrap(),
-        network: None,
-        uplink: None,
-        period_ms: n,
-        batch_age_ms: 0,
-    };
     for budget in (0..2_500).step_by(3) {
         let chip = shared(Model::erased(PAGES, budget));
         let (mut spool, _, _) = open(&chip);
@@ -225,6 +224,113 @@ fn a_refused_batch_may_be_given_again() {
     }
     let expected: Vec<_> = (0..4).map(|n| (1, n * 5, n * 5 + 4, false)).collect();
     assert_eq!(all(&mut spool), expected);
+}
+
+#[test]
+fn a_worn_page_of_the_ring_is_passed_over_and_nothing_is_lost_uncounted() {
+    for worn in 2..PAGES {
+        let chip = shared(Model::erased(PAGES, 1));
+        let (mut told, mut next_boot, mut refused) = (BTreeMap::<u32, u32>::new(), 1, 0);
+        for life in 0..6 {
+            if life == 1 {
+                chip.borrow_mut().wear_out(worn);
+            }
+            let (mut spool, boot, found) = open(&chip);
+            assert_eq!((boot.0, found), (next_boot, Found::default()));
+            next_boot += 1;
+            let mut tries = 0;
+            for first in (0..1_000).step_by(20) {
+                let next = batch(boot, first, 20);
+                while now(spool.push(&next)).is_err() {
+                    tries += 1;
+                    assert!(tries < 50, "page {worn} ended the ring");
+                }
+                // Delivered slower than stored: the ring overflows.
+                if first % 60 == 0 {
+                    take(&mut spool, &mut told, 1);
+                }
+            }
+            refused += tries;
+            if life % 2 == 1 {
+                take(&mut spool, &mut told, 1_000);
+            }
+        }
+        assert!(refused > 0, "page {worn} was never reached");
+        let every: Vec<_> = (1..next_boot).map(|boot| (boot, 1_000)).collect();
+        assert_eq!(told.into_iter().collect::<Vec<_>>(), every, "with page {worn} worn");
+    }
+}
+
+/// Takes up to so many items and notes how far each boot was told, without holes.
+fn take(spool: &mut Spool<SharedFlash<PAGE, 16>>, told: &mut BTreeMap<u32, u32>, items: u32) {
+    let mut body = [0u8; BODY_BYTES_MAX];
+    for _ in 0..items {
+        let Some(item) = now(spool.next(spool.read(), Schema(1), &mut body)).unwrap() else { break };
+        let next = told.entry(item.boot.0).or_default();
+        // What was not written down before a start comes again.
+        assert!(item.first.0 <= *next, "hole in boot {}", item.boot.0);
+        *next = (*next).max(item.through.0 + 1);
+        let _ = now(spool.delivered(item.after));
+    }
+}
+
+#[test]
+fn flash_that_takes_nothing_more_still_gives_what_it_has() {
+    let chip = shared(Model::erased(PAGES, 1));
+    let (mut spool, boot, _) = open(&chip);
+    for first in (0..100).step_by(20) {
+        now(spool.push(&batch(boot, first, 20))).unwrap();
+    }
+    chip.borrow_mut().refuse(u32::MAX);
+    for _ in 0..20 {
+        assert!(now(spool.push(&batch(boot, 100, 20))).is_err());
+    }
+    let mut told = BTreeMap::new();
+    take(&mut spool, &mut told, 1_000);
+    assert_eq!(told, [(1, 100)].into());
+    chip.borrow_mut().power_up();
+    now(spool.push(&batch(boot, 100, 20))).unwrap();
+    take(&mut spool, &mut told, 1_000);
+    assert_eq!(told, [(1, 120)].into());
+}
+
+#[test]
+fn a_worn_settings_area_is_said_and_names_are_not_used_again() {
+    let chip = shared(Model::erased(PAGES, 1));
+    let (mut spool, _, _) = open(&chip);
+    now(spool.store_config(&config(7))).unwrap();
+    // The page that is to be turned to. Until then nobody notices.
+    chip.borrow_mut().wear_out(1);
+    let (mut last, mut said) = (BootId(1), 0);
+    for _ in 0..200 {
+        let (mut spool, boot, found) = open(&chip);
+        assert!(boot > last, "boot {} after {}", boot.0, last.0);
+        last = boot;
+        said += u32::from(found.area_worn);
+        assert_eq!(now(spool.config()).unwrap(), Some(config(7)), "what was stored stays");
+        if found.area_worn {
+            assert!(now(spool.store_config(&config(8))).is_err());
+        }
+        // What a start leaves in the ring is what the next one counts from.
+        now(spool.push(&batch(boot, 0, 5))).unwrap();
+    }
+    assert!(said > 50, "{said} starts of 200");
+}
+
+#[test]
+fn a_settings_area_of_three_pages_outlives_a_worn_one() {
+    let page = u32::try_from(PAGE).unwrap();
+    let chip = shared(Model::erased(PAGES, 1));
+    for n in 0..200 {
+        if n == 3 {
+            chip.borrow_mut().wear_out(1);
+        }
+        let layout = Layout::without_vault(0..3 * page, 3 * page..8 * page);
+        let (mut spool, boot, found) = now(Spool::open(SharedFlash(chip.clone()), layout)).unwrap();
+        assert_eq!((boot, found), (BootId(n + 1), Found::default()));
+        now(spool.store_config(&config(n))).unwrap();
+        assert_eq!(now(spool.config()).unwrap(), Some(config(n)));
+    }
 }
 
 #[test]

@@ -96,9 +96,7 @@ fn torture<const PAGE: usize, const WORD: usize>(seed: u64) -> (u32, u32) {
         chip.borrow_mut().power_up();
         if rng.chance(3) {
             chip.borrow_mut().cut_after(rng.below(400));
-            if now(Spool::open(SharedFlash(chip.clone()), layout(PAGE))).is_err() {
-                cuts += 1;
-            }
+            cuts += u32::from(now(Spool::open(SharedFlash(chip.clone()), layout(PAGE))).is_err());
             chip.borrow_mut().power_up();
         }
         let (mut spool, found) = open(&chip);
@@ -142,17 +140,12 @@ fn torture<const PAGE: usize, const WORD: usize>(seed: u64) -> (u32, u32) {
 #[test]
 fn a_cut_at_any_byte_leaves_the_old_or_the_new_and_no_trace_of_the_other() {
     let (mut cuts, mut taken) = (0, 0);
-    let mut count = |(more_cuts, more_taken)| {
-        cuts += more_cuts;
-        taken += more_taken;
-    };
-    for seed in 0..2 {
-        count(torture::<4096, 1>(seed));
-        count(torture::<4096, 4>(seed + 10));
-        count(torture::<4096, 8>(seed + 20));
-        count(torture::<1024, 4>(seed + 30));
-        count(torture::<1024, 32>(seed + 40));
-        count(torture::<4096, 32>(seed + 50));
+    let kinds = [torture::<4096, 1>, torture::<4096, 4>, torture::<4096, 8>, torture::<1024, 4>];
+    for (torture, seed) in kinds.into_iter().chain([torture::<1024, 32>, torture::<4096, 32>]).zip(0..) {
+        for seed in [seed, seed + 10] {
+            let more = torture(seed);
+            (cuts, taken) = (cuts + more.0, taken + more.1);
+        }
     }
     assert!(cuts > 200 && taken > 400, "{cuts} cuts, {taken} taken: they no longer happen");
 }
@@ -201,10 +194,9 @@ fn a_piece_that_comes_again_is_taken_once_and_one_that_does_not_follow_is_refuse
         assert_eq!(take(part), Done);
         let written = chip.borrow().written();
         assert_eq!(take(part), Done, "its result was lost");
+        // What is refused leaves what came.
         if let Some(later) = parts.get(index + 2) {
-            assert_eq!(take(later), Refused);
-            assert_eq!(take(&other[index + 1]), Refused, "of other credentials");
-            // The first would begin anew; a refused piece leaves what came.
+            assert_eq!((take(later), take(&other[index + 1])), (Refused, Refused));
         }
         assert_eq!(chip.borrow().written(), written);
     }
@@ -216,10 +208,8 @@ fn a_piece_that_comes_again_is_taken_once_and_one_that_does_not_follow_is_refuse
     assert_eq!(stored(&mut spool), 1);
     assert_eq!(chip.borrow().written(), written);
     // Begun, and begun anew with others.
-    assert_eq!(now(spool.take_credentials(&other[0])), Done);
-    assert_eq!(now(spool.take_credentials(&other[1])), Done);
-    assert_eq!(send(&mut spool, 3), Done);
-    assert_eq!(stored(&mut spool), 3);
+    assert_eq!([0, 1].map(|n| now(spool.take_credentials(&other[n]))), [Done; 2]);
+    assert_eq!((send(&mut spool, 3), stored(&mut spool)), (Done, 3));
     // A start in the middle: begin anew.
     assert_eq!(now(spool.take_credentials(&other[0])), Done);
     let (mut spool, _) = open(&chip);
@@ -300,10 +290,8 @@ fn flash_that_refuses_leaves_the_old_credentials_and_takes_the_new_ones_later() 
     let (mut spool, _) = open(&chip);
     send(&mut spool, 1);
     chip.borrow_mut().refuse(1);
-    assert_eq!(send(&mut spool, 0), CommandOutcome::FlashFailed);
-    assert_eq!(stored(&mut spool), 1);
-    assert_eq!(send(&mut spool, 0), CommandOutcome::Done);
-    assert_eq!(stored(&mut spool), 0);
+    assert_eq!((send(&mut spool, 0), stored(&mut spool)), (CommandOutcome::FlashFailed, 1));
+    assert_eq!((send(&mut spool, 0), stored(&mut spool)), (CommandOutcome::Done, 0));
     assert!(!leaves_a_trace(&chip, 1));
     let written = chip.borrow().written();
     assert_eq!(send(&mut spool, 0), CommandOutcome::Done);
@@ -352,8 +340,7 @@ fn a_device_without_a_vault_refuses_and_one_that_is_too_small_does_not_open() {
     let at = |pages: usize| u32::try_from(pages * PAGE).unwrap();
     let without = Layout::without_vault(at(0)..at(2), at(2)..at(BEFORE));
     let (mut spool, _, _) = now(Spool::open(SharedFlash(chip.clone()), without)).unwrap();
-    assert_eq!(send(&mut spool, 1), CommandOutcome::Refused);
-    assert_eq!(send(&mut spool, 0), CommandOutcome::Refused);
+    assert_eq!([1, 0].map(|n| send(&mut spool, n)), [CommandOutcome::Refused; 2]);
     assert_eq!(stored(&mut spool), 0);
     for vault in [at(5)..at(9), at(5)..at(10), at(4)..at(10), at(6)..at(12), at(5)..at(11) + 1, at(11)..at(5)]
     {

@@ -10,9 +10,14 @@ use crate::item::{Cursor, Item, Position, gap};
 use crate::record::Io;
 use embedded_storage_async::nor_flash::NorFlash;
 use headwater_telemetry::limits::BODY_BYTES_MAX;
-use headwater_telemetry::{Schema, Seq, date_batch};
+use headwater_telemetry::{BootId, Schema, Seq, Uptime, UtcTime, date_batch};
 
 impl Ring {
+    fn utc(&self, boot: BootId, at: Uptime) -> Option<UtcTime> {
+        let now = self.time.filter(|time| time.boot == boot).map(|time| time.utc(at));
+        self.marks.utc(boot, at).or(now)
+    }
+
     /// What follows `from`, with its [`Up::Batch`](headwater_telemetry::Up::Batch) in `out`; none when everything is
     /// behind `from`. Only reads.
     ///
@@ -31,7 +36,7 @@ impl Ring {
             let end = loss.end;
             if let Some((first, count)) = at.line.missing(end.boot, end.next) {
                 let after = Cursor { line: end, ..at };
-                let time = (loss.at, self.marks.utc(end.boot, loss.at));
+                let time = (loss.at, self.utc(end.boot, loss.at));
                 return Ok(Some(gap((end.boot, first, count), time, schema, after, out)));
             }
         }
@@ -60,11 +65,11 @@ impl Ring {
             if let Some((first, count)) = at.line.missing(meta.boot, meta.first) {
                 let line = Line { boot: meta.boot, next: meta.first };
                 let after = Cursor { line, position: here };
-                let time = (meta.base, self.marks.utc(meta.boot, meta.base));
+                let time = (meta.base, self.utc(meta.boot, meta.base));
                 return Ok(Some(gap((meta.boot, first, count), time, schema, after, out)));
             }
             out[..body.len()].copy_from_slice(body);
-            let len = date_batch(out, body.len(), |base| self.marks.utc(meta.boot, base));
+            let len = date_batch(out, body.len(), |base| self.utc(meta.boot, base));
             at.line = meta.end();
             let through = Seq(meta.end().next.0 - 1);
             let (boot, first) = (meta.boot, meta.first);
