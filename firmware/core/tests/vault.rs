@@ -78,9 +78,8 @@ fn stored<const PAGE: usize, const WORD: usize>(spool: &mut Opened<PAGE, WORD>) 
 
 /// Whether any 16 bytes of these credentials are anywhere on the chip.
 fn leaves_a_trace<const PAGE: usize, const WORD: usize>(chip: &Chip<PAGE, WORD>, n: u32) -> bool {
-    let mut chip = chip.borrow_mut();
+    let (mut chip, whole) = (chip.borrow_mut(), encoded(n));
     let flash = &chip.bytes_mut()[BEFORE * PAGE..];
-    let whole = encoded(n);
     // Any run of 16 bytes holds a whole window that begins at a multiple of 8: compare those only.
     let windows: std::collections::BTreeSet<_> = whole[24..].windows(8).step_by(8).collect();
     flash.windows(8).any(|window| windows.contains(window))
