@@ -43,7 +43,7 @@ pub trait Outbox {
 }
 
 /// A device that keeps its data to itself: for a service port beside a network uplink. It says who it is, takes
-/// configuration, commands and the time, and sends no batches.
+/// configuration, commands and the time, tells its log lines, and sends no batches.
 #[derive(Debug)]
 pub struct WithoutData<'a, O>(pub &'a O);
 
@@ -68,9 +68,9 @@ impl<O: Outbox> Outbox for WithoutData<'_, O> {
         self.0.delivered(item).await;
     }
 
-    /// None: they belong to the uplink that carries the data.
+    /// Whoever listens first gets a line: one that says why the network uplink does not come up would never arrive there.
     fn poll_log(&self) -> Option<Log> {
-        None
+        self.0.poll_log()
     }
 
     async fn learned_time(&self, asked: Uptime, heard: Uptime, utc: UtcTime) {
