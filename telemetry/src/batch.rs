@@ -70,7 +70,8 @@ pub enum TimeQuality {
     Synced,
     /// The host does not know its own time well, or the round trip was long: seconds, perhaps more.
     Estimated,
-    /// Was good once; since then the device's own clock ran alone for more than an hour (0.2 s an hour at 50 ppm).
+    /// Was good once; since then, or until then, the device's own clock ran alone for more than an hour (0.2 s an hour at
+    /// 50 ppm).
     Holdover,
 }
 
@@ -94,8 +95,8 @@ pub struct Batch {
     pub schema: Schema,
     /// Uptime that all `dt_ms` count from.
     pub base: Uptime,
-    /// UTC of [`Batch::base`]; none when the device had not learned the time when the batch was closed. A later
-    /// batch of the same boot that has both dates it.
+    /// UTC of [`Batch::base`]; none when its boot had not learned the time when the batch was handed out. A later batch of
+    /// the same boot that has both dates it.
     pub utc: Option<UtcTime>,
     /// The entries, in order.
     pub entries: Vec<Entry, BATCH_ENTRIES_MAX>,

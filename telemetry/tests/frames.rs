@@ -238,6 +238,7 @@ fn sizes_on_the_wire() {
     let mut buf = [0u8; FRAME_BYTES_MAX];
     let mut size = |message: &Up| encode_frame(message, &mut buf).unwrap().len();
     let text = |_| Value::Text(Text::truncated("door opened"));
+    let id = CommandId(3_123_456_789);
     let figures = [
         (size(&Up::Batch(batch(1, fixed))), 31),
         (size(&Up::Batch(batch(8, fixed))), 80),
@@ -246,8 +247,14 @@ fn sizes_on_the_wire() {
         (size(&Up::Batch(batch(8, |_| Value::Float(21.5)))), 96),
         (size(&Up::Batch(batch(8, text))), 160),
         (size(&Up::TimeRequest { nonce: 123_456_789 }), 11),
+        (size(&Up::CommandResult(CommandResult { id, outcome: CommandOutcome::Done })), 13),
     ];
     let found: Vec<usize> = figures.iter().map(|f| f.0).collect();
     let stated: Vec<usize> = figures.iter().map(|f| f.1).collect();
     assert_eq!(found, stated);
+    let mut size = |order| encode_frame(&Down::Command(Command { id, order }), &mut buf).unwrap().len();
+    let part = CredentialsPart::all(&[7; limits::CREDENTIALS_BYTES_MAX]).last().unwrap();
+    assert_eq!(size(Order::Reboot), 13);
+    assert_eq!(size(Order::Period { channel: None, period_ms: 60_000 }), 17);
+    assert_eq!(size(Order::Credentials(part)), 281);
 }

@@ -129,6 +129,48 @@ fn down() {
 }
 
 #[test]
+fn commands() {
+    let command = |id, order| Down::Command(Command { id: CommandId(id), order });
+    check("identify", command(1, Order::Identify), "040100179f18ed");
+    let period = |channel, period_ms| Order::Period { channel, period_ms };
+    check("period of all", command(300, period(None, 60_000)), "04ac020100e0d40399199da6");
+    check("period of one", command(u32::MAX, period(Some(ChannelId(2)), 0)), "04ffffffff0f010102004d1ffab6");
+    check("reboot", command(7, Order::Reboot), "040702d2beec65");
+    let config = Config {
+        device: DeviceId::parse("greenhouse-8").unwrap(),
+        network: None,
+        uplink: None,
+        period_ms: 10_000,
+        batch_age_ms: 60_000,
+    };
+    check(
+        "provision",
+        command(8, Order::Provision(config)),
+        "0408030c677265656e686f7573652d380000904ee0d4030d45ec60",
+    );
+    check("removal", command(9, Order::Credentials(CredentialsPart::removal())), "040904000000000a62ad71");
+    let key = [0x5a; 300];
+    let credentials = Credentials { server_name: "gw", authority: b"ca", certificate: b"me", key: &key };
+    let mut out = [0u8; limits::CREDENTIALS_BYTES_MAX];
+    let encoded = credentials.encode(&mut out).unwrap();
+    assert_eq!(hex(&encoded[..14]), "026777026361026d65ac025a5a5a");
+    let last = CredentialsPart::all(encoded).last().unwrap();
+    check(
+        "last piece",
+        command(10, Order::Credentials(last)),
+        "040a04b70296cca0d1048002375a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a577d6825",
+    );
+}
+
+#[test]
+fn results() {
+    let result = |outcome| Up::CommandResult(CommandResult { id: CommandId(300), outcome });
+    check("done", result(CommandOutcome::Done), "05ac0200eaf6a905");
+    check("refused", result(CommandOutcome::Refused), "05ac0201e975c2f7");
+    check("flash failed", result(CommandOutcome::FlashFailed), "05ac02021d8692e4");
+}
+
+#[test]
 fn reset_reasons() {
     let all = [
         ResetReason::Unknown,

@@ -4,7 +4,8 @@ use headwater_device::limits::{ACK_TIMEOUT_MS, GREETING_TIMEOUT_MS, SENDS_MAX, T
 use headwater_device::link::{Event, Link, Transmit};
 use headwater_device::{Cursor, Item, LinkDown};
 use headwater_telemetry::{
-    BootId, Config, ConfigOutcome, DeviceId, Down, Seq, TimeQuality, Timestamp, Uptime, UtcTime,
+    BootId, Command, CommandId, CommandOutcome, CommandResult, Config, ConfigOutcome, DeviceId, Down, Order,
+    Seq, TimeQuality, Timestamp, Uptime, UtcTime,
 };
 
 const UTC: UtcTime = UtcTime { at: Timestamp(1), quality: TimeQuality::Synced };
@@ -102,4 +103,42 @@ fn a_configuration_is_answered_and_identify_says_hello() {
     assert_eq!(link.handle_message(Down::Identify), Event::Identify);
     let expected = [Transmit::Hello, Transmit::ConfigResult(ConfigOutcome::Stored)];
     assert_eq!(transmits(&mut link, 300), expected);
+}
+
+#[test]
+fn a_command_is_answered_once_also_while_a_batch_is_in_flight() {
+    let mut link = open();
+    link.handle_batch(item(3, 10, 19), Uptime(200));
+    assert_eq!(transmits(&mut link, 200), [Transmit::Batch]);
+    let command = |id, order| Command { id: CommandId(id), order };
+    for (id, outcome) in [(7, CommandOutcome::Done), (8, CommandOutcome::Refused)] {
+        let reboot = command(id, Order::Reboot);
+        assert_eq!(link.handle_message(Down::Command(reboot.clone())), Event::Command(reboot));
+        assert_eq!(transmits(&mut link, 210), [], "not before it is done");
+        let result = CommandResult { id: CommandId(id), outcome };
+        link.handle_performed(result);
+        assert_eq!(transmits(&mut link, 220), [Transmit::CommandResult(result)]);
+        assert_eq!(transmits(&mut link, 230), []);
+    }
+    // The batch is still waited for, and sent again in its time.
+    assert_eq!(link.poll_timeout(), Uptime(200 + ACK_TIMEOUT_MS));
+    assert_eq!(link.handle_message(ack(3, 19)), Event::Delivered(item(3, 10, 19)));
+    // Identify shows itself: it says hello, then answers.
+    let identify = command(9, Order::Identify);
+    assert_eq!(link.handle_message(Down::Command(identify.clone())), Event::Command(identify));
+    let result = CommandResult { id: CommandId(9), outcome: CommandOutcome::Done };
+    link.handle_performed(result);
+    assert_eq!(transmits(&mut link, 300), [Transmit::Hello, Transmit::CommandResult(result)]);
+}
+
+#[test]
+fn a_command_is_taken_before_the_peer_has_told_the_time() {
+    // Whoever provisions a device on a bench may not know what time it is.
+    let mut link = Link::new(Uptime(100), 7);
+    transmits(&mut link, 100);
+    let reboot = Command { id: CommandId(1), order: Order::Reboot };
+    assert_eq!(link.handle_message(Down::Command(reboot.clone())), Event::Command(reboot));
+    let result = CommandResult { id: CommandId(1), outcome: CommandOutcome::Done };
+    link.handle_performed(result);
+    assert_eq!(transmits(&mut link, 110), [Transmit::CommandResult(result)]);
 }
