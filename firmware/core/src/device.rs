@@ -37,14 +37,38 @@ pub struct Settings {
     pub batch_entries: usize,
     /// Milliseconds after which a batch is closed: what a power cut takes at the most.
     pub batch_age_ms: u32,
+    /// How far this board can reach by itself: a configuration that asks for more is refused.
+    pub reach: Reach,
+}
+
+/// What a board can do with a configuration.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Reach {
+    /// It has a byte stream to an agent and nothing else: neither network nor gateway are of use.
+    Stream,
+    /// It has a network that needs no joining (Ethernet): a gateway is of use.
+    Network,
+    /// It has a radio: all is of use.
+    #[default]
+    Radio,
+}
+
+impl Reach {
+    fn covers(self, config: &Config) -> bool {
+        match self {
+            Self::Stream => config.network.is_none() && config.uplink.is_none(),
+            Self::Network => config.network.is_none(),
+            Self::Radio => true,
+        }
+    }
 }
 
 impl Settings {
-    /// Full batches, or what there is after ten seconds. Starts are counted from one.
+    /// Full batches, or what there is after ten seconds. Starts are counted from one. Any configuration is taken.
     pub fn new(device: DeviceId, firmware: &'static str) -> Self {
         let reset = ResetReason::Unknown;
         let (batch_entries, batch_age_ms) = (BATCH_ENTRIES_MAX, 10_000);
-        Self { device, firmware, reset, boots_from: 0, batch_entries, batch_age_ms }
+        Self { device, firmware, reset, boots_from: 0, batch_entries, batch_age_ms, reach: Reach::Radio }
     }
 }
 
@@ -55,7 +79,8 @@ pub enum Stopped {
     LineEnd,
     /// There is no channel to read.
     NoChannels,
-    /// Somebody asked for a new start; everything is stored.
+    /// Somebody asked for a new start. What was open is stored, if flash takes it within
+    /// [`RESTART_TRIES`](crate::limits::RESTART_TRIES): reset the board.
     Restart,
 }
 
@@ -89,8 +114,9 @@ impl<F: NorFlash, O: Observer> Device<F, O> {
     ) -> Result<Self, OpenError<F::Error>> {
         let opening = pin!(Spool::open_counting_from(flash, layout, settings.boots_from));
         let (mut spool, boot, found) = Apart(opening).await?;
-        let mut period_ms = None;
+        let (mut period_ms, mut covered) = (None, true);
         if let Some(config) = Apart(pin!(spool.config())).await.map_err(OpenError::Driver)? {
+            covered = settings.reach.covers(&config);
             settings.device = config.device;
             period_ms = (config.period_ms > 0).then_some(config.period_ms);
             if config.batch_age_ms > 0 {
@@ -100,6 +126,10 @@ impl<F: NorFlash, O: Observer> Device<F, O> {
         }
         let device = Self::assemble(spool, boot, (settings, period_ms), sampler, observer);
         device.report(found).await;
+        if !covered {
+            // A chip that had other firmware before, or an image for another board: name and periods hold.
+            device.log(Uptime(0), LogLevel::Warn, "configuration asks for a network that this board lacks");
+        }
         Ok(device)
     }
 

@@ -93,7 +93,7 @@ pub const RESTART_DELAY_MS: u64 = 1_000;
 pub const RESTART_TRIES: u8 = 3;
 
 /// Log lines kept until a link is up; older ones go first. Enough for what a start can have to say.
-pub const LOGS_MAX: usize = 4;
+pub const LOGS_MAX: usize = 5;
 
 /// Milliseconds without an answer after which a batch is sent again. An agent on an SD card syncs in less than one
 /// second; a radio link may need another.

@@ -7,14 +7,15 @@ mod board;
 #[expect(dead_code, reason = "no wires here")]
 mod world;
 
-use board::{Board, Sensors, Watch, chip, command, config, open, period};
+use board::{Board, Sensors, Watch, chip, command, config, layout, open, period};
 use embassy_futures::block_on as now;
 use headwater_device::limits::{COMMANDS_KEPT, PERIOD_MS_MAX, PERIOD_MS_MIN};
-use headwater_device::{Clock, Outbox, Sampler};
+use headwater_device::testing::SharedFlash;
+use headwater_device::{Clock, Device, Outbox, Reach, Sampler, Settings};
 use headwater_telemetry::limits::CHANNELS_MAX;
 use headwater_telemetry::{
-    Channel, ChannelId, Command, CommandOutcome, ConfigOutcome, CredentialsPart, Order, Uptime, Value,
-    heapless,
+    Channel, ChannelId, Command, CommandOutcome, Config, ConfigOutcome, CredentialsPart, DeviceId, Network,
+    Order, Secret, Uplink, Uptime, Value, bounded, heapless,
 };
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
@@ -173,4 +174,38 @@ fn ordered(board: &Board, sensors: &Sensors) -> (u32, u32) {
     let read = read.borrow();
     let period = u32::try_from(read[1] - read[0]).unwrap();
     (period, now(board.config()).unwrap().map_or(0, |config| config.period_ms))
+}
+
+#[test]
+fn a_configuration_for_another_kind_of_board_is_refused_and_one_that_is_there_already_is_told() {
+    let network = Network { ssid: bounded("farm").unwrap(), passphrase: Secret::default() };
+    let (host, user) = (bounded("gateway.farm").unwrap(), bounded("").unwrap());
+    let uplink = Uplink { host, port: 1883, user, password: Secret::default() };
+    let serial = config(0);
+    let wired = Config { uplink: Some(uplink), ..serial.clone() };
+    let radio = Config { network: Some(network), ..wired.clone() };
+    let world = Rc::<World>::default();
+    let sensors = Sensors::new(&world, &["slow", "quick"]);
+    for (reach, takes) in [
+        (Reach::Stream, [true, false, false]),
+        (Reach::Network, [true, true, false]),
+        (Reach::Radio, [true, true, true]),
+    ] {
+        let chip = chip(1);
+        let start = |reach| {
+            let settings = Settings { reach, ..Settings::new(DeviceId::parse("board").unwrap(), "test") };
+            now(Device::open(SharedFlash(chip.clone()), layout(), settings, &sensors, ())).unwrap()
+        };
+        let board = start(reach);
+        for (config, takes) in [&serial, &wired, &radio].into_iter().zip(takes) {
+            let expected = if takes { ConfigOutcome::Stored } else { ConfigOutcome::Refused };
+            assert_eq!(now(board.configure(config)), expected, "{reach:?}: {config:?}");
+        }
+        // Other firmware on the same chip: name and periods hold.
+        assert_eq!(now(start(Reach::Radio).configure(&radio)), ConfigOutcome::Stored);
+        let board = start(reach);
+        assert_eq!(board.hello().device, radio.device);
+        let told = board.poll_log().is_some_and(|log| log.text.contains("lacks"));
+        assert_eq!(told, reach != Reach::Radio);
+    }
 }

@@ -6,12 +6,12 @@ mod board;
 #[expect(dead_code, reason = "no wires here")]
 mod world;
 
-use board::{PAGE, Sensors, Watch, chip, command, config, open, period, run};
+use board::{Sensors, Watch, chip, command, config, layout, open, period, run};
 use embassy_futures::block_on as now;
 use embassy_futures::select::{Either, select};
 use headwater_device::limits::{PERIOD_MS_MAX, RESTART_DELAY_MS};
 use headwater_device::testing::SharedFlash;
-use headwater_device::{Clock, Device, Layout, Observer, Outbox, Settings, Stopped};
+use headwater_device::{Clock, Device, Observer, Outbox, Settings, Stopped};
 use headwater_telemetry::{BootId, CommandOutcome, ConfigOutcome, DeviceId, Order, Seq, Uptime};
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
@@ -87,10 +87,8 @@ fn readings_are_numbered_on_over_a_change_of_period() {
     let mut executor = Executor::new();
     let sensors = Sensors::new(&executor.world, &["slow", "quick"]);
     let line = Line::default();
-    let page = u32::try_from(PAGE).unwrap();
-    let layout = Layout::without_vault(0..2 * page, 2 * page..8 * page);
     let settings = Settings::new(DeviceId::parse("board").unwrap(), "test");
-    let device = now(Device::open(SharedFlash(chip(1)), layout, settings, &sensors, line.clone())).unwrap();
+    let device = now(Device::open(SharedFlash(chip(1)), layout(), settings, &sensors, line.clone())).unwrap();
     let (world, mut sampler) = (executor.world.clone(), sensors.clone());
     executor.spawn(async move {
         let clock = SkewedClock { world, boot_us: 0, ppm: 0 };

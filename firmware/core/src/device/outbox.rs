@@ -59,7 +59,7 @@ impl<F: NorFlash, O: Observer> Outbox for Device<F, O> {
     }
 
     async fn configure(&self, config: &Config) -> ConfigOutcome {
-        if !config_fits(config) {
+        if !self.takes(config) {
             return ConfigOutcome::Refused;
         }
         match self.spool.lock().await.store_config(config).await {
@@ -85,7 +85,7 @@ impl<F: NorFlash, O: Observer> Outbox for Device<F, O> {
                 CommandOutcome::Done
             }
             Order::Reboot => CommandOutcome::Done,
-            Order::Provision(config) if config_fits(config) => match spool.provision(config, id).await {
+            Order::Provision(config) if self.takes(config) => match spool.provision(config, id).await {
                 Ok(()) => return CommandOutcome::Done,
                 Err(_) => CommandOutcome::FlashFailed,
             },
@@ -114,6 +114,10 @@ impl<F: NorFlash, O: Observer> Outbox for Device<F, O> {
 }
 
 impl<F: NorFlash, O: Observer> Device<F, O> {
+    fn takes(&self, config: &Config) -> bool {
+        config_fits(config) && self.settings.reach.covers(config)
+    }
+
     /// The period and the outcome in one record.
     async fn order_period(
         &self,

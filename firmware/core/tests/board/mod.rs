@@ -3,8 +3,8 @@
 use crate::world::{Executor, SkewedClock, World};
 use embassy_futures::block_on as now;
 use embassy_futures::select::{Either3, select3};
-use headwater_device::testing::{FlashFault, FlashModel, SharedFlash};
-use headwater_device::{Clock, Device, Layout, Observer, OpenError, Outbox, Sampler, Settings, Stopped};
+use headwater_device::testing::{FlashModel, SharedFlash};
+use headwater_device::{Clock, Device, Layout, Observer, Outbox, Sampler, Settings, Stopped};
 use headwater_telemetry::limits::CHANNELS_MAX;
 use headwater_telemetry::{
     Batch, Channel, ChannelId, Command, CommandId, CommandOutcome, Config, DeviceId, Order, Uptime, Value,
@@ -66,19 +66,14 @@ impl Sampler for Sensors {
     }
 }
 
-pub(crate) fn try_open(
-    chip: &Chip,
-    sensors: &Sensors,
-    watch: &Watch,
-) -> Result<Board, OpenError<FlashFault>> {
+pub(crate) fn layout() -> Layout {
     let page = u32::try_from(PAGE).unwrap();
-    let layout = Layout::without_vault(0..2 * page, 2 * page..8 * page);
-    let settings = Settings::new(DeviceId::parse("board").unwrap(), "test");
-    now(Device::open(SharedFlash(chip.clone()), layout, settings, sensors, watch.clone()))
+    Layout::without_vault(0..2 * page, 2 * page..8 * page)
 }
 
 pub(crate) fn open(chip: &Chip, sensors: &Sensors, watch: &Watch) -> Board {
-    try_open(chip, sensors, watch).unwrap()
+    let settings = Settings::new(DeviceId::parse("board").unwrap(), "test");
+    now(Device::open(SharedFlash(chip.clone()), layout(), settings, sensors, watch.clone())).unwrap()
 }
 
 pub(crate) fn command(id: u32, order: Order) -> Command {
