@@ -28,6 +28,8 @@ pub(crate) enum Kind {
     VaultHeader = 0xa5,
     VaultPart = 0x95,
     VaultEnd = 0x9c,
+    /// Of newer firmware, whatever number it has on flash: passed over, so that what is behind it is found. Never written.
+    Unknown = 0,
 }
 
 impl Kind {
@@ -44,8 +46,8 @@ impl Kind {
         Self::VaultEnd,
     ];
 
-    fn from_byte(byte: u8) -> Option<Self> {
-        Self::ALL.into_iter().find(|&kind| kind as u8 == byte)
+    fn from_byte(byte: u8) -> Self {
+        Self::ALL.into_iter().find(|&kind| kind as u8 == byte).unwrap_or(Self::Unknown)
     }
 }
 
@@ -102,7 +104,6 @@ impl<F: NorFlash> Io<F> {
         self.fill(page + offset, RECORD_PREFIX_BYTES).await?;
         let [len_low, len_high, kind, format, c0, c1, c2, c3, ..] = self.scratch;
         let len = u16::from_le_bytes([len_low, len_high]);
-        let Some(kind) = Kind::from_byte(kind) else { return Ok(None) };
         let size = RECORD_PREFIX_BYTES + usize::from(len);
         if len == ERASED || format != FORMAT || size > RECORD_BYTES_MAX {
             return Ok(None);
@@ -113,6 +114,7 @@ impl<F: NorFlash> Io<F> {
         }
         self.fill(page + offset, size).await?;
         let good = self.checksum(usize::from(len)) == u32::from_le_bytes([c0, c1, c2, c3]);
+        let kind = Kind::from_byte(kind);
         Ok(good.then_some(Found { kind, len: usize::from(len), next }))
     }
 
