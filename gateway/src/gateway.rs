@@ -24,6 +24,7 @@ use tokio::task::JoinHandle;
 /// A gateway that serves clients.
 pub struct Gateway {
     mqtt_addr: SocketAddr,
+    tls_addr: Option<SocketAddr>,
     kinesis_addr: SocketAddr,
     http_addr: SocketAddr,
     downlink: Downlink,
@@ -56,6 +57,9 @@ pub enum StartError {
         /// Why.
         source: OpenError,
     },
+    /// The files of the TLS listener are not good.
+    #[error("cannot set up mqtt.tls: {0}")]
+    Tls(io::Error),
     /// The routes cannot run.
     #[error("cannot open the routes: {}", chain(.0))]
     Routes(RouterError),
@@ -124,6 +128,9 @@ impl Gateway {
         let http = bind("http.listen", config.http.listen).await?;
         // The front binds its port itself, after the routes are open; this one tells early that the port is taken.
         drop(bind("mqtt.listen", config.mqtt.listen).await?);
+        if let Some(tls) = &config.mqtt.tls {
+            drop(bind("mqtt.tls.listen", tls.listen).await?);
+        }
 
         let (engine, recovery) = open_engine(config).await?;
         report(&recovery);
@@ -132,13 +139,16 @@ impl Gateway {
         let router = Arc::new(router);
         let limits = front_limits(&config.mqtt);
         let downlink = Downlink::new(&limits);
-        let front = mqtt::Config { listen: config.mqtt.listen, limits };
-        let listen_error =
-            |source| StartError::Listen { key: "mqtt.listen", addr: config.mqtt.listen, source };
+        let tls = config.mqtt.tls.clone().map(|tls| (tls.listen, tls.settings));
+        let front = mqtt::Config { listen: config.mqtt.listen, tls, limits };
+        let listen_error = |source: io::Error| match source.kind() {
+            io::ErrorKind::InvalidInput => StartError::Tls(source),
+            _ => StartError::Listen { key: "mqtt.listen", addr: config.mqtt.listen, source },
+        };
         let front = Server::bind(front, Arc::clone(&router), authorize(&config.mqtt), downlink.clone());
         let front = front.await.map_err(listen_error)?;
 
-        let mqtt_addr = front.local_addr().map_err(listen_error)?;
+        let (mqtt_addr, tls_addr) = (front.local_addr().map_err(listen_error)?, front.tls_addr());
         let (kinesis, kinesis_addr) = kinesis;
         let (http, http_addr) = http;
         let status = Arc::new(Status::new(&config.gateway.name, router, front.counters(), recovery));
@@ -150,13 +160,32 @@ impl Gateway {
         };
         let page = tokio::spawn(status::serve(http, Arc::clone(&status), stopped(&stops[2])));
         let state = config.gateway.state.display();
+        if let Some(tls) = tls_addr {
+            tracing::info!(%tls, "devices may connect with TLS");
+        }
         tracing::info!(mqtt = %mqtt_addr, kinesis = %kinesis_addr, http = %http_addr, %state, "gateway started");
-        Ok(Gateway { mqtt_addr, kinesis_addr, http_addr, downlink, status, stops, front, api, page })
+        Ok(Gateway {
+            mqtt_addr,
+            tls_addr,
+            kinesis_addr,
+            http_addr,
+            downlink,
+            status,
+            stops,
+            front,
+            api,
+            page,
+        })
     }
 
     /// Where MQTT clients connect.
     pub fn mqtt_addr(&self) -> SocketAddr {
         self.mqtt_addr
+    }
+
+    /// Where devices connect with TLS.
+    pub fn tls_addr(&self) -> Option<SocketAddr> {
+        self.tls_addr
     }
 
     /// Where Kinesis clients connect.
@@ -296,6 +325,12 @@ fn front_limits(config: &config::Mqtt) -> Limits {
 }
 
 fn authorize(config: &config::Mqtt) -> Arc<dyn Authorize> {
+    let others = authorize_others(config);
+    let has_devices = config.tls.as_ref().is_some_and(|tls| tls.settings.clients.is_some());
+    if has_devices { Arc::new(mqtt::Devices(others)) } else { others }
+}
+
+fn authorize_others(config: &config::Mqtt) -> Arc<dyn Authorize> {
     if config.users.is_empty() {
         return if config.anonymous { Arc::new(AllowAll) } else { Arc::new(AllowLoopback) };
     }

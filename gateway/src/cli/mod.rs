@@ -3,6 +3,7 @@
 //! In: arguments. Out: an [`Exit`] code by sysexits, what was asked for on standard output, the log on standard error.
 //! Not here: what a gateway is (`Gateway`), what the configuration means (`config`).
 
+mod certificates;
 mod demo;
 mod explain;
 mod fleet;
@@ -118,6 +119,8 @@ enum Command {
     Sim(sim::Options),
     /// Master keys, which the keys of encrypted streams are wrapped with.
     Keys(keys::Options),
+    /// Certificates for TLS: an authority of your own, the gateway's, and one for each device.
+    Certificates(certificates::Options),
     /// The Kinesis API alone, for learning and testing without an account. Reads no configuration.
     Kinesis(kinesis::Options),
     /// Gateway, agent and simulated devices in one process; what happens without a command.
@@ -158,6 +161,7 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> Exit {
         Some(Command::Keys(options)) => {
             with_config(&quiet(global), |loaded| keys::keys(&loaded.config, options))
         }
+        Some(Command::Certificates(options)) => certificates::certificates(&options),
         Some(Command::Validate(options)) => validate::validate(global.config.as_deref(), &options),
         Some(Command::Explain(options)) => {
             with_config(&global, |loaded| explain::explain(&loaded.config, &options))

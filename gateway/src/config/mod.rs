@@ -11,6 +11,7 @@ mod routes;
 mod section;
 mod sections;
 mod streams;
+mod tls;
 mod types;
 mod units;
 

@@ -8,6 +8,7 @@ use super::reader::Placed;
 use super::routes::routes;
 use super::section::Section;
 use super::streams::{dead_letter, stream_defaults, streams};
+use super::tls::tls;
 use super::types::{
     Config, DurabilityMode, Gateway, Http, Journal, Kinesis, LogFormat, Mqtt, Repeats, Secret, Sim, User,
 };
@@ -108,8 +109,10 @@ fn mqtt(mut table: Section<'_, '_>) -> Mqtt {
             "false, for anyone who reaches this address can publish",
         );
     }
+    let tls = tls(table.table("tls"), allow_anonymous || !users.is_empty());
     let mqtt = Mqtt {
         listen: listen.value,
+        tls,
         anonymous: allow_anonymous,
         users,
         connections: size(table.count("connections", 10_000, 1..=1_000_000)),

@@ -1,6 +1,7 @@
 //! The configuration as the rest of the gateway gets it.
 
 use super::Rate;
+use crate::mqtt::TlsSettings;
 use crate::route::Route;
 use headwater_engine::LimitProfile;
 use headwater_engine::keys::KeySource;
@@ -68,6 +69,8 @@ pub enum LogFormat {
 pub struct Mqtt {
     /// Where it listens.
     pub listen: SocketAddr,
+    /// `[mqtt.tls]`: a second address, for devices that speak TLS.
+    pub tls: Option<Tls>,
     /// Whether clients from other machines may come without a password.
     pub anonymous: bool,
     /// Who may come. Empty: everyone from this machine, and from others when `anonymous` is set.
@@ -92,6 +95,15 @@ pub struct Mqtt {
     pub retained: usize,
     /// Wait at shutdown for pending commits and slow clients.
     pub drain_timeout: Duration,
+}
+
+/// The TLS listener of the MQTT front.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Tls {
+    /// Where it listens.
+    pub listen: SocketAddr,
+    /// Certificates and fragment size.
+    pub settings: TlsSettings,
 }
 
 /// Somebody who may connect.

@@ -13,8 +13,21 @@ pub struct Login<'a> {
     pub username: Option<&'a str>,
     /// Password, if given; binary.
     pub password: Option<&'a [u8]>,
+    /// What its TLS certificate says.
+    pub certificate: Certificate,
     /// Where it connects from.
     pub peer: SocketAddr,
+}
+
+/// What a client's TLS certificate, signed by the authority of devices, says about its identifier.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Certificate {
+    /// It showed none, or came without TLS.
+    None,
+    /// The identifier is among the names of the certificate.
+    Names,
+    /// The certificate is for somebody else.
+    Other,
 }
 
 /// A client that was let in.
@@ -24,6 +37,8 @@ pub struct Client {
     pub id: Arc<str>,
     /// User name, if given.
     pub username: Option<Arc<str>>,
+    /// What its TLS certificate says.
+    pub certificate: Certificate,
     /// Where it connects from.
     pub peer: SocketAddr,
 }
@@ -37,6 +52,9 @@ pub enum Denied {
     /// Known, or not asked for credentials, but not allowed.
     #[error("not allowed to connect")]
     NotAllowed,
+    /// Its certificate is for another device.
+    #[error("certificate is for another device")]
+    Certificate,
 }
 
 /// Decides about clients. Called on the connection's task: it must not block.
@@ -77,6 +95,47 @@ pub struct AllowLoopback;
 impl Authorize for AllowLoopback {
     fn connect(&self, login: &Login<'_>) -> Result<(), Denied> {
         if login.peer.ip().to_canonical().is_loopback() { Ok(()) } else { Err(Denied::NotAllowed) }
+    }
+}
+
+/// Devices by their certificates, everybody else as `others` says.
+///
+/// A client that shows a certificate and no user name is the device of that certificate: its identifier is one of the
+/// certificate's names, and it may publish and subscribe below `headwater/{identifier}/`.
+pub struct Devices(pub Arc<dyn Authorize>);
+
+impl Devices {
+    fn is_device(certificate: Certificate, username: Option<&str>) -> bool {
+        certificate != Certificate::None && username.is_none()
+    }
+
+    fn is_own(client: &Client, topic: &str) -> bool {
+        let rest = topic.strip_prefix("headwater/").and_then(|rest| rest.strip_prefix(&*client.id));
+        rest.is_some_and(|rest| rest.starts_with('/'))
+    }
+}
+
+impl Authorize for Devices {
+    fn connect(&self, login: &Login<'_>) -> Result<(), Denied> {
+        match login.certificate {
+            Certificate::Names if login.username.is_none() => Ok(()),
+            Certificate::Other if login.username.is_none() => Err(Denied::Certificate),
+            _ => self.0.connect(login),
+        }
+    }
+
+    fn publish(&self, client: &Client, topic: &str) -> bool {
+        if Self::is_device(client.certificate, client.username.as_deref()) {
+            return Self::is_own(client, topic);
+        }
+        self.0.publish(client, topic)
+    }
+
+    fn subscribe(&self, client: &Client, filter: &str) -> bool {
+        if Self::is_device(client.certificate, client.username.as_deref()) {
+            return Self::is_own(client, filter);
+        }
+        self.0.subscribe(client, filter)
     }
 }
 
@@ -184,7 +243,13 @@ mod tests {
 
     fn login<'a>(username: &'a str, password: &'a [u8]) -> Login<'a> {
         let peer = "192.0.2.1:9".parse().unwrap();
-        Login { client_id: "c", username: Some(username), password: Some(password), peer }
+        Login {
+            client_id: "c",
+            username: Some(username),
+            password: Some(password),
+            certificate: Certificate::None,
+            peer,
+        }
     }
 
     #[test]
@@ -210,8 +275,12 @@ mod tests {
     #[test]
     fn filters_limit_topics_and_subscriptions() {
         let users = users();
-        let client =
-            Client { id: "c".into(), username: Some("pump".into()), peer: "192.0.2.1:9".parse().unwrap() };
+        let client = Client {
+            id: "c".into(),
+            username: Some("pump".into()),
+            certificate: Certificate::None,
+            peer: "192.0.2.1:9".parse().unwrap(),
+        };
         assert!(users.publish(&client, "site/b/pump/rpm"));
         assert!(!users.publish(&client, "site/b/fan/rpm"));
         for (filter, expected) in [
@@ -223,6 +292,36 @@ mod tests {
             ("site/a", true),
         ] {
             assert_eq!(users.subscribe(&client, filter), expected, "{filter}");
+        }
+    }
+
+    #[test]
+    fn a_device_with_a_certificate_is_itself_and_nobody_else() {
+        let devices = Devices(Arc::new(users()));
+        let peer = "192.0.2.1:9".parse().unwrap();
+        let device =
+            |certificate| Login { client_id: "pump-7", username: None, password: None, certificate, peer };
+        assert_eq!(devices.connect(&device(Certificate::Names)), Ok(()));
+        assert_eq!(devices.connect(&device(Certificate::Other)), Err(Denied::Certificate));
+        assert_eq!(devices.connect(&device(Certificate::None)), Err(Denied::Credentials));
+        // A user with a password is a user, whatever certificate it has.
+        let user = Login { certificate: Certificate::Other, ..login("pump", b"secret") };
+        assert_eq!(devices.connect(&user), Ok(()));
+        assert_eq!(devices.connect(&Login { password: None, ..user }), Err(Denied::Credentials));
+
+        let client = Client { id: "pump-7".into(), username: None, certificate: Certificate::Names, peer };
+        for (topic, expected) in [
+            ("headwater/pump-7/batch", true),
+            ("headwater/pump-7/#", true),
+            ("headwater/pump-7", false),
+            ("headwater/pump-77/batch", false),
+            ("headwater/+/command", false),
+            ("headwater/fan/command", false),
+            ("site/b/pump/rpm", false),
+            ("#", false),
+        ] {
+            assert_eq!(devices.publish(&client, topic), expected, "{topic}");
+            assert_eq!(devices.subscribe(&client, topic), expected, "{topic}");
         }
     }
 

@@ -18,13 +18,12 @@ use super::reason::Reason;
 use super::registry::{Control, Told};
 use super::server::{Inner, Pass};
 use super::session::{self, Batch, End, Event, Session};
-use super::socket::read;
+use super::socket::{Socket, read};
 use crate::ingest::Ingest;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
-use tokio::net::TcpStream;
 
 /// A large packet that finds the budget used up looks again after this.
 const BUDGET_PAUSE: Duration = Duration::from_millis(10);
@@ -32,7 +31,7 @@ const BUDGET_PAUSE: Duration = Duration::from_millis(10);
 /// Serves one connection from accept to close.
 pub(super) async fn run<I: Ingest>(
     inner: Arc<Inner<I>>,
-    mut stream: TcpStream,
+    mut stream: Socket,
     peer: SocketAddr,
     _pass: Pass<I>,
 ) {
@@ -50,7 +49,7 @@ pub(super) async fn run<I: Ingest>(
 
 struct Connection<I: Ingest> {
     inner: Arc<Inner<I>>,
-    stream: TcpStream,
+    stream: Socket,
     session: Session,
     control: Arc<Control>,
     attachment: Option<Box<Attachment>>,
@@ -219,16 +218,24 @@ impl<I: Ingest> Connection<I> {
 
     /// Writes what the session has to say.
     async fn transmit(&mut self) -> Result<(), End> {
+        let mut wrote = false;
         while self.session.has_output(Instant::now()) {
             match self.stream.try_write(self.session.poll_transmit()) {
                 Ok(0) => return Err(End::Lost),
                 Ok(count) => {
+                    wrote = true;
                     self.inner.shared.counters.bytes_written.add(count);
                     self.session.poll_transmit().drain(..count);
                 }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => self.writable().await?,
                 Err(_) => return Err(End::Lost),
             }
+        }
+        while wrote && let Err(error) = self.stream.try_flush() {
+            if error.kind() != io::ErrorKind::WouldBlock {
+                return Err(End::Lost);
+            }
+            self.writable().await?;
         }
         self.session.shrink();
         Ok(())

@@ -76,6 +76,8 @@ counters! {
     connections_accepted,
     /// Sockets closed, by whoever; the difference to `connections_accepted` is open now.
     connections_closed,
+    /// TLS handshakes that failed: wrong or missing certificates, other protocols, silence.
+    tls_refused,
     /// Clients whose CONNECT was accepted.
     clients_connected,
     /// Of those, the ones that are gone.

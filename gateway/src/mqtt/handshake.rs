@@ -8,14 +8,13 @@ use super::reason::Reason;
 use super::registry::{Control, Found, Told};
 use super::server::Inner;
 use super::session::{self, Session};
-use super::socket::{LINGER, linger, read};
+use super::socket::{LINGER, Socket, linger, read};
+use super::tls;
 use crate::ingest::Ingest;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, Instant};
-use tokio::io::AsyncWriteExt;
-use tokio::net::TcpStream;
 
 /// A new connection waits so long for an older one of the same client to leave.
 const TAKEOVER_PATIENCE: Duration = Duration::from_secs(5);
@@ -25,7 +24,7 @@ pub(super) type Opened = (Session, Arc<Control>, Option<Box<Attachment>>, Vec<u8
 /// CONNECT to CONNACK. `None` when the client was refused, or never said anything.
 pub(super) async fn open<I: Ingest>(
     inner: &Arc<Inner<I>>,
-    stream: &mut TcpStream,
+    stream: &mut Socket,
     peer: SocketAddr,
 ) -> Option<Opened> {
     let limits = &inner.shared.limits;
@@ -41,7 +40,7 @@ pub(super) async fn open<I: Ingest>(
     };
     inner.shared.counters.bytes_read.add(buffer.len());
     let version = connect.version;
-    match accept(inner, connect, peer).await {
+    match accept(inner, stream, connect, peer).await {
         Ok((session, control, attachment)) => Some((session, control, attachment, buffer)),
         Err((reason, what)) => {
             refuse(inner, stream, version, reason, what, peer).await;
@@ -52,7 +51,7 @@ pub(super) async fn open<I: Ingest>(
 
 /// Reads until CONNECT is complete; what follows it stays in `buffer`.
 async fn read_connect(
-    stream: &mut TcpStream,
+    stream: &mut Socket,
     buffer: &mut Vec<u8>,
 ) -> Result<Connect, Option<(Version, codec::CodecError)>> {
     loop {
@@ -79,6 +78,7 @@ async fn read_connect(
 /// Decides about a CONNECT and opens its session.
 async fn accept<I: Ingest>(
     inner: &Arc<Inner<I>>,
+    stream: &Socket,
     connect: Connect,
     peer: SocketAddr,
 ) -> Result<(Session, Arc<Control>, Option<Box<Attachment>>), (Reason, &'static str)> {
@@ -88,15 +88,19 @@ async fn accept<I: Ingest>(
         client_id: &terms.client_id,
         username: connect.username.as_deref(),
         password: connect.password.as_deref(),
+        certificate: tls::certificate(stream, &terms.client_id),
         peer,
     };
+    let certificate = login.certificate;
     inner.shared.authorize.connect(&login).map_err(|denied| match denied {
         Denied::Credentials => (Reason::BadUserNameOrPassword, "unknown user or wrong password"),
         Denied::NotAllowed => (Reason::NotAuthorized, "not allowed to connect"),
+        Denied::Certificate => (Reason::NotAuthorized, "certificate is for another device"),
     })?;
     let client = Client {
         id: terms.client_id.as_str().into(),
         username: connect.username.as_deref().map(Arc::from),
+        certificate,
         peer,
     };
     if let Some(will) = &connect.will
@@ -129,7 +133,7 @@ async fn accept<I: Ingest>(
 
 async fn refuse<I: Ingest>(
     inner: &Arc<Inner<I>>,
-    stream: &mut TcpStream,
+    stream: &mut Socket,
     version: Version,
     reason: Reason,
     what: &'static str,
@@ -139,6 +143,6 @@ async fn refuse<I: Ingest>(
     tracing::debug!(%peer, %reason, what, "client refused");
     let mut out = Vec::new();
     codec::connack(&mut out, version, false, reason, None);
-    let _ = tokio::time::timeout(LINGER, stream.write_all(&out)).await;
+    let _ = tokio::time::timeout(LINGER, stream.finish(&out)).await;
     linger(stream).await;
 }

@@ -5,6 +5,12 @@
 
 use std::time::Duration;
 
+/// Handshakes at once. Each takes some 20 kB while it lasts, and a millisecond or two of a Pi's core.
+pub const TLS_HANDSHAKES_MAX: usize = 256;
+
+/// How long a handshake may take. A Cortex-M0 needs seconds for its share of the arithmetic.
+pub const TLS_HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(20);
+
 /// Longest topic name or filter, bytes. The wire allows 65,535; AWS IoT allows 256, and no device needs more than 1,024.
 pub const TOPIC_BYTES_MAX: usize = 1024;
 /// Most levels in a topic name or filter: bounds what one match costs.

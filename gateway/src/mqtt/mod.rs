@@ -1,10 +1,10 @@
 //! The MQTT front: MQTT 3.1.1 and 5 on one port, where PUBACK means "durable".
 //!
-//! In: TCP connections. Out: batches of publishes for [`crate::ingest::Ingest`], acknowledged to their senders when the
+//! In: TCP connections, plain or TLS. Out: batches of publishes for [`crate::ingest::Ingest`], acknowledged to their senders when the
 //! commit it returned has resolved; messages to subscribers through a [`Downlink`].
 //! Invariants: nothing is acknowledged before it is durable; acknowledgements leave in the order of their packets;
 //! everything is bounded ([`limits`]); no input of a client panics or stops anything but its own connection.
-//! Not here: where a topic goes (`route`), TLS, persistence of sessions (they live in memory, as retained messages do).
+//! Not here: where a topic goes (`route`), persistence of sessions (they live in memory, as retained messages do).
 //!
 //! ```text
 //! socket ─ connection ─ codec ─ session ─┬─ Ingest ─ commit ─ acknowledgements
@@ -28,13 +28,17 @@ mod registry;
 mod server;
 mod session;
 mod socket;
+mod tls;
 mod topic;
 mod will;
 
-pub use authorize::{AllowAll, AllowLoopback, Authorize, Client, Denied, Login, User, Users};
+pub use authorize::{
+    AllowAll, AllowLoopback, Authorize, Certificate, Client, Denied, Devices, Login, User, Users,
+};
 pub use counters::{Counter, Counters, Snapshot};
 pub use downlink::{Downlink, PublishError};
 pub use limits::Limits;
 pub use reason::Reason;
 pub use server::{Config, Server};
+pub use tls::{TlsError, TlsSettings};
 pub use topic::{FilterError, TopicFilter, matches, valid_topic};

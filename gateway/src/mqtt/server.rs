@@ -9,6 +9,8 @@ use super::gate::Gate;
 use super::limits::Limits;
 use super::registry::Registry;
 use super::session::Shared;
+use super::socket::Socket;
+use super::tls::{Acceptor, TlsError, TlsSettings};
 use super::will;
 use crate::ingest::Ingest;
 use std::hash::{BuildHasher, RandomState};
@@ -30,19 +32,22 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 pub struct Config {
     /// Address and port to listen on; port 0 lets the system choose.
     pub listen: SocketAddr,
+    /// A second address, where clients speak TLS.
+    pub tls: Option<(SocketAddr, TlsSettings)>,
     /// See [`Limits`].
     pub limits: Limits,
 }
 
 impl Default for Config {
     fn default() -> Config {
-        Config { listen: SocketAddr::from(([127, 0, 0, 1], 1883)), limits: Limits::default() }
+        Config { listen: SocketAddr::from(([127, 0, 0, 1], 1883)), tls: None, limits: Limits::default() }
     }
 }
 
 /// An MQTT server that is bound and not yet accepting.
 pub struct Server<I: Ingest> {
     listener: TcpListener,
+    tls: Option<(TcpListener, Arc<Acceptor>)>,
     inner: Arc<Inner<I>>,
 }
 
@@ -67,7 +72,7 @@ impl<I: Ingest> Server<I> {
     /// `downlink` should have been made with the same limits; its counters are the server's too.
     ///
     /// # Errors
-    /// When the address cannot be bound.
+    /// When an address cannot be bound, or the TLS files are not good (kind `InvalidInput`).
     pub async fn bind(
         config: Config,
         ingest: Arc<I>,
@@ -75,6 +80,14 @@ impl<I: Ingest> Server<I> {
         downlink: Downlink,
     ) -> io::Result<Server<I>> {
         let listener = TcpListener::bind(config.listen).await?;
+        let tls = match config.tls {
+            Some((listen, settings)) => {
+                let invalid = |error: TlsError| io::Error::new(io::ErrorKind::InvalidInput, error);
+                let acceptor = Arc::new(Acceptor::new(settings).map_err(invalid)?);
+                Some((TcpListener::bind(listen).await?, acceptor))
+            }
+            None => None,
+        };
         let limits = Arc::new(config.limits);
         let inner = Arc::new(Inner {
             ingest,
@@ -88,7 +101,7 @@ impl<I: Ingest> Server<I> {
             stopping: AtomicBool::new(false),
             idle: Notify::new(),
         });
-        Ok(Server { listener, inner })
+        Ok(Server { listener, tls, inner })
     }
 
     /// The address it listens on, with the port the system chose.
@@ -97,6 +110,11 @@ impl<I: Ingest> Server<I> {
     /// When the system does not say.
     pub fn local_addr(&self) -> io::Result<SocketAddr> {
         self.listener.local_addr()
+    }
+
+    /// The address where it speaks TLS.
+    pub fn tls_addr(&self) -> Option<SocketAddr> {
+        self.tls.as_ref().and_then(|(listener, _)| listener.local_addr().ok())
     }
 
     /// The counters, which stay readable while and after the server runs.
@@ -115,16 +133,11 @@ impl<I: Ingest> Server<I> {
         loop {
             tokio::select! {
                 () = &mut shutdown => break,
-                accepted = self.listener.accept() => match accepted {
-                    Ok((stream, peer)) => admit(&self.inner, stream, peer),
-                    Err(error) => {
-                        tracing::warn!(%error, "accept failed");
-                        tokio::time::sleep(ACCEPT_PAUSE).await;
-                    }
-                },
+                accepted = self.listener.accept() => self.admit(accepted, None).await,
+                (accepted, acceptor) = accept_tls(&self.tls) => self.admit(accepted, Some(acceptor)).await,
             }
         }
-        drop(self.listener);
+        drop((self.listener, self.tls));
         self.inner.stopping.store(true, Relaxed);
         self.inner.registry.close();
         let drained =
@@ -135,6 +148,28 @@ impl<I: Ingest> Server<I> {
         let _ = stop.send(true);
         let _ = sweeper.await;
         self.inner.shared.counters.snapshot()
+    }
+}
+
+impl<I: Ingest> Server<I> {
+    async fn admit(&self, accepted: io::Result<(TcpStream, SocketAddr)>, acceptor: Option<Arc<Acceptor>>) {
+        match accepted {
+            Ok((stream, peer)) => admit(&self.inner, stream, peer, acceptor),
+            Err(error) => {
+                tracing::warn!(%error, "accept failed");
+                tokio::time::sleep(ACCEPT_PAUSE).await;
+            }
+        }
+    }
+}
+
+/// The next connection of the TLS listener; never where there is none. Cancel-safe.
+async fn accept_tls(
+    tls: &Option<(TcpListener, Arc<Acceptor>)>,
+) -> (io::Result<(TcpStream, SocketAddr)>, Arc<Acceptor>) {
+    match tls {
+        Some((listener, acceptor)) => (listener.accept().await, Arc::clone(acceptor)),
+        None => std::future::pending().await,
     }
 }
 
@@ -176,7 +211,12 @@ impl<I: Ingest> Inner<I> {
 }
 
 /// Lets a connection in and spawns its task, or closes it.
-fn admit<I: Ingest>(inner: &Arc<Inner<I>>, stream: TcpStream, peer: SocketAddr) {
+fn admit<I: Ingest>(
+    inner: &Arc<Inner<I>>,
+    stream: TcpStream,
+    peer: SocketAddr,
+    acceptor: Option<Arc<Acceptor>>,
+) {
     let counters = &inner.shared.counters;
     counters.connections_accepted.add(1);
     let ip = peer.ip().to_canonical();
@@ -190,7 +230,22 @@ fn admit<I: Ingest>(inner: &Arc<Inner<I>>, stream: TcpStream, peer: SocketAddr) 
     // Without it a PUBACK waits for the client's delayed acknowledgement.
     let _ = stream.set_nodelay(true);
     let pass = Pass { inner: inner.clone(), ip };
-    tokio::spawn(connection::run(inner.clone(), stream, peer, pass));
+    let inner = inner.clone();
+    tokio::spawn(async move {
+        let socket = match acceptor {
+            None => Socket::Plain(stream),
+            // Boxed, so that the memory of the handshake is not held while the connection lives.
+            Some(acceptor) => match Box::pin(acceptor.accept(stream)).await {
+                Ok(socket) => socket,
+                Err(error) => {
+                    inner.shared.counters.tls_refused.add(1);
+                    tracing::debug!(%peer, %error, "TLS handshake failed");
+                    return;
+                }
+            },
+        };
+        connection::run(inner, socket, peer, pass).await;
+    });
 }
 
 /// Counts a connection out when its task ends, however it ends.

@@ -147,7 +147,7 @@ impl Front {
         let state = State { refuse: None, stored: Vec::new(), batches: 0 };
         let storage = Arc::new(Storage { state: Mutex::new(state), released });
         let downlink = Downlink::new(&limits);
-        let config = Config { listen: "127.0.0.1:0".parse().unwrap(), limits };
+        let config = Config { listen: "127.0.0.1:0".parse().unwrap(), tls: None, limits };
         let server = Server::bind(config, storage.clone(), authorize, downlink.clone()).await.unwrap();
         let (addr, counters) = (server.local_addr().unwrap(), server.counters());
         let (stop, stopped) = oneshot::channel::<()>();

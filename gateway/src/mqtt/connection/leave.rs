@@ -9,10 +9,8 @@ use crate::ingest::Ingest;
 use crate::mqtt::reason::Reason;
 use crate::mqtt::registry::Away;
 use crate::mqtt::session::End;
-use crate::mqtt::socket::{LINGER, linger};
+use crate::mqtt::socket::{LINGER, Socket, linger};
 use std::time::{Duration, Instant};
-use tokio::io::AsyncWriteExt;
-use tokio::net::TcpStream;
 
 /// What clients are told at the end.
 pub(super) const STOPS: &str = "the gateway stops";
@@ -33,13 +31,13 @@ impl<I: Ingest> Connection<I> {
         let goodbye = std::mem::take(self.session.poll_transmit());
         let mut stream = self.leave(end);
         if end != End::Lost && !goodbye.is_empty() {
-            let _ = tokio::time::timeout(LINGER, stream.write_all(&goodbye)).await;
+            let _ = tokio::time::timeout(LINGER, stream.finish(&goodbye)).await;
             linger(&mut stream).await;
         }
     }
 
     /// Leaves the registry: the session is kept, or ends and its will is published.
-    fn leave(self, end: End) -> TcpStream {
+    fn leave(self, end: End) -> Socket {
         let Connection { inner, stream, session, control, attachment, .. } = self;
         let parts = session.into_parts(end);
         let now = Instant::now();

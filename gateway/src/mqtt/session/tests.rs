@@ -35,6 +35,7 @@ fn start(connect: &[u8], limits: Limits, kept: Option<Box<Kept>>) -> Client5 {
     let client = super::super::Client {
         id: terms.client_id.as_str().into(),
         username: None,
+        certificate: super::super::Certificate::None,
         peer: "127.0.0.1:1".parse().unwrap(),
     };
     let now = Instant::now();

@@ -41,8 +41,12 @@ fn deliveries_keep_to_the_window_of_the_client_and_are_repeated_after_a_reconnec
     let connect = decode_connect(0x10, V5_KEPT).unwrap();
     let limits = Limits::default();
     let terms = open(&connect, &limits, 1).unwrap();
-    let client =
-        super::super::Client { id: "c".into(), username: None, peer: "127.0.0.1:1".parse().unwrap() };
+    let client = super::super::Client {
+        id: "c".into(),
+        username: None,
+        certificate: crate::mqtt::Certificate::None,
+        peer: "127.0.0.1:1".parse().unwrap(),
+    };
     let mut session = Session::new(shared(limits), client, 2, connect, terms, kept, Instant::now());
     let out = session.poll_transmit();
     assert_eq!(out[2], 1, "session present");
