@@ -1,4 +1,4 @@
-//! MQTT over the network: addresses by DHCP, names by DNS, one TCP connection.
+//! MQTT over the network: addresses by DHCP, names by DNS, one TCP connection, TLS where the device has credentials.
 //!
 //! In: the radio's frames, a gateway. Out: batches at the gateway. Not here: joining the network (`wifi`), MQTT (`headwater-device`).
 
@@ -51,10 +51,41 @@ pub(crate) async fn run(device: &BoardDevice, gateway: &Uplink) {
             device.log(BoardClock.now(), LogLevel::Warn, &text);
         }
     };
-    let mut dial = Tcp { stack, gateway, windows: WINDOWS.take() };
     let login = Gateway { user: &gateway.user, password: gateway.password.reveal() };
-    let sending = mqtt::run(device, &BoardClock, &mut dial, login, BUFFERS.take(), tell);
-    select(runner.run(), sending).await;
+    let tcp = Tcp { stack, gateway, windows: WINDOWS.take() };
+    select(runner.run(), send(device, tcp, login, BUFFERS.take(), tell)).await;
+}
+
+/// Sends to the gateway, for ever.
+async fn send(
+    device: &BoardDevice,
+    mut tcp: Tcp<'_>,
+    login: Gateway<'_>,
+    buffers: &mut Buffers,
+    tell: impl FnMut(LinkDown),
+) {
+    #[cfg(feature = "tls")]
+    {
+        use mqtt::tls::{NoClock, Records, Tls};
+        static SECRETS: ConstStaticCell<[u8; headwater_telemetry::limits::CREDENTIALS_BYTES_MAX]> =
+            ConstStaticCell::new([0; _]);
+        static RECORDS: ConstStaticCell<Records> = ConstStaticCell::new(Records::new());
+        match device.credentials(SECRETS.take()).await {
+            Ok(None) => {}
+            Ok(Some(credentials)) => {
+                let chance =
+                    esp_hal::rng::Trng::try_new().expect("the radio is on, and its noise makes chance");
+                let mut tls = Tls::<_, _, NoClock>::new(tcp, credentials, RECORDS.take(), chance);
+                match mqtt::run(device, &BoardClock, &mut tls, login, buffers, tell).await {}
+            }
+            // Never without what once was there: the data would go to whoever answers.
+            Err(_) => {
+                device.log(BoardClock.now(), LogLevel::Error, "credentials cannot be read: store them anew");
+                return core::future::pending().await;
+            }
+        }
+    }
+    match mqtt::run(device, &BoardClock, &mut tcp, login, buffers, tell).await {}
 }
 
 /// Opens TCP connections to the gateway.
