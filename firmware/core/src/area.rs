@@ -138,7 +138,7 @@ impl Area {
         Ok(found.and_then(|found| config(io.payload(found))).map(|(config, _)| config))
     }
 
-    /// Stores a configuration, and that the command `by` did it; durable on return.
+    /// Stores a configuration, and that the command `by` did it; durable on return. The former one is erased.
     pub(crate) async fn store_config<F: NorFlash>(
         &mut self,
         io: &mut Io<F>,
@@ -152,9 +152,16 @@ impl Area {
                 Some(len + postcard::to_slice(&id, &mut room[len..]).ok()?.len())
             })
         };
-        self.config_at = Some(self.put(io, seal).await?);
+        let at = self.put(io, seal).await?;
+        let former = self.config_at.replace(at).is_some();
         if let Some(id) = by {
             self.orders.remember(id, CommandOutcome::Done);
+        }
+        // The former one holds secrets. Where a cut or the chip keeps it from being erased, a later turn does it.
+        if former && self.turn(io).await.is_ok() {
+            for other in 1..self.pages {
+                let _ = io.erase(self.address::<F>(self.newest.unwrap_or(0) + other)).await;
+            }
         }
         Ok(())
     }
@@ -202,7 +209,7 @@ impl Area {
         let mut next = self.newest.map_or(0, |newest| newest + 1);
         let mut turned = self.copy_to(io, next).await;
         // A worn page; every other but the one that holds what is copied may do.
-        for _ in 2..self.pages {
+        for _ in 1..self.pages - u32::from(self.newest.is_some()) {
             if turned.is_ok() {
                 break;
             }

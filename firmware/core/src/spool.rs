@@ -22,7 +22,7 @@ use headwater_telemetry::{
 /// Which bytes of the flash are whose, in bytes from its start, by whole pages.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Layout {
-    /// Boot counter and configuration: two pages or more.
+    /// Boot counter, configuration and what commands left behind: two pages or more. With three it outlives a worn one.
     pub area: Range<u32>,
     /// Batches: three pages or more; one of them is always free.
     pub ring: Range<u32>,
@@ -184,7 +184,7 @@ impl<F: NorFlash> Spool<F> {
         self.area.config(&mut self.io).await
     }
 
-    /// Stores a configuration; durable on return. Not to be cancelled.
+    /// Stores a configuration; durable on return. The former one, and the secrets in it, are erased. Not to be cancelled.
     ///
     /// # Errors
     /// When flash fails.

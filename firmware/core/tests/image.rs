@@ -141,3 +141,20 @@ fn a_chip_in_use_is_provisioned_without_counting_a_start() {
     let mut provision = now(Provision::open(SharedFlash(chip.clone()), without)).unwrap();
     assert_eq!(now(provision.store_credentials(&CREDENTIALS)), Err(FlashError::Refused));
 }
+
+#[test]
+fn a_replaced_configuration_leaves_no_trace() {
+    let layout = partition::QEMU_MPS2.layout.clone();
+    let pages = layout.ring.end as usize / PAGE;
+    let chip = Rc::new(RefCell::new(FlashModel::<PAGE, 4>::erased(pages, 1)));
+    let holds = |text: &str| {
+        chip.borrow_mut().bytes_mut().windows(text.len()).any(|window| window == text.as_bytes())
+    };
+    let mut provision = now(Provision::open(SharedFlash(chip.clone()), layout)).unwrap();
+    now(provision.store_config(&config())).unwrap();
+    assert!(holds("tomatoes and basil") && holds("s3cret"));
+    let plain = Config { network: None, uplink: None, ..config() };
+    now(provision.store_config(&plain)).unwrap();
+    assert!(!holds("tomatoes and basil") && !holds("s3cret"));
+    assert_eq!(now(provision.config()), Ok(Some(plain)));
+}

@@ -105,7 +105,7 @@ fn soak<const PAGE: usize, const WORD: usize>(setup: &Setup) -> Tally {
         model.configs = vec![stored];
         let steps = if last { 0 } else { rng.below(120) };
         let life = run(&mut spool, boot, steps, &mut rng, setup, &mut model, &mut receiver);
-        model.merged += spool.lost().merged;
+        (model.merged, model.merging) = (model.merged + spool.lost().merged, 0);
         tally.cuts += u32::from(life.is_err());
         tally.gaps += life.unwrap_or(0);
     }
@@ -183,6 +183,7 @@ fn run<const PAGE: usize, const WORD: usize>(
                 now(spool.save()).map_err(drop)?;
                 continue; // the receiver never saw it
             }
+            model.merging = spool.lost().merged;
             receiver.take(model, &item, &body[..item.len]);
             if rng.chance(50) {
                 cursor = spool.read(); // the ack was lost: sent again from what is delivered
