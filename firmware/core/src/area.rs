@@ -55,7 +55,9 @@ impl Area {
         for slot in 0..area.pages {
             let page = area.address::<F>(slot);
             let Some(found) = io.read(page, 0).await? else {
-                blank = blank && io.blank_from(page, 0).await?;
+                // The very first page may have been cut short: its counter is written before its header.
+                let from = if slot == 0 { 2 * Io::<F>::padded(5) } else { 0 };
+                blank = blank && io.blank_from(page, from).await?;
                 continue;
             };
             let number = postcard::from_bytes::<u32>(io.payload(found)).ok();

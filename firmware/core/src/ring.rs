@@ -20,7 +20,7 @@ mod read;
 
 use self::page::{Header, Meta, data, header, mark, opens, seal, seal_header, seal_mark};
 use crate::item::{Cursor, FlashError, Lost, Position};
-use crate::limits::{DELIVERIES_PER_MARK, RING_PAGES_MIN, TURNS_MAX};
+use crate::limits::{DELIVERIES_PER_MARK, HEADER_BYTES_MAX, RING_PAGES_MIN, TURNS_MAX};
 use crate::line::Losses;
 use crate::record::Io;
 use crate::time::{Marks, TimeMark};
@@ -135,9 +135,11 @@ impl Ring {
         Ok(torn)
     }
 
+    /// Whether nothing was ever written here, or the very first header was cut short.
     async fn blank<F: NorFlash>(&self, io: &mut Io<F>) -> Result<bool, F::Error> {
         for slot in 0..self.pages {
-            if !io.blank_from(self.address::<F>(slot), 0).await? {
+            let from = if slot == 0 { Io::<F>::padded(HEADER_BYTES_MAX) } else { 0 };
+            if !io.blank_from(self.address::<F>(slot), from).await? {
                 return Ok(false);
             }
         }

@@ -286,6 +286,29 @@ fn many_boots_without_a_listener_are_summed_exactly() {
 }
 
 #[test]
+fn the_very_first_writes_cut_anywhere_are_not_taken_for_something_else() {
+    let mut torn = 0;
+    // Each page is erased first, which nobody sees; what counts is where the writing is cut.
+    for budget in (1_020..1_060).chain(2_060..2_140) {
+        let chip = Rc::new(RefCell::new(FlashModel::<1024, 4>::erased(6, budget)));
+        let layout = Layout::without_vault(0..2_048, 2_048..6_144);
+        let start = || now(Spool::open(SharedFlash(chip.clone()), layout.clone()));
+        chip.borrow_mut().cut_after(budget);
+        if let Ok((mut spool, boot, _)) = start() {
+            let mut builder = BatchBuilder::new(boot, Seq(0), Schema(7), Uptime(0));
+            builder.reading(Uptime(0), ChannelId(0), value(boot.0, 0)).unwrap();
+            torn += u32::from(now(spool.push(&builder.finish(None))).is_err());
+        } else {
+            torn += 1;
+        }
+        chip.borrow_mut().power_up();
+        let (_, boot, found) = start().unwrap();
+        assert!(!found.ring_formatted && !found.area_formatted, "cut after {budget}: boot {}", boot.0);
+    }
+    assert!(torn > 80, "{torn} of 120 were cut");
+}
+
+#[test]
 fn the_planted_bug_is_caught() {
     // Delivered before the receiver has it: the check must see it, or it checks nothing.
     let caught = (0..10).filter(|&seed| {
