@@ -40,6 +40,24 @@
 //! things and asked things with the uptime as a parameter; `Device` is the shell around them. Features for hosts:
 //! `testing` adds a flash model with power cuts, `image` makes what a board's flash is to hold before its first start. A
 //! board with TLS has `vault`, which stores credentials; without it they are refused.
+//!
+//! # What a device meets in the field
+//! | what | what becomes of it |
+//! |---|---|
+//! | power goes at any byte of a write or an erase | the open batch is lost, at most [`Settings::batch_age_ms`] of readings; all else is as before or after |
+//! | nobody listens for weeks | the oldest page makes room; what was on it is told as a [`Gap`](headwater_telemetry::Gap), counted |
+//! | a bit on a page decays | what the page held from there on is told as a gap, the next time it is read |
+//! | a word or a write is refused | the next page takes the batch; readings that find no room meanwhile are told as a gap |
+//! | a page of the ring is worn | it is passed over in every round; two in a row end the ring: no new batches, old ones are sent |
+//! | a page of the settings is worn | the next one is taken; with none left, starts are counted from the ring, settings stay as they are, commands fail |
+//! | credentials decay | they are an error until others come: the device does not go on in the open |
+//! | a region holds something else | it is formatted, and a log line says so |
+//! | a configuration for another kind of board | it is refused; where it is there already, its name and periods hold and a log line says so |
+//! | other channels after an update | periods that were ordered for the old ones do not hold, and a log line says so |
+//! | no time for days | batches wait undated; what the boot learns later dates them, by its own clock |
+//! | a sensor fails | its channel is left out; the rest goes on |
+//! | a sensor or flash does not come back | [`Observer::alive`] stays away, so the watchdog starts the board anew |
+//! | an order comes again | it is answered with its first outcome, over restarts as well |
 #![cfg_attr(not(any(test, feature = "testing", feature = "image")), no_std)]
 
 mod apart;
@@ -131,9 +149,11 @@ pub trait Observer {
     }
     /// Somebody wants to see which device this is: blink for some seconds.
     fn identify(&self) {}
-    /// Sampling went on: a channel that was due was read, or all that was due was done and what was to be stored was offered to flash. Comes
-    /// at least every [`ALIVE_MS`](limits::ALIVE_MS) and the time of one reading or one write, however long the periods,
-    /// and not at all when a sensor or flash does not come back; feed a watchdog here and nowhere else.
+    /// Sampling went on: a channel that was due was read, or all that was due was done and what was to be stored was
+    /// offered to flash. Comes at least every [`ALIVE_MS`](limits::ALIVE_MS) and the time of one reading or one write,
+    /// however long the periods, and not at all when a sensor or flash does not come back. Feed a watchdog here and nowhere
+    /// else. Before a restart that was asked for it stays away for [`RESTART_DELAY_MS`](limits::RESTART_DELAY_MS) and, where
+    /// flash refuses the last batch, two seconds more.
     fn alive(&self) {}
 }
 
