@@ -5,8 +5,11 @@
 //! when [`Gateway::stop`] returns, and everything that was received and can be made durable is.
 //! Not here: signals and the command line (`cli`).
 
+mod front;
+
+use self::front::{authorize, limits, retain_births};
 use crate::config::{self, Config, DurabilityMode};
-use crate::mqtt::{self, AllowAll, AllowLoopback, Authorize, Downlink, Limits, Server, Users};
+use crate::mqtt::{self, Downlink, Server};
 use crate::route::{RouteCounters, Router, RouterError, RouterSettings};
 use crate::status::{self, Status};
 use headwater_engine::{Clock, Engine, EngineConfig, OpenError};
@@ -137,8 +140,9 @@ impl Gateway {
         let router =
             Router::open(engine.clone(), RouterSettings::of(config)).await.map_err(StartError::Routes)?;
         let router = Arc::new(router);
-        let limits = front_limits(&config.mqtt);
+        let limits = limits(&config.mqtt);
         let downlink = Downlink::new(&limits);
+        retain_births(&router, &downlink);
         let tls = config.mqtt.tls.clone().map(|tls| (tls.listen, tls.settings));
         let front = mqtt::Config { listen: config.mqtt.listen, tls, limits };
         let listen_error = |source: io::Error| match source.kind() {
@@ -306,44 +310,6 @@ fn journal_config(config: &config::Journal) -> journal::Config {
         },
         ..defaults
     }
-}
-
-fn front_limits(config: &config::Mqtt) -> Limits {
-    Limits {
-        connections: config.connections,
-        connections_per_ip: config.connections_per_ip,
-        connects_per_second_per_ip: config.connects_per_second_per_ip,
-        packet_bytes: config.packet_bytes,
-        inflight: config.inflight,
-        keep_alive: config.keep_alive,
-        session_expiry: config.session_expiry,
-        buffered_bytes: config.buffered_bytes,
-        retained: config.retained,
-        drain_timeout: config.drain_timeout,
-        ..Limits::default()
-    }
-}
-
-fn authorize(config: &config::Mqtt) -> Arc<dyn Authorize> {
-    let others = authorize_others(config);
-    let has_devices = config.tls.as_ref().is_some_and(|tls| tls.settings.clients.is_some());
-    if has_devices { Arc::new(mqtt::Devices(others)) } else { others }
-}
-
-fn authorize_others(config: &config::Mqtt) -> Arc<dyn Authorize> {
-    if config.users.is_empty() {
-        return if config.anonymous { Arc::new(AllowAll) } else { Arc::new(AllowLoopback) };
-    }
-    // The configuration was checked with the routes' filters, which take all that MQTT filters are.
-    let filters =
-        |texts: &[String]| texts.iter().filter_map(|text| mqtt::TopicFilter::parse(text).ok()).collect();
-    let user = |user: &config::User| mqtt::User {
-        name: user.name.clone(),
-        password: user.password.reveal().as_bytes().to_owned(),
-        publish: filters(&user.publish),
-        subscribe: filters(&user.subscribe),
-    };
-    Arc::new(Users::new(config.users.iter().map(user).collect()))
 }
 
 /// A damaged journal opens; what it lost is for a person to see.

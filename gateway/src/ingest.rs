@@ -46,6 +46,23 @@ pub struct Ingested<C> {
     pub verdicts: Vec<Verdict>,
     /// Per publish: also hand it to subscribers, once the commit resolved with `Ok`.
     pub downlink: Vec<bool>,
+    /// What the gateway itself has to say about them, to subscribers.
+    pub said: Vec<Said>,
+}
+
+/// A message of the gateway itself.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Said {
+    /// Where to.
+    pub topic: String,
+    /// What.
+    pub payload: Vec<u8>,
+    /// Quality of service, 0 to 2.
+    pub qos: u8,
+    /// Whether those get it too who subscribe later.
+    pub retain: bool,
+    /// Before the commit; it promises nothing. Otherwise once the commit resolved with `Ok`.
+    pub at_once: bool,
 }
 
 /// Why a batch could not be taken, or not be made durable. Nothing of it may be acknowledged.

@@ -12,9 +12,12 @@ const DEFAULT_STREAM: &str = "telemetry";
 ///
 /// Births are kept as channel tables, so they go to no stream, but subscribers want them. Commands come from
 /// operators and go to devices. Whatever else comes in is stored under the client that sent it.
-const DEFAULTS: [(&str, Codec, Option<&str>, bool); 5] = [
+const DEFAULTS: [(&str, Codec, Option<&str>, bool); 8] = [
     ("headwater/{device}/birth", Codec::Headwater, None, true),
+    ("headwater/{device}/time", Codec::Headwater, None, true),
+    ("headwater/{device}/command/json", Codec::Command, None, true),
     ("headwater/{device}/command/#", Codec::Raw, None, true),
+    ("headwater/{device}/result", Codec::Headwater, Some("{device}"), true),
     ("headwater/{device}/batch", Codec::Headwater, Some("{device}"), false),
     ("headwater/{device}/log", Codec::Headwater, Some("{device}"), false),
     ("#", Codec::Auto, Some("${clientid()}"), false),

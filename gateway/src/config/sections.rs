@@ -16,6 +16,7 @@ use super::units::{parse_duration, parse_percent};
 use crate::route::TopicFilter;
 use headwater_engine::LimitProfile;
 use headwater_engine::limits::TRANSITION_MAX;
+use headwater_telemetry::TimeQuality;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -66,12 +67,14 @@ fn gateway(mut table: Section<'_, '_>) -> Gateway {
         ("trace", LevelFilter::TRACE),
     ];
     let formats = [("auto", LogFormat::Auto), ("text", LogFormat::Text), ("json", LogFormat::Json)];
+    let qualities = [("synced", TimeQuality::Synced), ("estimated", TimeQuality::Estimated)];
     let filled = |text: &str| (!text.is_empty()).then(|| text.to_owned());
     let gateway = Gateway {
         name: table.parsed("name", "headwater", "a name that is not empty", filled).value,
         state: table
             .optional("state", "a path that is not empty", filled)
             .map_or_else(default_state, |state| PathBuf::from(state.value)),
+        time_quality: table.choice("time_quality", "synced", &qualities),
         log: table.choice("log", "info", &levels),
         log_format: table.choice("log_format", "auto", &formats),
     };

@@ -98,7 +98,7 @@ const WRONG: &[(&str, &str)] = &[
     ),
     (
         "[[routes]]\nmatch = \"a\"\ncodec = \"jsno\"\nstream = \"t\"",
-        "h.toml:3: routes[0].codec is \"jsno\", expected one of \"auto\", \"headwater\", \"json\", \"raw\"; did \
+        "h.toml:3: routes[0].codec is \"jsno\", expected one of \"auto\", \"headwater\", \"json\", \"raw\", \"command\"; did \
              you mean \"json\"?",
     ),
     (
@@ -190,7 +190,17 @@ fn without_a_file_everything_stays_on_this_machine() {
         assert!(listen.ip().is_loopback());
     }
     let codecs: Vec<Codec> = config.routes.iter().map(|route| route.codec).collect();
-    assert_eq!(codecs, [Codec::Headwater, Codec::Raw, Codec::Headwater, Codec::Headwater, Codec::Auto]);
+    let expected = [
+        Codec::Headwater,
+        Codec::Headwater,
+        Codec::Command,
+        Codec::Raw,
+        Codec::Headwater,
+        Codec::Headwater,
+        Codec::Headwater,
+        Codec::Auto,
+    ];
+    assert_eq!(codecs, expected);
     assert!(config.routes.last().unwrap().filter.matches("any/topic"));
 }
 

@@ -5,6 +5,7 @@ use crate::mqtt::TlsSettings;
 use crate::route::Route;
 use headwater_engine::LimitProfile;
 use headwater_engine::keys::KeySource;
+use headwater_telemetry::TimeQuality;
 use std::collections::BTreeMap;
 use std::fmt;
 use std::net::SocketAddr;
@@ -47,6 +48,8 @@ pub struct Gateway {
     pub name: String,
     /// The directory that holds everything it writes.
     pub state: PathBuf,
+    /// How good this machine's clock is, as devices are told that ask for the time.
+    pub time_quality: TimeQuality,
     /// Least severe log line shown.
     pub log: tracing::level_filters::LevelFilter,
     /// Form of the log.

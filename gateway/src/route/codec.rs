@@ -18,12 +18,19 @@ pub enum Codec {
     Json,
     /// Bytes, passed on unchanged.
     Raw,
+    /// JSON commands for a device, passed on as its own messages; see `face`.
+    Command,
 }
 
 impl Codec {
     /// Every codec under its name in the configuration.
-    pub const ALL: [(&'static str, Codec); 4] =
-        [("auto", Codec::Auto), ("headwater", Codec::Headwater), ("json", Codec::Json), ("raw", Codec::Raw)];
+    pub const ALL: [(&'static str, Codec); 5] = [
+        ("auto", Codec::Auto),
+        ("headwater", Codec::Headwater),
+        ("json", Codec::Json),
+        ("raw", Codec::Raw),
+        ("command", Codec::Command),
+    ];
 
     /// The name in the configuration.
     pub fn name(self) -> &'static str {
@@ -32,6 +39,7 @@ impl Codec {
             Codec::Headwater => "headwater",
             Codec::Json => "json",
             Codec::Raw => "raw",
+            Codec::Command => "command",
         }
     }
 }
@@ -44,6 +52,8 @@ pub(crate) enum Body {
     Device(Up),
     /// The payload is the record.
     AsIs,
+    /// A command that a person wrote, to be read.
+    Command,
 }
 
 /// Reads `payload`. `names_device` says whether the route's filter names a level `{device}`.
@@ -53,6 +63,7 @@ pub(crate) enum Body {
 pub(crate) fn read(codec: Codec, payload: &[u8], names_device: bool) -> Result<Body, String> {
     match codec {
         Codec::Raw => Ok(Body::AsIs),
+        Codec::Command => Ok(Body::Command),
         Codec::Json if is_json(payload) => Ok(Body::AsIs),
         Codec::Json => Err("the payload is not JSON".to_owned()),
         Codec::Headwater => decode(payload).map(Body::Device).map_err(|error| error.to_string()),

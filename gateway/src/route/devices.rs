@@ -43,6 +43,11 @@ impl Device {
         self.hellos.iter().find(|hello| hello.schema == schema).cloned()
     }
 
+    /// The hello that came last.
+    pub(crate) fn newest(&self) -> Option<Hello> {
+        self.hellos.last().map(|hello| Hello::clone(hello))
+    }
+
     /// Keeps the channel table of `hello`; false when it is known.
     pub(crate) fn learn(&mut self, hello: Hello) -> bool {
         if self.hello(hello.schema).is_some() {

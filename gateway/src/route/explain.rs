@@ -60,6 +60,8 @@ pub fn explain(settings: &RouterSettings, publish: &Inbound<'_>, now_ms: u64) ->
         random: &|| 0,
         counts: RouteCounters::default(),
         leans_on_earlier: false,
+        said: Vec::new(),
+        time_quality: settings.time_quality,
     };
     // The paper shelf never asks to come again.
     let taken = taker.take(publish).map_err(|Again| ()).ok()?;

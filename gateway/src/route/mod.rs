@@ -11,6 +11,7 @@ mod creation;
 mod dead_letter;
 mod devices;
 mod explain;
+mod face;
 mod filter;
 mod json;
 pub mod limits;

@@ -5,6 +5,9 @@
 //! the engine refuses the batch nothing stays marked; a repeat is acknowledged only after what it repeats is durable.
 //! Streams that do not exist are created beside the call: it answers `Busy` and is offered again.
 
+mod known;
+
+use self::known::saved_devices;
 use super::counters::{RouteCounters, Totals, Unmatched};
 use super::creation::Creation;
 use super::devices::{Desk, Device, Devices, schema_key, seen_key};
@@ -15,7 +18,7 @@ use crate::config::{Config, Stream};
 use crate::ingest::{Inbound, Ingest, IngestError, Ingested, Verdict};
 use headwater_engine::storage::{AppendError, CommitError, LogState};
 use headwater_engine::{Clock, Commit, Engine, EngineBatch, PutError, StreamError, StreamName};
-use headwater_telemetry::DeviceId;
+use headwater_telemetry::{DeviceId, TimeQuality};
 use std::collections::{BTreeMap, hash_map::RandomState};
 use std::future::Future;
 use std::hash::{BuildHasher, Hasher};
@@ -43,6 +46,8 @@ pub struct RouterSettings {
     pub devices_max: usize,
     /// Where the time comes from.
     pub clock: Clock,
+    /// How good that time is, as devices are told.
+    pub time_quality: TimeQuality,
 }
 
 impl RouterSettings {
@@ -57,6 +62,7 @@ impl RouterSettings {
             devices_in_memory: config.repeats.devices_in_memory,
             devices_max: config.repeats.devices_max,
             clock: Clock::system(),
+            time_quality: config.gateway.time_quality,
         }
     }
 }
@@ -87,6 +93,7 @@ pub struct Router {
     totals: Totals,
     unmatched: Unmatched,
     clock: Clock,
+    time_quality: TimeQuality,
     /// Keys of the hash that random numbers are made with; the standard library draws them from the system.
     random: RandomState,
     drawn: AtomicU64,
@@ -120,6 +127,7 @@ impl Router {
             totals: Totals::default(),
             unmatched: Unmatched::default(),
             clock: settings.clock,
+            time_quality: settings.time_quality,
             random: RandomState::new(),
             drawn: AtomicU64::new(0),
         })
@@ -164,6 +172,8 @@ impl Router {
             random: &random,
             counts: RouteCounters::default(),
             leans_on_earlier: false,
+            said: Vec::new(),
+            time_quality: self.time_quality,
         };
         let mut verdicts = Vec::with_capacity(publishes.len());
         let mut downlink = Vec::with_capacity(publishes.len());
@@ -173,7 +183,7 @@ impl Router {
             downlink.push(taken.downlink);
         }
         taker.save_devices();
-        let Taker { desk, text, counts, leans_on_earlier, .. } = taker;
+        let Taker { desk, text, counts, leans_on_earlier, said, .. } = taker;
         scratch.text = text;
         let commit = if !scratch.batch.is_empty() {
             // The desk still holds its lock: no other call can see marks that this append may take back.
@@ -190,7 +200,7 @@ impl Router {
                 self.unmatched.note(publish.topic);
             }
         }
-        Ok(Ingested { commit: RouteCommit(commit), verdicts, downlink })
+        Ok(Ingested { commit: RouteCommit(commit), verdicts, downlink, said })
     }
 
     /// A stream is missing. It is being created, unless storage takes nothing any more.
@@ -249,6 +259,7 @@ impl Ingest for Router {
                 commit: RouteCommit(None),
                 verdicts: vec![Verdict::Rejected("its records are larger than the journal takes at once")],
                 downlink: vec![false],
+                said: Vec::new(),
             }),
         }
     }
@@ -263,22 +274,13 @@ impl Router {
         let rest = self.ingest(second)?;
         whole.verdicts.extend(rest.verdicts);
         whole.downlink.extend(rest.downlink);
+        whole.said.extend(rest.said);
         // Commits become durable in the order they were staged, so the later one covers both.
         if rest.commit.0.is_some() {
             whole.commit = rest.commit;
         }
         Ok(whole)
     }
-}
-
-/// Devices that the metadata knows.
-fn saved_devices(engine: &Engine) -> usize {
-    let ids = |prefix: &[u8]| {
-        let list = engine.meta_list(prefix).into_iter();
-        list.map(|(key, _)| key[prefix.len()..].to_vec()).collect::<Vec<_>>()
-    };
-    let known: std::collections::BTreeSet<_> = ids(b"g/seen/").into_iter().chain(ids(b"g/schema/")).collect();
-    known.len()
 }
 
 enum Offered {

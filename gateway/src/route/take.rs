@@ -3,18 +3,19 @@
 //! In: publishes, the rules, the devices. Out: records and marks on a [`Shelf`], verdicts, counts.
 //! Pure but for the shelf, so that `explain` foretells what the router does by doing it.
 
+mod message;
+
 use super::codec::{Body, Codec, read};
 use super::counters::RouteCounters;
 use super::dead_letter;
 use super::devices::{Desk, schema_key, seen_key};
+use super::face;
 use super::limits::PARTITION_KEY_CHARS_MAX;
-use super::render::{self, Origin};
-use super::repeats::SeqRange;
 use super::rule::{Route, Target, first_match};
 use super::template::Scope;
-use crate::ingest::{Inbound, Verdict};
+use crate::ingest::{Inbound, Said, Verdict};
 use headwater_engine::StreamName;
-use headwater_telemetry::{Batch, DeviceId, Entry, Hello, Seq, Up, schema_of};
+use headwater_telemetry::{DeviceId, TimeQuality};
 use std::borrow::Cow;
 
 /// The routes as they run.
@@ -68,6 +69,10 @@ pub(crate) struct Taker<'a, S> {
     pub(crate) counts: RouteCounters,
     /// Something is acknowledged that an earlier call staged: the commit must cover it.
     pub(crate) leans_on_earlier: bool,
+    /// What the gateway has to say about it.
+    pub(crate) said: Vec<Said>,
+    /// Of this machine's clock, told to devices that ask.
+    pub(crate) time_quality: TimeQuality,
 }
 
 /// The call is offered again later.
@@ -75,7 +80,7 @@ pub(crate) struct Taker<'a, S> {
 pub(crate) struct Again;
 
 /// A publish that cannot be stored where its route says.
-enum Failure {
+pub(super) enum Failure {
     Again,
     DeadLetter(String),
 }
@@ -135,6 +140,15 @@ impl<S: Shelf> Taker<'_, S> {
         let level = route.device_level();
         match read(route.codec, publish.payload, level.is_some()).map_err(Failure::DeadLetter)? {
             Body::AsIs => self.store_as_is(publish, place, route).map(|()| true),
+            Body::Command => {
+                let fresh = u32::try_from((self.random)() >> 96).unwrap_or(0);
+                let said = face::command(publish.topic, publish.payload, fresh).map_err(|error| {
+                    self.said.push(face::refusal(publish.topic, &error));
+                    Failure::DeadLetter(error)
+                })?;
+                self.said.push(said);
+                self.store_as_is(publish, place, route).map(|()| false)
+            }
             Body::Device(up) => {
                 let name = level.and_then(|level| publish.topic.split('/').nth(level)).unwrap_or_default();
                 match (DeviceId::parse(name), route.codec) {
@@ -158,48 +172,13 @@ impl<S: Shelf> Taker<'_, S> {
         Ok(())
     }
 
-    fn store_message(
+    /// Puts the record that stands in `self.text`.
+    pub(super) fn store_text(
         &mut self,
         publish: &Inbound<'_>,
         place: usize,
         route: &Route,
-        device: &DeviceId,
-        up: Up,
     ) -> Result<bool, Failure> {
-        let origin = Origin { device: device.as_str(), received_ms: self.now_ms };
-        let batch = match up {
-            Up::Hello(hello) => return self.store_hello(device, hello, publish.client_id == device.as_str()),
-            Up::TimeRequest { .. } => {
-                self.counts.ignored += 1;
-                return Ok(true);
-            }
-            Up::Batch(batch) => batch,
-            Up::Log(log) => {
-                self.text.clear();
-                render::log(&mut self.text, origin, &log);
-                return self.store_text(publish, place, route);
-            }
-            Up::ConfigResult(outcome) => {
-                self.text.clear();
-                render::config_result(&mut self.text, origin, outcome);
-                return self.store_text(publish, place, route);
-            }
-            Up::CommandResult(result) => {
-                self.text.clear();
-                render::command_result(&mut self.text, origin, result);
-                return self.store_text(publish, place, route);
-            }
-        };
-        let Some(target) = &route.target else {
-            self.counts.downlink_only += 1;
-            return Ok(true);
-        };
-        let address = self.address(publish, place, target)?;
-        self.store_batch(&address, device, &batch)
-    }
-
-    /// Puts the record that stands in `self.text`.
-    fn store_text(&mut self, publish: &Inbound<'_>, place: usize, route: &Route) -> Result<bool, Failure> {
         let Some(target) = &route.target else {
             self.counts.downlink_only += 1;
             return Ok(true);
@@ -209,85 +188,6 @@ impl<S: Shelf> Taker<'_, S> {
         self.counts.records += 1;
         self.counts.stored += 1;
         Ok(true)
-    }
-
-    /// `is_own`: the device itself is connected and says it now. An agent says what it has in its spool, and again
-    /// after every lost connection.
-    fn store_hello(&mut self, device: &DeviceId, hello: Hello, is_own: bool) -> Result<bool, Failure> {
-        if hello.device != *device {
-            let reason = format!("the hello is of device {}, the topic of {device}", hello.device);
-            return Err(Failure::DeadLetter(reason));
-        }
-        let computed = schema_of(&hello.channels);
-        if computed != hello.schema {
-            let reason = format!("the hello says schema {}, its channels make {computed}", hello.schema);
-            return Err(Failure::DeadLetter(reason));
-        }
-        let known = self.desk.device(device);
-        if is_own {
-            self.counts.boots_forgotten += known.seen.handle_boot(hello.boot);
-        }
-        if known.learn(hello) {
-            self.counts.stored += 1;
-        } else {
-            self.counts.repeated += 1;
-            self.leans_on_earlier = true;
-        }
-        // Subscribers get every hello: it also says that the device is back.
-        Ok(true)
-    }
-
-    /// Puts the entries of `batch` that are new, each as one record.
-    fn store_batch(
-        &mut self,
-        address: &Address<'_>,
-        device: &DeviceId,
-        batch: &Batch,
-    ) -> Result<bool, Failure> {
-        let Some(through) = batch.through() else {
-            return Err(Failure::DeadLetter(
-                "the batch is empty, has a gap of nothing or runs past 2^32".to_owned(),
-            ));
-        };
-        let origin = Origin { device: device.as_str(), received_ms: self.now_ms };
-        let (mut counts, mut fresh) = (RouteCounters::default(), false);
-        let known = self.desk.device(device);
-        let hello = known.hello(batch.schema);
-        for (seq, entry) in batch.sequenced() {
-            // `through` is some: every entry has at least one number and the last one fits.
-            let asked = SeqRange::new(seq, Seq(seq.0 + (entry.count() - 1)));
-            let mut stored = 0;
-            for new in known.seen.fresh(batch.boot, asked) {
-                self.text.clear();
-                match entry {
-                    Entry::Reading(reading) => {
-                        render::reading(&mut self.text, origin, batch, hello.as_deref(), seq, entry, reading);
-                        counts.readings += 1;
-                        counts.readings_without_channels += u64::from(hello.is_none());
-                    }
-                    Entry::Gap(_) => {
-                        render::gap(&mut self.text, origin, batch, entry, new);
-                        counts.lost_at_devices += u64::from(new.last.0 - new.first.0) + 1;
-                    }
-                }
-                self.shelf.put(&address.stream, &address.key, self.text.as_bytes())?;
-                counts.records += 1;
-                stored += u64::from(new.last.0 - new.first.0) + 1;
-            }
-            counts.repeated_entries += u64::from(entry.count()) - stored;
-            fresh |= stored > 0;
-        }
-        if fresh {
-            let forgotten = known.seen.cover(batch.boot, SeqRange::new(batch.first, through));
-            counts.boots_forgotten += forgotten.boots;
-            counts.ranges_forgotten += forgotten.ranges;
-            counts.stored += 1;
-        } else {
-            counts.repeated += 1;
-            self.leans_on_earlier = true;
-        }
-        self.counts.add(&counts);
-        Ok(fresh)
     }
 
     fn dead_letter(&mut self, publish: &Inbound<'_>, route: &Route, reason: &str) -> Result<Taken, Again> {
@@ -310,7 +210,7 @@ impl<S: Shelf> Taker<'_, S> {
     }
 
     /// The stream and the key of a publish's records.
-    fn address<'p>(
+    pub(super) fn address<'p>(
         &self,
         publish: &Inbound<'p>,
         place: usize,
@@ -345,7 +245,7 @@ impl<S: Shelf> Taker<'_, S> {
     }
 }
 
-struct Address<'p> {
-    stream: StreamName,
-    key: Cow<'p, str>,
+pub(super) struct Address<'p> {
+    pub(super) stream: StreamName,
+    pub(super) key: Cow<'p, str>,
 }

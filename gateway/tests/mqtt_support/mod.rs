@@ -77,7 +77,7 @@ impl Ingest for Storage {
             let _ = released.wait_for(|released| *released >= number).await;
             Ok(())
         });
-        Ok(Ingested { commit, verdicts, downlink })
+        Ok(Ingested { commit, verdicts, downlink, said: Vec::new() })
     }
 }
 

@@ -1,5 +1,7 @@
 //! Certificates, gateways, devices and clients for the tests of TLS.
+#![allow(dead_code, reason = "each test file uses its part")]
 #![allow(unreachable_pub, reason = "a module of a test binary")]
+#![allow(clippy::unwrap_used, reason = "a panic in a test is the report")]
 
 use embedded_io_adapters::tokio_1::FromTokio;
 use headwater::{Gateway, config};

@@ -6,7 +6,7 @@
 //! Not here: what becomes of a publish (`ingest`), the order of acknowledgements (`session`).
 
 use super::Connection;
-use crate::ingest::{Inbound, Ingest, IngestError, Ingested};
+use crate::ingest::{Inbound, Ingest, IngestError, Ingested, Said};
 use crate::mqtt::codec::Version;
 use crate::mqtt::downlink::{Message, expires};
 use crate::mqtt::reason::Reason;
@@ -51,6 +51,8 @@ impl<I: Ingest> Connection<I> {
         }
         let forwards = self.forwards(&batch, &ingested.downlink);
         let acks = batch.into_acks();
+        let (at_once, later): (Vec<_>, Vec<_>) = ingested.said.into_iter().partition(|said| said.at_once);
+        self.say(at_once);
         if let Err(error) = ingested.commit.await {
             return Err(end_of_error(&error));
         }
@@ -59,7 +61,15 @@ impl<I: Ingest> Connection<I> {
             // A full queue is counted there; the record itself is durable.
             let _ = self.inner.downlink.forward(message);
         }
+        self.say(later);
         acknowledged
+    }
+
+    fn say(&self, said: Vec<Said>) {
+        for Said { topic, payload, qos, retain, .. } in said {
+            // As for forwarded messages: counted there, and subscribers ask again or hear the next one.
+            let _ = self.inner.downlink.publish(&topic, payload, retain, qos);
+        }
     }
 
     /// `None` when the disk is full and the client can be told so.
