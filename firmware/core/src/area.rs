@@ -179,6 +179,11 @@ impl Area {
         Ok(())
     }
 
+    /// Remembers an outcome that flash did not take, until the next start or the next orders that it takes.
+    pub(crate) fn remember(&mut self, id: CommandId, outcome: CommandOutcome) {
+        self.orders.remember(id, outcome);
+    }
+
     /// Appends what `seal` puts into the scratch, in a new page if need be, and returns its offset.
     async fn put<F: NorFlash>(
         &mut self,

@@ -229,6 +229,11 @@ impl<F: NorFlash> Spool<F> {
         self.area.store_orders(&mut self.io, orders).await
     }
 
+    /// Remembers an outcome in RAM only.
+    pub(crate) fn remember(&mut self, id: CommandId, outcome: CommandOutcome) {
+        self.area.remember(id, outcome);
+    }
+
     /// As [`Spool::store_config`], and remembers the command that did it, in one write.
     pub(crate) async fn provision(
         &mut self,

@@ -133,7 +133,14 @@ fn a_restart_that_could_not_be_remembered_is_not_done() {
     assert_eq!(now(board.perform(&command(1, Order::Reboot))), CommandOutcome::FlashFailed);
     assert_eq!(now(board.perform(&command(2, period(None, 50)))), CommandOutcome::FlashFailed);
     assert_eq!(now(board.perform(&command(3, Order::Provision(config(70))))), CommandOutcome::FlashFailed);
+    assert_eq!(now(board.perform(&command(4, Order::Identify))), CommandOutcome::Done);
+    // In this start the outcomes are known all the same.
     chip.borrow_mut().power_up();
+    for (id, order) in [(1, Order::Reboot), (2, period(None, 50)), (3, Order::Provision(config(70)))] {
+        assert_eq!(now(board.perform(&command(id, order))), CommandOutcome::FlashFailed);
+    }
+    assert_eq!(now(board.perform(&command(4, Order::Identify))), CommandOutcome::Done);
+    assert_eq!(watch.blinks.get(), 1);
     assert!(run(&mut executor, board, &sensors, Vec::new(), 5_900).get().is_none(), "no restart");
     assert_eq!(turns(&sensors, 0), [1, 6], "no other periods");
 }

@@ -96,16 +96,17 @@ impl<F: NorFlash, O: Observer> Outbox for Device<F, O> {
         };
         let mut orders = spool.orders().clone();
         orders.remember(id, outcome);
-        let remembered = spool.store_orders(&orders).await.is_ok();
-        match command.order {
-            // Not remembered, it would come again after the start, and again.
-            Order::Reboot if !remembered => CommandOutcome::FlashFailed,
-            Order::Reboot => {
-                self.restart.signal(());
-                outcome
-            }
-            _ => outcome,
+        if spool.store_orders(&orders).await.is_err() {
+            // Not remembered over a restart, a restart would be done again after it, and again.
+            let restarts = matches!(command.order, Order::Reboot);
+            let outcome = if restarts { CommandOutcome::FlashFailed } else { outcome };
+            spool.remember(id, outcome);
+            return outcome;
         }
+        if matches!(command.order, Order::Reboot) {
+            self.restart.signal(());
+        }
+        outcome
     }
 
     fn identify(&self) {
@@ -130,11 +131,13 @@ impl<F: NorFlash, O: Observer> Device<F, O> {
         let fits = orders.order(self.hello.schema, self.hello.channels.len(), channel, period_ms);
         let outcome = if fits { CommandOutcome::Done } else { CommandOutcome::Refused };
         orders.remember(command.id, outcome);
-        match spool.store_orders(&orders).await {
-            Ok(()) if fits => self.ordered.signal(()),
-            Ok(()) => {}
-            Err(_) if fits => return CommandOutcome::FlashFailed,
-            Err(_) => {}
+        if spool.store_orders(&orders).await.is_err() {
+            let outcome = if fits { CommandOutcome::FlashFailed } else { outcome };
+            spool.remember(command.id, outcome);
+            return outcome;
+        }
+        if fits {
+            self.ordered.signal(());
         }
         outcome
     }
