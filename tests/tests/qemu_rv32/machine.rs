@@ -15,7 +15,7 @@ use headwater_device::partition::QEMU_RV32;
 use headwater_telemetry::Config;
 use system_tests::binaries::workspace;
 use system_tests::process::Process;
-use system_tests::python;
+use system_tests::{ports, python};
 
 /// Bytes of the machine's memory; the program is in the first 4 MiB of it, flash in the last.
 const MEMORY_BYTES: u64 = 16 << 20;
@@ -58,6 +58,8 @@ fn program() -> PathBuf {
 pub(crate) struct Machine {
     process: Process,
     memory: PathBuf,
+    /// Where a debugger finds it.
+    pub(crate) debugger: SocketAddr,
 }
 
 impl Machine {
@@ -70,12 +72,19 @@ impl Machine {
         let image = image::make(&QEMU_RV32, config, None).expect("the configuration is right");
         file.write_all_at(&image.bytes, FLASH_AT + u64::from(image.address)).expect("it lies in the file");
         let backend = format!("memory-backend-file,id=ram,size=16M,mem-path={},share=on", memory.display());
+        let debugger = ports::free();
         let process = Process::new("qemu-rv32", emulator, directory)
             .args(["-M", "virt,memory-backend=ram", "-m", "16M", "-bios", "none", "-display", "none"])
             .args(["-monitor", "none", "-nic", "none", "-object", &backend])
-            .args(["-serial", &format!("tcp:{agent},reconnect=1"), "-kernel"])
+            .args([
+                "-gdb",
+                &format!("tcp:{debugger}"),
+                "-serial",
+                &format!("tcp:{agent},reconnect=1"),
+                "-kernel",
+            ])
             .args([program()]);
-        Self { process, memory }
+        Self { process, memory, debugger }
     }
 
     /// Power on.

@@ -1,7 +1,9 @@
 //! The very firmware on an emulated RISC-V machine: over its serial line through agent and gateway to a shard, killed again
 //! and again, half of the time with nobody listening.
 
+mod debugger;
 mod machine;
+mod resets;
 
 use std::collections::BTreeSet;
 use std::time::Duration;
