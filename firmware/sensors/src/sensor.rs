@@ -70,16 +70,22 @@ pub trait Sensor {
     async fn measure(&mut self) -> Result<Measured, Fault>;
 }
 
+/// The largest single-precision number below 2^31.
+const LARGEST: f32 = 2_147_483_520.0;
+
 /// `value` × 10^digits as an integer, rounded; none when it is no number or does not fit.
 #[cfg_attr(
     not(any(feature = "bme280", feature = "scd4x", feature = "lis3dh", feature = "thermometers")),
     expect(dead_code)
 )]
 pub(crate) fn fixed(value: f32, digits: u32) -> Option<i32> {
-    // In double precision: the product of a single and a power of ten would lose its last digit.
-    let scaled = f64::from(value) * f64::from(10u32.pow(digits));
+    // In single precision, which is what drivers give and what a chip without floating point can afford: 24 bits hold five
+    // digits and a half, more than any of these sensors has.
+    #[expect(clippy::cast_precision_loss, reason = "a power of ten of a few digits")]
+    let scaled = value * 10u32.pow(digits) as f32;
     let rounded = if scaled < 0.0 { scaled - 0.5 } else { scaled + 0.5 };
-    if !(rounded > f64::from(i32::MIN) && rounded < f64::from(i32::MAX)) {
+    // Nor is a number that is none.
+    if rounded.is_nan() || rounded.abs() > LARGEST {
         return None;
     }
     #[expect(clippy::cast_possible_truncation, reason = "in range, checked above; the fraction is to go")]
