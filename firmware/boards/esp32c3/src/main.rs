@@ -109,13 +109,14 @@ async fn main(_spawner: Spawner) {
     wifi::give_heap();
     esp_rtos::start(TimerGroup::new(parts.scheduler.0).timer0, parts.scheduler.1);
 
+    // Before the thermometer is on: it has the converter's clock in common with the noise, which switches it off again.
+    let boots_from = chance(parts.chance);
     let (mut rx, mut tx) = link::open(parts.link);
     let mut sampler = sensors::sampler(
         chip::Chip::new(parts.thermometer),
         #[cfg(feature = "i2c")]
         parts.bus,
     );
-    let boots_from = chance(parts.chance);
     let firmware = concat!("esp32c3 ", env!("CARGO_PKG_VERSION"));
     let settings = Settings { reset, boots_from, ..Settings::new(name(), firmware) };
     let device = Apart(pin!(open(parts.flash, settings, &sampler, board))).await;

@@ -21,6 +21,9 @@ const RETRY_S_MAX: u64 = 60;
 /// Seconds for one attempt: a busy access point answers within ten.
 const JOIN_S: u64 = 30;
 
+/// Seconds until the network stack knows that the network is joined.
+const LINK_S: u64 = 10;
+
 /// Bytes of a WPA2 passphrase; the driver has room for no more.
 const PASSPHRASE_BYTES: core::ops::RangeInclusive<usize> = 8..=63;
 
@@ -49,6 +52,8 @@ pub(crate) async fn keep_joined(device: &BoardDevice, radio: Control, stack: Sta
                     device.log(BoardClock.now(), LogLevel::Info, "network joined");
                 }
                 wait_s = RETRY_S_MIN;
+                // The network stack hears of it a moment later, and until then says that the link is down.
+                let _ = with_timeout(Duration::from_secs(LINK_S), stack.wait_link_up()).await;
                 stack.wait_link_down().await;
             }
             Err(why) => {
