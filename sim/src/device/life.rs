@@ -8,8 +8,8 @@ use super::power::{Chip, Flash, PAGE, SkewedClock};
 use super::sensors::{Place, Sensors, Watcher, period_ms};
 use super::{DeviceConfig, Faults, Link, Phase, mqtt, tcp};
 use headwater_device::testing::Rng;
-use headwater_device::{Clock, Device, Layout, Settings};
-use headwater_telemetry::{ResetReason, Uptime};
+use headwater_device::{Device, Layout, Settings};
+use headwater_telemetry::ResetReason;
 use std::cell::RefCell;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -29,12 +29,6 @@ pub(super) struct Body<'a> {
     pub(super) device: &'a Device<Flash, Watcher>,
     pub(super) clock: &'a SkewedClock,
     pub(super) ledger: &'a Ledger,
-}
-
-impl Body<'_> {
-    pub(super) fn now(&self) -> Uptime {
-        self.clock.now()
-    }
 }
 
 enum End {

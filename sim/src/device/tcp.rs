@@ -8,13 +8,12 @@ use embedded_io_async::{ErrorKind, ErrorType, Read, Write};
 use headwater_device::testing::Rng;
 use std::fmt;
 use std::net::SocketAddr;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
-use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::time::{Duration, sleep, timeout};
 
 /// An agent on this machine or network answers at once, or is not there.
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
+pub(super) const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
 
 /// Sends for ever, through outages.
 pub(super) async fn send(body: &Body<'_>, address: SocketAddr, outage: &mut Outage, rng: &mut Rng) {
@@ -24,7 +23,7 @@ pub(super) async fn send(body: &Body<'_>, address: SocketAddr, outage: &mut Outa
             let _ = stream.set_nodelay(true);
             body.ledger.connected();
             let (rx, tx) = stream.into_split();
-            let (mut rx, mut tx) = (Receiving(rx), Sending(tx));
+            let (mut rx, mut tx) = (Stream(rx), Stream(tx));
             tokio::select! {
                 down = body.device.serve(body.clock, &mut rx, &mut tx) => {
                     tracing::debug!(device = %body.device.hello().device, %down, "link down");
@@ -39,7 +38,7 @@ pub(super) async fn send(body: &Body<'_>, address: SocketAddr, outage: &mut Outa
 }
 
 #[derive(Debug)]
-struct Broken;
+pub(super) struct Broken;
 
 impl fmt::Display for Broken {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -55,24 +54,20 @@ impl embedded_io_async::Error for Broken {
     }
 }
 
-struct Receiving(OwnedReadHalf);
-struct Sending(OwnedWriteHalf);
+/// A socket, or a half of one, as the device core wants it.
+pub(super) struct Stream<S>(pub(super) S);
 
-impl ErrorType for Receiving {
+impl<S> ErrorType for Stream<S> {
     type Error = Broken;
 }
 
-impl ErrorType for Sending {
-    type Error = Broken;
-}
-
-impl Read for Receiving {
+impl<S: AsyncRead + Unpin> Read for Stream<S> {
     async fn read(&mut self, buf: &mut [u8]) -> Result<usize, Broken> {
         self.0.read(buf).await.map_err(|_| Broken)
     }
 }
 
-impl Write for Sending {
+impl<S: AsyncWrite + Unpin> Write for Stream<S> {
     async fn write(&mut self, buf: &[u8]) -> Result<usize, Broken> {
         self.0.write(buf).await.map_err(|_| Broken)
     }

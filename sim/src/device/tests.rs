@@ -1,9 +1,10 @@
 //! A fleet over real sockets to a small agent that keeps everything in memory.
 
 use super::*;
-use headwater_telemetry::limits::FRAME_BYTES_MAX;
+use headwater_telemetry::limits::{BODY_BYTES_MAX, FRAME_BYTES_MAX};
 use headwater_telemetry::{
-    Batch, BootId, Deframer, Down, Entry, Seq, TimeQuality, Timestamp, Up, UtcTime, decode_body, encode_frame,
+    Batch, BootId, Deframer, Down, Entry, Seq, TimeQuality, Timestamp, Up, UtcTime, decode_body, encode_body,
+    encode_frame,
 };
 use std::collections::BTreeMap;
 use std::sync::Mutex;
@@ -60,8 +61,8 @@ async fn serve_mqtt(mut stream: TcpStream, shard: Shard) -> std::io::Result<()> 
         stream.read_exact(&mut packet).await?;
         let reply: Vec<u8> = match kind >> 4 {
             1 => vec![0x20, 3, 0, 0, 0],
+            3 if kind >> 1 & 3 == 0 => told_time(&packet),
             3 => {
-                assert_eq!(kind >> 1 & 3, 1, "devices publish with QoS 1");
                 let topic_len = usize::from(u16::from_be_bytes([packet[0], packet[1]]));
                 let (topic, rest) = packet[2..].split_at(topic_len);
                 let topic = String::from_utf8(topic.to_vec()).unwrap();
@@ -86,6 +87,25 @@ async fn serve_mqtt(mut stream: TcpStream, shard: Shard) -> std::io::Result<()> 
         };
         stream.write_all(&reply).await?;
     }
+}
+
+/// The answer to a time request, as a gateway publishes it.
+fn told_time(packet: &[u8]) -> Vec<u8> {
+    let topic_len = usize::from(u16::from_be_bytes([packet[0], packet[1]]));
+    let (topic, rest) = packet[2..].split_at(topic_len);
+    let name =
+        std::str::from_utf8(topic).unwrap().strip_suffix("/time").expect("only time requests have QoS 0");
+    let Up::TimeRequest { nonce } = decode_body(&rest[1..]).unwrap() else { panic!("not a time request") };
+    let utc = UtcTime { at: Timestamp(1_790_000_000_000), quality: TimeQuality::Synced };
+    let mut body = [0; BODY_BYTES_MAX];
+    let body = encode_body(&Down::Time { nonce, utc }, &mut body).unwrap();
+    let topic = format!("{name}/command");
+    let mut out = vec![0x30, u8::try_from(2 + topic.len() + 1 + body.len()).unwrap(), 0];
+    out.push(u8::try_from(topic.len()).unwrap());
+    out.extend(topic.as_bytes());
+    out.push(0);
+    out.extend_from_slice(body);
+    out
 }
 
 fn store(shard: &mut BTreeMap<(String, u32, u32), Entry>, name: &str, batch: &Batch) {
@@ -192,6 +212,7 @@ async fn serve_mqtt_without_routes(mut stream: TcpStream, batches: Arc<Mutex<u64
         stream.read_exact(&mut packet).await?;
         let reply: Vec<u8> = match kind >> 4 {
             1 => vec![0x20, 3, 0, 0, 0],
+            3 if kind >> 1 & 3 == 0 => continue,
             3 => {
                 let end = 2 + usize::from(u16::from_be_bytes([packet[0], packet[1]]));
                 *batches.lock().unwrap() += u64::from(packet[..end].ends_with(b"/batch"));
