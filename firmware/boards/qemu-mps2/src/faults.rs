@@ -1,4 +1,4 @@
-//! Faults to order, in builds for tests only: the period that a person sets for the counter says which.
+//! Faults to order, in builds for tests only: the name of the device says which.
 //!
 //! In: readings taken. Out: a panic, or a sampler that never comes back. Not here: anything in a build without `faults`.
 
