@@ -36,7 +36,8 @@ impl Gate {
         Gate {
             connections: 0,
             connections_max: limits.connections,
-            per_ip_max: limits.connections_per_ip,
+            // As the configuration has it: 0 is no limit.
+            per_ip_max: if limits.connections_per_ip == 0 { usize::MAX } else { limits.connections_per_ip },
             rate: limits.connects_per_second_per_ip,
             by_ip: HashMap::new(),
         }
@@ -100,6 +101,12 @@ mod tests {
             connects_per_second_per_ip,
             ..Limits::default()
         })
+    }
+
+    #[test]
+    fn no_limit_for_one_address_is_none() {
+        let (mut gate, now) = (gate(10, 0, 100), Instant::now());
+        assert_eq!((0..11).filter(|_| gate.enter(A, now).is_ok()).count(), 10);
     }
 
     #[test]
