@@ -131,6 +131,9 @@ pub enum SimError {
     /// The shards cannot be read back.
     #[error("shards cannot be read back: {0}")]
     Kinesis(String),
+    /// The shards of a fleet in virtual time gave up.
+    #[error("shards of the fleet")]
+    Sink(#[source] crate::virtual_time::SinkError),
 }
 
 #[cfg(test)]

@@ -30,6 +30,7 @@ mod foreign;
 mod kinesis;
 pub mod limits;
 mod summary;
+pub mod virtual_time;
 
 pub use config::{AgentAt, Faults, SimConfig, SimError};
 pub use fleet::Fleet;

@@ -17,6 +17,7 @@ mod tcp;
 mod tests;
 
 pub use ledger::{BootLedger, Ledger, Totals};
+pub(crate) use sensors::{Description, period_ms};
 pub use sensors::{CHANNELS, value};
 
 use headwater_telemetry::DeviceId;

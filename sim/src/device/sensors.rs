@@ -13,7 +13,7 @@ use std::sync::Arc;
 use tokio::sync::watch;
 
 /// Name, unit, kind, exponent, and how many base periods lie between two readings.
-type Description = (&'static str, &'static str, ValueKind, i8, u32);
+pub(crate) type Description = (&'static str, &'static str, ValueKind, i8, u32);
 
 /// The channels of every virtual device, in table order.
 pub const CHANNELS: [Description; 6] = [
@@ -65,7 +65,7 @@ pub(super) struct Place {
 }
 
 /// Milliseconds between two readings of the fastest channels at this rate.
-pub(super) fn period_ms(rate_per_sec: f64) -> u32 {
+pub(crate) fn period_ms(rate_per_sec: f64) -> u32 {
     let period = 1_000.0 * READINGS_PER_PERIOD / rate_per_sec.max(0.001);
     #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "clamped to what fits")]
     let period = period.round().clamp(f64::from(headwater_device::limits::PERIOD_MS_MIN), 4e9) as u32;
