@@ -119,7 +119,7 @@ fn mqtt(mut table: Section<'_, '_>) -> Mqtt {
         anonymous: allow_anonymous,
         users,
         connections: size(table.count("connections", 10_000, 1..=1_000_000)),
-        connections_per_ip: size(table.count("connections_per_ip", 4_096, 0..=1_000_000)),
+        connections_per_ip: size(table.count("connections_per_ip", 8_192, 0..=1_000_000)),
         connects_per_second_per_ip: narrow(table.count("connects_per_second_per_ip", 2_000, 1..=100_000)),
         packet_bytes: narrow(table.bytes("packet", 1_028 * KIB, KIB..=10 * MIB + 4 * KIB)),
         inflight: narrow(table.count("inflight", 1_024, 1..=65_535)),

@@ -95,7 +95,7 @@ impl Default for Limits {
     fn default() -> Self {
         Limits {
             connections: 10_000,
-            connections_per_ip: 4_096,
+            connections_per_ip: 8_192,
             connects_per_second_per_ip: 2_000,
             connect_timeout: Duration::from_secs(10),
             packet_bytes: 1024 * 1024 + 4096,

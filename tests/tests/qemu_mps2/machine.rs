@@ -4,6 +4,7 @@
 //! In: a configuration, where its serial line goes. Out: a device that reports there. Invariant: the file outlives the
 //! process, as flash does. Not here: what the device says.
 
+use std::collections::BTreeMap;
 use std::fs::{File, OpenOptions};
 use std::io::{BufRead, BufReader, Write};
 use std::net::SocketAddr;
@@ -14,9 +15,11 @@ use std::process::Command;
 use std::sync::Mutex;
 use std::time::Duration;
 
-use headwater_device::image;
 use headwater_device::partition::QEMU_MPS2;
-use headwater_telemetry::{Config, Credentials};
+use headwater_device::testing::FlashModel;
+use headwater_device::{Spool, image};
+use headwater_telemetry::limits::BODY_BYTES_MAX;
+use headwater_telemetry::{Config, Credentials, Schema};
 use serde_json::{Value, json};
 use system_tests::binaries::workspace;
 use system_tests::process::Process;
@@ -82,6 +85,7 @@ pub(crate) fn faulty_program() -> PathBuf {
 pub(crate) struct Machine {
     process: Process,
     monitor: PathBuf,
+    flash: PathBuf,
 }
 
 impl Machine {
@@ -108,7 +112,7 @@ impl Machine {
             .args([format!("unix:{},server=on,wait=off", monitor.display())])
             .args(["-serial", &format!("tcp:{peer},reconnect=1"), "-kernel"])
             .args([program]);
-        Self { process, monitor }
+        Self { process, monitor, flash }
     }
 
     /// Power on.
@@ -119,6 +123,29 @@ impl Machine {
     /// Power off, wherever the program is.
     pub(crate) fn kill(&mut self) {
         self.process.kill();
+    }
+
+    /// Up to which place each boot has batches in flash that nobody was told of: read by the device's own code from a copy. The
+    /// machine is off.
+    pub(crate) fn undelivered(&self) -> BTreeMap<u64, u64> {
+        let mut bytes = vec![0; QEMU_MPS2.layout.ring.end as usize];
+        let file = File::open(&self.flash).expect("the file is there");
+        file.read_exact_at(&mut bytes, 0).expect("it holds the partition");
+        let pages = bytes.len() / 4096;
+        let chip = FlashModel::<4096, 4>::holding(&bytes, pages, 1);
+        embassy_futures::block_on(async {
+            let (mut spool, _, found) =
+                Spool::open(chip, QEMU_MPS2.layout.clone()).await.expect("a chip in memory works");
+            assert!(!found.area_formatted && !found.ring_formatted, "a kill damaged the flash: {found:?}");
+            let (mut body, mut from, mut through) = ([0; BODY_BYTES_MAX], spool.read(), BTreeMap::new());
+            while let Some(item) =
+                spool.next(from, Schema(0), &mut body).await.expect("a chip in memory works")
+            {
+                through.insert(item.boot.0.into(), item.through.0.into());
+                from = item.after;
+            }
+            through
+        })
     }
 
     /// Sets the temperature around its thermometer, in thousandths of a degree.
