@@ -292,7 +292,8 @@ fn journal_io(doing: &str, source: io::Error) -> OpenError {
     OpenError::Journal(journal::OpenError::Io { doing: doing.to_owned(), source })
 }
 
-fn journal_config(config: &config::Journal) -> journal::Config {
+/// The journal's settings, as the configuration says them.
+pub(crate) fn journal_config(config: &config::Journal) -> journal::Config {
     let defaults = journal::Config::default();
     journal::Config {
         segment_bytes: config.segment_bytes,

@@ -1,5 +1,11 @@
-//! `headwater sim`: a fleet against a gateway that runs, or one started for it.
+//! `headwater sim`: a fleet against a gateway that runs, one started for it, or in virtual time.
 
+mod shards;
+#[cfg(test)]
+mod tests;
+mod virtual_time;
+
+use self::virtual_time::VirtualOptions;
 use super::fleet::{self, FleetOptions};
 use super::run::not_started;
 use super::signals::{Stop, with_signals};
@@ -22,12 +28,19 @@ pub(super) struct Options {
     /// An agent that runs already, by the address of its TCP link, such as 127.0.0.1:4880; else one in this process.
     #[arg(long, value_name = "ADDR", conflicts_with_all = ["start", "mqtt"])]
     agent: Option<SocketAddr>,
+    #[command(flatten)]
+    in_virtual_time: VirtualOptions,
 }
 
 /// A gateway on this machine or network answers within this.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 
 pub(super) fn sim(config: Config, options: Options) -> Exit {
+    if options.in_virtual_time.is_virtual {
+        let sim = options.fleet.over(&config.sim);
+        let options = options.in_virtual_time;
+        return with_signals(|stop| async move { virtual_time::drive(config, &sim, options, stop).await });
+    }
     with_signals(|stop| drive(config, options, stop))
 }
 

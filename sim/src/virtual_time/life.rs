@@ -144,7 +144,7 @@ impl Life {
                 self.world.sleep(DRAIN_LOOK_US).await;
                 if self.phase.get() == Phase::Calm && !self.watcher.truth.borrow().is_drained {
                     let is_drained =
-                        self.watcher.truth.borrow().all_stored() && device.is_empty().await == Ok(true);
+                        self.watcher.truth.borrow().all_stored(boot.get()) && device.is_empty().await == Ok(true);
                     self.watcher.truth.borrow_mut().is_drained = is_drained;
                 }
             }

@@ -39,9 +39,10 @@ impl Truth {
         self.boots.iter().map(|boot| boot.taken_ms.len() as u64).sum()
     }
 
-    /// Whether the newest boot has everything in flash.
-    pub(super) fn all_stored(&self) -> bool {
-        self.boots.last().is_none_or(|boot| boot.stored as usize >= boot.taken_ms.len())
+    /// Whether everything taken in this boot is in flash.
+    pub(super) fn all_stored(&self, number: u32) -> bool {
+        let boot = self.boots.iter().find(|boot| boot.number == number);
+        boot.is_none_or(|boot| boot.stored as usize >= boot.taken_ms.len())
     }
 
     fn boot(&mut self, number: u32) -> &mut Boot {
