@@ -5,6 +5,7 @@
 //! process, as flash does. Not here: what the device says.
 
 use std::collections::BTreeMap;
+use std::convert::Infallible;
 use std::fs::{File, OpenOptions};
 use std::io::{BufRead, BufReader, Write};
 use std::net::SocketAddr;
@@ -15,8 +16,8 @@ use std::process::Command;
 use std::sync::Mutex;
 use std::time::Duration;
 
+use embedded_storage_async::nor_flash::{ErrorType, NorFlash, ReadNorFlash};
 use headwater_device::partition::QEMU_MPS2;
-use headwater_device::testing::FlashModel;
 use headwater_device::{Spool, image};
 use headwater_telemetry::limits::BODY_BYTES_MAX;
 use headwater_telemetry::{Config, Credentials, Schema};
@@ -131,8 +132,7 @@ impl Machine {
         let mut bytes = vec![0; QEMU_MPS2.layout.ring.end as usize];
         let file = File::open(&self.flash).expect("the file is there");
         file.read_exact_at(&mut bytes, 0).expect("it holds the partition");
-        let pages = bytes.len() / 4096;
-        let chip = FlashModel::<4096, 4>::holding(&bytes, pages, 1);
+        let chip = Copied(bytes);
         embassy_futures::block_on(async {
             let (mut spool, _, found) =
                 Spool::open(chip, QEMU_MPS2.layout.clone()).await.expect("a chip in memory works");
@@ -205,6 +205,41 @@ impl Machine {
         answer(&mut socket, None);
         answer(&mut socket, Some(json!({"execute": "qmp_capabilities"})));
         answer(&mut socket, Some(json!({"execute": order, "arguments": arguments})));
+    }
+}
+
+/// A copy of the flash, to read with the device's own code, which counts a start in it.
+struct Copied(Vec<u8>);
+
+impl ErrorType for Copied {
+    type Error = Infallible;
+}
+
+impl ReadNorFlash for Copied {
+    const READ_SIZE: usize = 1;
+
+    async fn read(&mut self, from: u32, out: &mut [u8]) -> Result<(), Infallible> {
+        out.copy_from_slice(&self.0[from as usize..][..out.len()]);
+        Ok(())
+    }
+
+    fn capacity(&self) -> usize {
+        self.0.len()
+    }
+}
+
+impl NorFlash for Copied {
+    const WRITE_SIZE: usize = 4;
+    const ERASE_SIZE: usize = 4096;
+
+    async fn erase(&mut self, from: u32, to: u32) -> Result<(), Infallible> {
+        self.0[from as usize..to as usize].fill(0xff);
+        Ok(())
+    }
+
+    async fn write(&mut self, from: u32, bytes: &[u8]) -> Result<(), Infallible> {
+        self.0[from as usize..].iter_mut().zip(bytes).for_each(|(cell, byte)| *cell &= byte);
+        Ok(())
     }
 }
 
