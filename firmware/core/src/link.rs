@@ -32,6 +32,8 @@ pub enum LinkDown {
     Unreachable,
     /// The peer is not who it should be, or does not believe who this is.
     Untrusted,
+    /// The gateway's TLS makes records or certificates larger than a device has room for.
+    TooLarge,
     /// The gateway refuses the connection or what was sent, with this MQTT reason code.
     Refused(u8),
 }
@@ -42,6 +44,7 @@ impl fmt::Display for LinkDown {
             Self::Refused(reason) => return write!(f, "gateway refuses with reason 0x{reason:02x}"),
             Self::Unreachable => "gateway is not reachable",
             Self::Untrusted => "gateway is not trusted, or does not trust this device",
+            Self::TooLarge => "gateway sends larger TLS records or certificates than fit, expected 2 KiB",
             Self::Closed => "stream ended",
             Self::Silent => "peer did not answer",
             Self::Unacknowledged => "peer did not acknowledge a batch",

@@ -115,6 +115,8 @@ pub async fn run(
     let mut backoff = Backoff::new(outbox.connection());
     loop {
         let begun = clock.now();
+        #[cfg(feature = "tls")]
+        tls::LearnedTime::handle_dial(begun);
         let deadline = Uptime(begun.0.saturating_add(DIAL_TIMEOUT_MS));
         let down = match select(dial.dial(), clock.sleep_until(deadline)).await {
             Either::First(Ok(mut stream)) => serve(outbox, clock, &mut stream, gateway, buffers).await,
@@ -189,7 +191,12 @@ impl<O: Outbox, C: Clock, S: Read + Write> Connection<'_, O, C, S> {
         match event {
             Event::None => {}
             Event::Delivered(item) => self.outbox.delivered(item).await,
-            Event::Time { asked, utc } => self.outbox.learned_time(asked, self.clock.now(), utc).await,
+            Event::Time { asked, utc } => {
+                let now = self.clock.now();
+                #[cfg(feature = "tls")]
+                tls::LearnedTime::handle_answer(now, utc);
+                self.outbox.learned_time(asked, now, utc).await;
+            }
             Event::Command { command, packet_id } => {
                 let outcome = self.outbox.perform(&command).await;
                 let result = CommandResult { id: command.id, outcome };

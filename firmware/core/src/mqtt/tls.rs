@@ -1,20 +1,30 @@
 //! TLS 1.3 under the MQTT link: one authority is trusted, and the device has a certificate of its own.
 //!
 //! In: credentials from the vault, a way to [`Dial`], chance. Out: a way to dial that is encrypted and known on both sides.
-//! Invariants: a gateway whose certificate another authority signed, or that has another name, is refused; the private key
-//! is used and never sent. Not here: where credentials are kept (the vault).
+//! Invariants: only a gateway that proves to own a certificate with the right name, signed by the authority itself, is spoken
+//! to (see `proof`); the private key is used and never sent. Not here: where credentials are kept (the vault).
 //!
-//! All keys are P-256, all certificates DER of at most [`CERTIFICATE_BYTES_MAX`]. The dates of certificates are checked when the board has a
-//! [`TlsClock`] that knows the time; a device that was off for long does not, and goes without.
+//! All keys are P-256, all certificates DER of at most [`CERTIFICATE_BYTES_MAX`]. Between authority and gateway there is no other
+//! certificate. Dates are checked once the device knows the time ([`LearnedTime`]): the first connection after a start goes
+//! without, because it is the one that brings the time.
 //!
 //! A record fits [`Records`] only when the gateway makes none larger than 2 KiB: servers do not heed what a client asks for
 //! (rustls ignores the extension), so the gateway's listener is set to it. A larger record ends the connection.
 //!
-//! embedded-tls saves us a TLS stack; it has not been audited, which is why nothing but a private authority is trusted with it.
+//! embedded-tls saves us a TLS stack; it has not been audited, which is why nothing but a private authority is trusted with it
+//! and why `proof` and `whole` stand before what it takes on trust.
 
+mod proof;
+mod time;
+mod whole;
+
+pub use self::time::LearnedTime;
+pub use self::whole::Whole;
+
+use self::proof::{Proof, Stage};
 use super::Dial;
 use crate::LinkDown;
-use embedded_tls::pki::CertVerifier;
+use core::cell::Cell;
 use embedded_tls::{
     Aes128GcmSha256, Certificate, CryptoProvider, MaxFragmentLength, SignatureScheme, TlsConfig,
     TlsConnection, TlsContext, TlsError, TlsVerifier,
@@ -55,7 +65,7 @@ impl Default for Records {
 }
 
 /// A way to dial over TLS. `R` is the board's source of chance: it must be one that nobody can foretell. `T` tells the time for
-/// the dates of certificates.
+/// the dates of certificates: [`LearnedTime`] on a device.
 pub struct Tls<'a, D, R, T = NoClock> {
     dial: D,
     credentials: Credentials<'a>,
@@ -79,23 +89,26 @@ impl<'a, D: Dial, R: CryptoRngCore, T: TlsClock> Tls<'a, D, R, T> {
 
 impl<D: Dial, R: CryptoRngCore, T: TlsClock> Dial for Tls<'_, D, R, T> {
     type Stream<'s>
-        = TlsConnection<'s, D::Stream<'s>, Aes128GcmSha256>
+        = TlsConnection<'s, Whole<D::Stream<'s>>, Aes128GcmSha256>
     where
         Self: 's;
 
     async fn dial(&mut self) -> Result<Self::Stream<'_>, LinkDown> {
-        let socket = self.dial.dial().await?;
+        let socket = Whole::new(self.dial.dial().await?);
         let config = TlsConfig::new()
             .with_server_name(self.credentials.server_name)
             .with_max_fragment_length(MaxFragmentLength::Bits11);
+        let stage = Cell::new(Stage::Nothing);
         let provider = Identity::<R, T> {
             random: &mut self.random,
             credentials: self.credentials,
-            verifier: CertVerifier::new(Certificate::X509(self.credentials.authority)),
+            proof: Proof::new(self.credentials.authority, &stage),
         };
         let mut tls = TlsConnection::new(socket, &mut self.records.received, &mut self.records.sent);
         match tls.open(TlsContext::new(&config, provider)).await {
-            Ok(()) => Ok(tls),
+            // Nothing that was to be kept to ourselves has been sent by now.
+            Ok(()) if stage.get() == Stage::Proven => Ok(tls),
+            Ok(()) => Err(LinkDown::Untrusted),
             Err(error) => Err(reason(&error)),
         }
     }
@@ -105,6 +118,7 @@ impl<D: Dial, R: CryptoRngCore, T: TlsClock> Dial for Tls<'_, D, R, T> {
 fn reason(error: &TlsError) -> LinkDown {
     match error {
         TlsError::ConnectionClosed | TlsError::Io(_) | TlsError::IoError => LinkDown::Closed,
+        TlsError::InsufficientSpace => LinkDown::TooLarge,
         _ => LinkDown::Untrusted,
     }
 }
@@ -112,7 +126,7 @@ fn reason(error: &TlsError) -> LinkDown {
 struct Identity<'a, R, T: TlsClock> {
     random: &'a mut R,
     credentials: Credentials<'a>,
-    verifier: CertVerifier<'a, Aes128GcmSha256, T, CERTIFICATE_BYTES_MAX>,
+    proof: Proof<'a, T>,
 }
 
 impl<R: CryptoRngCore, T: TlsClock> CryptoProvider for Identity<'_, R, T> {
@@ -124,7 +138,7 @@ impl<R: CryptoRngCore, T: TlsClock> CryptoProvider for Identity<'_, R, T> {
     }
 
     fn verifier(&mut self) -> Result<&mut impl TlsVerifier<Aes128GcmSha256>, TlsError> {
-        Ok(&mut self.verifier)
+        Ok(&mut self.proof)
     }
 
     fn signer(&mut self) -> Result<(impl SignerMut<DerSignature>, SignatureScheme), TlsError> {
