@@ -6,6 +6,9 @@
 //! Always true: the same seed gives the same readings; everything acked is looked for in the shards, and what is not
 //! found is counted and named. Not here: the gateway and its engine, which are at the addresses given.
 //!
+//! A [`Fleet`] has real sockets and real time. A fleet in [`virtual_time`] has neither: thousands of devices on one thread, the
+//! same to the byte at every run.
+//!
 //! ```no_run
 //! # async fn example() -> Result<(), headwater_sim::SimError> {
 //! use headwater_sim::{Fleet, Progress, SimConfig};

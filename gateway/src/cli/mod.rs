@@ -115,7 +115,7 @@ enum Command {
     /// The configuration file.
     #[command(subcommand)]
     Config(ConfigCommand),
-    /// Simulated devices against a running gateway.
+    /// Simulated devices against a running gateway, or in virtual time (--virtual).
     Sim(sim::Options),
     /// Master keys, which the keys of encrypted streams are wrapped with.
     Keys(keys::Options),

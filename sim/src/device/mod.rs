@@ -17,8 +17,8 @@ mod tcp;
 mod tests;
 
 pub use ledger::{BootLedger, Ledger, Totals};
-pub(crate) use sensors::{Description, period_ms};
 pub use sensors::{CHANNELS, value};
+pub(crate) use sensors::{Description, period_ms};
 
 use headwater_telemetry::DeviceId;
 use std::io;

@@ -94,7 +94,9 @@ impl Check {
         self.digest_of(&stored);
         self.follow(&stored);
         let Ok(record) = serde_json::from_slice::<Record<'_>>(stored.data) else {
-            return self.findings.wrong(|| format!("{} {}: no record of a device", stored.shard, stored.number));
+            return self
+                .findings
+                .wrong(|| format!("{} {}: no record of a device", stored.shard, stored.number));
         };
         let number = record.device.strip_prefix(NAME).and_then(|number| number.parse::<usize>().ok());
         let Some(index) = number.and_then(|number| number.checked_sub(1)).filter(|i| *i < self.lines.len())
@@ -193,7 +195,8 @@ impl Check {
                     self.findings.worst_time_error_ms = self.findings.worst_time_error_ms.max(error_ms);
                 }
                 if error_ms > allowed_ms(quality, truth.ppm, stored.arrived_ms - self.epoch_ms) {
-                    self.findings.wrong(|| format!("{}: time {time} ({quality}) is off by {error_ms} ms", name()));
+                    self.findings
+                        .wrong(|| format!("{}: time {time} ({quality}) is off by {error_ms} ms", name()));
                 }
             }
             _ => self.findings.undated += 1,
@@ -216,7 +219,8 @@ impl Check {
         for (index, (subject, line)) in self.subjects.iter().zip(&self.lines).enumerate() {
             let name = format!("{NAME}{:05}", index + 1);
             if !subject.truth.is_drained {
-                self.findings.wrong(|| format!("{name} did not deliver all it held in the time of the drain"));
+                self.findings
+                    .wrong(|| format!("{name} did not deliver all it held in the time of the drain"));
             }
             check_device(&name, &subject.truth, &line.boots, &mut self.findings);
         }
@@ -244,7 +248,9 @@ fn check_device(name: &str, truth: &Truth, told: &[Told], findings: &mut Finding
         }
         if next < stored {
             let (number, missing) = (boot.number, stored - next);
-            findings.lost(missing, || format!("{name} boot {number}: {missing} stored and not there from seq {next} on"));
+            findings.lost(missing, || {
+                format!("{name} boot {number}: {missing} stored and not there from seq {next} on")
+            });
         }
         merged += next.saturating_sub(taken);
     }

@@ -45,7 +45,9 @@ impl VirtualConfig {
         }
         if self.damaged_1_in > 0 && self.damaged_1_in < DAMAGED_1_IN_MIN {
             let found = self.damaged_1_in;
-            return wrong(format!("one byte in {found} is damaged, must be none or at most one in {DAMAGED_1_IN_MIN}"));
+            return wrong(format!(
+                "one byte in {found} is damaged, must be none or at most one in {DAMAGED_1_IN_MIN}"
+            ));
         }
         let Faults { offline, reboots_per_hour, .. } = self.faults;
         if !(0.0..=0.9).contains(&offline) {

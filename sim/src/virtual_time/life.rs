@@ -143,8 +143,8 @@ impl Life {
             loop {
                 self.world.sleep(DRAIN_LOOK_US).await;
                 if self.phase.get() == Phase::Calm && !self.watcher.truth.borrow().is_drained {
-                    let is_drained =
-                        self.watcher.truth.borrow().all_stored(boot.get()) && device.is_empty().await == Ok(true);
+                    let is_drained = self.watcher.truth.borrow().all_stored(boot.get())
+                        && device.is_empty().await == Ok(true);
                     self.watcher.truth.borrow_mut().is_drained = is_drained;
                 }
             }

@@ -113,7 +113,7 @@ impl Fleet {
             faults,
         };
         executor.spawn(cable(world.clone(), phase.clone(), device_end.clone(), faults, rng.next_u64()));
-        if number % 2 == 0 {
+        if number.is_multiple_of(2) {
             executor.spawn(live::<4096, 4>(life, RING_PAGES.0));
         } else {
             executor.spawn(live::<1024, 8>(life, RING_PAGES.1));

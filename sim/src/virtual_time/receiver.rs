@@ -37,19 +37,22 @@ struct Waiting {
     heard: Vec<Rc<Heard>>,
 }
 
+impl Waiting {
+    fn add(&mut self, topic: &Rc<str>, body: &[u8], heard: Rc<Heard>) {
+        self.topics.push(Rc::clone(topic));
+        self.bytes.extend(body);
+        self.ends.push(self.bytes.len());
+        self.heard.push(heard);
+    }
+}
+
 type Heard = Signal<NoopRawMutex, Verdict>;
 
 impl Desk {
     /// Waits until the message is durable or refused.
     async fn store(&self, topic: &Rc<str>, body: &[u8]) -> Verdict {
         let heard = Rc::new(Heard::new());
-        let mut waiting = self.waiting.borrow_mut();
-        waiting.topics.push(Rc::clone(topic));
-        waiting.bytes.extend(body);
-        let end = waiting.bytes.len();
-        waiting.ends.push(end);
-        waiting.heard.push(Rc::clone(&heard));
-        drop(waiting);
+        self.waiting.borrow_mut().add(topic, body, Rc::clone(&heard));
         heard.wait().await
     }
 

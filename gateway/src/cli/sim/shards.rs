@@ -106,7 +106,11 @@ impl Shards {
                 data.clear();
                 let wrong = |_| SinkError("GetRecords: Data is not Base64".to_owned());
                 STANDARD.decode_append(record.data.as_bytes(), &mut data).map_err(wrong)?;
-                #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "seconds since 1970 with ms")]
+                #[expect(
+                    clippy::cast_possible_truncation,
+                    clippy::cast_sign_loss,
+                    reason = "seconds since 1970 with ms"
+                )]
                 let arrived_ms = (record.arrived_s * 1_000.0).round() as u64;
                 let (number, key) = (&*record.number, &*record.key);
                 visit(Stored { shard: &name, number, key, arrived_ms, data: &data });

@@ -9,7 +9,7 @@
 use super::shards::Shards;
 use crate::cli::signals::Stop;
 use crate::cli::{Exit, say};
-use crate::config::{Config, Sim};
+use crate::config::{Config, DurabilityMode, Sim};
 use clap::Args;
 use headwater_sim::virtual_time::{self, SinkError, VirtualConfig, VirtualProgress, VirtualSummary};
 use headwater_sim::{Faults, SimError};
@@ -41,6 +41,9 @@ pub(super) struct VirtualOptions {
 /// A fleet whose end nobody set runs for this long.
 const DURATION: Duration = Duration::from_secs(600);
 
+/// How often a journal that is thrown away is synced.
+const SYNC_EVERY: Duration = Duration::from_secs(1);
+
 /// How often a terminal gets a new line, and how often a log.
 const TERMINAL_EVERY: Duration = Duration::from_millis(500);
 const PLAIN_EVERY: Duration = Duration::from_secs(5);
@@ -64,8 +67,13 @@ impl VirtualOptions {
     }
 }
 
-pub(super) async fn drive(config: Config, sim: &Sim, options: VirtualOptions, stop: Stop) -> Exit {
+pub(super) async fn drive(mut config: Config, sim: &Sim, options: VirtualOptions, stop: Stop) -> Exit {
     let fleet = options.over(sim);
+    if options.keep.is_none() {
+        // Nothing of it outlasts this process, so no power cut of this machine can take anything: four commits a virtual second
+        // need not wait for the disk.
+        config.journal.durability = DurabilityMode::Interval(SYNC_EVERY);
+    }
     // Beside each other they do not meet.
     let own = config.gateway.state.join(format!("sim-{}", std::process::id()));
     let home = options.keep.clone().unwrap_or_else(|| own.clone());

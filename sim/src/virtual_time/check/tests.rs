@@ -1,0 +1,119 @@
+//! The check itself: what is right passes, and each thing that can be wrong is told.
+
+use super::super::truth::Boot;
+use super::*;
+
+const EPOCH: u64 = 1_790_000_000_000;
+const SEED: u64 = 77;
+
+/// A device with one boot of five places, taken at 1 s, 2 s …, four of them surely stored.
+fn subject() -> Subject {
+    let boot = Boot { number: 3, taken_ms: (1..=5).map(|n| n * 1_000).collect(), stored: 4 };
+    Subject { seed: SEED, truth: Truth { boots: vec![boot], is_drained: true, ppm: 50, ..Truth::default() } }
+}
+
+fn reading_at(boot: u32, seq: u32, ms: u64) -> String {
+    let mut value_text = String::new();
+    write_value(&mut value_text, &value(SEED, BootId(boot), Seq(seq), ChannelId(0)), -2);
+    // 1,790,000,000 is 2026-09-21T14:13:20Z.
+    let (second, milli) = (20 + ms / 1_000, ms % 1_000);
+    format!(
+        "{{\"kind\":\"reading\",\"device\":\"virtual-00001\",\"boot\":{boot},\"seq\":{seq},\"channel\":\"temperature\",\
+         {value_text}\"time\":\"2026-09-21T14:13:{second:02}.{milli:03}Z\",\"time_quality\":\"synced\"}}"
+    )
+}
+
+fn reading(seq: u32) -> String {
+    reading_at(3, seq, u64::from(seq + 1) * 1_000)
+}
+
+fn gap(boot: u32, first: u32, count: u32) -> String {
+    format!(
+        "{{\"kind\":\"gap\",\"device\":\"virtual-00001\",\"boot\":{boot},\"first\":{first},\"count\":{count}}}"
+    )
+}
+
+fn findings(subject: Subject, records: &[String]) -> Findings {
+    let mut check = Check::new(vec![subject], EPOCH);
+    for (number, data) in records.iter().enumerate() {
+        let number = format!("{number:056}");
+        let key = "virtual-00001";
+        check.handle(Stored {
+            shard: "s/0",
+            number: &number,
+            key,
+            arrived_ms: EPOCH + 10_000,
+            data: data.as_bytes(),
+        });
+    }
+    check.end().0
+}
+
+/// Lost, repeated, misordered, wrong.
+fn told(records: &[String]) -> [u64; 4] {
+    let Findings { lost, repeated, misordered, wrong, .. } = findings(subject(), records);
+    [lost, repeated, misordered, wrong]
+}
+
+#[test]
+fn what_was_stored_is_there_once_in_order() {
+    let all = [reading(0), gap(3, 1, 2), reading(3)];
+    let good = findings(subject(), &all);
+    assert_eq!(good, Findings { stored: 2, gaps: 2, ..Findings::default() });
+    let more = [reading(0), gap(3, 1, 2), reading(3), reading(4)];
+    assert_eq!(told(&more), [0; 4], "the batch whose write was cut may be whole");
+}
+
+#[test]
+fn holes_are_found_before_behind_and_between() {
+    assert_eq!(told(&[reading(0), reading(3)]), [2, 0, 0, 0]);
+    assert_eq!(told(&[reading(0), reading(1)]), [2, 0, 0, 0]);
+    assert_eq!(told(&[gap(3, 1, 3)]), [1, 0, 0, 0]);
+    assert_eq!(told(&[]), [4, 0, 0, 0]);
+}
+
+#[test]
+fn repeats_disorder_and_inventions_are_found() {
+    let good = [reading(0), reading(1), reading(2), reading(3)];
+    let with = |more: &[String]| told(&[&good[..], more].concat());
+    assert_eq!(with(&[reading(2)]), [0, 1, 0, 0]);
+    assert_eq!(with(&[gap(3, 3, 2)]), [0, 1, 0, 0], "a gap over what is there");
+    assert_eq!(with(&[gap(3, 4, 2)]), [0, 0, 0, 1], "more entries than were taken");
+    assert_eq!(with(&[gap(4, 0, 1)]), [0, 0, 0, 1], "a boot that never was");
+    assert_eq!(with(&[gap(2, 0, 1)])[2], 1, "an earlier boot after a later one");
+    let off = reading_at(3, 0, 2_500);
+    assert_eq!(told(&[off, reading(1), reading(2), reading(3)]), [0, 0, 0, 1], "a time off by 1.5 s");
+    let changed = reading(1).replace("\"value\":", "\"value\":1");
+    assert_eq!(told(&[reading(0), changed, reading(2), reading(3)]), [0, 0, 0, 1]);
+    let mut late = subject();
+    late.truth.is_drained = false;
+    assert_eq!(findings(late, &good).wrong, 1);
+}
+
+#[test]
+fn losses_of_boots_that_are_told_as_one_are_no_invention() {
+    let merged = || {
+        let mut subject = subject();
+        let boot =
+            |number, places: u32| Boot { number, taken_ms: vec![9_000; places as usize], stored: places };
+        subject.truth.boots.extend([boot(4, 30), boot(5, 2)]);
+        subject
+    };
+    let records = |count| vec![gap(3, 0, count), gap(5, 0, 2)];
+    assert_eq!(findings(merged(), &records(5 + 30)), Findings { gaps: 37, ..Findings::default() });
+    assert_eq!(findings(merged(), &records(5)).lost, 30, "the second boot is told nowhere");
+    assert_eq!(findings(merged(), &records(5 + 30 + 1_000)).wrong, 1);
+}
+
+#[test]
+fn times_are_read_as_the_calendar_has_them() {
+    for (text, expected) in [
+        ("1970-01-01T00:00:00.000Z", 0),
+        ("2000-02-29T12:34:56.789Z", 951_827_696_789),
+        ("2024-03-01T00:00:00.000Z", 1_709_251_200_000),
+        ("2026-09-21T14:13:20.000Z", EPOCH),
+    ] {
+        assert_eq!(utc_ms(text), Some(expected), "{text}");
+    }
+    assert_eq!(utc_ms("soon"), None);
+}
