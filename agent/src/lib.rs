@@ -34,6 +34,7 @@ mod link;
 mod spool;
 mod status;
 mod stop;
+pub mod tools;
 mod uplink;
 
 pub use agent::{Agent, StartError, each_set_aside};

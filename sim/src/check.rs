@@ -159,7 +159,7 @@ impl Census {
 }
 
 impl Findings {
-    fn example(&mut self, text: String) {
+    pub(crate) fn example(&mut self, text: String) {
         if self.examples.len() < EXAMPLES_MAX {
             self.examples.push(text);
         }

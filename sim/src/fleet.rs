@@ -10,7 +10,7 @@ use crate::device::{DeviceConfig, DeviceHandle, DeviceHost, Link, Phase as Order
 use crate::faults::device_faults;
 use crate::foreign::{self, ForeignConfig, ForeignLedger};
 use crate::kinesis::Shards;
-use crate::limits::{CHECK_EVERY_MS, PROGRESS_EVERY_MS};
+use crate::limits::{CHECK_EVERY_MS, PROGRESS_EVERY_MS, STARTS_PER_SEC};
 use crate::summary::{Phase, Progress, Summary};
 use headwater_agent::Agent;
 use headwater_relay::{Delays, Seeded};
@@ -118,6 +118,7 @@ impl Fleet {
         let mut configs = Vec::new();
         let mut seeds = Seeded::new(self.config.seed);
         let faults = device_faults(self.config.faults);
+        let start_within = start_within(self.config.devices + self.config.mqtt_devices);
         let links = [("", self.config.devices, link.map(Link::Tcp)), {
             ("m", self.config.mqtt_devices, Some(Link::Mqtt(self.config.mqtt)))
         }];
@@ -130,6 +131,7 @@ impl Fleet {
                 let seed = seeds.next_u64();
                 configs.push(DeviceConfig {
                     faults,
+                    start_within,
                     ..DeviceConfig::new(id, seed, self.config.rate_per_sec, link)
                 });
             }
@@ -298,8 +300,16 @@ impl Fleet {
         progress
     }
 
-    fn summary(&self, findings: Findings) -> Summary {
+    fn summary(&self, mut findings: Findings) -> Summary {
         let progress = self.progress(Phase::Done);
+        let mut silent = 0;
+        for member in &self.devices {
+            let totals = member.handle.ledger.totals();
+            if totals.stored > 0 && totals.acked == 0 {
+                silent += 1;
+                findings.example(silenced(&member.handle.id, totals.refusal));
+            }
+        }
         Summary {
             devices: progress.devices,
             readings: progress.readings,
@@ -312,9 +322,28 @@ impl Fleet {
             misordered: findings.misordered,
             foreign_repeated: findings.foreign_repeated,
             reboots: progress.reboots,
+            silent,
             examples: findings.examples,
         }
     }
+}
+
+/// What a device that delivered nothing heard about it.
+fn silenced(id: &DeviceId, refusal: Option<u8>) -> String {
+    let why = match refusal {
+        None => "nobody answered".to_owned(),
+        Some(0x97) => {
+            "gateway has its most connections from one address (mqtt.connections_per_ip)".to_owned()
+        }
+        Some(0x89) => "gateway has its most connections (mqtt.connections)".to_owned(),
+        Some(reason) => format!("gateway refuses with reason 0x{reason:02x}"),
+    };
+    format!("{} delivered nothing: {why}", id.as_str())
+}
+
+/// In how long so many devices are switched on.
+fn start_within(devices: u32) -> Duration {
+    Duration::from_millis(500).max(Duration::from_secs(1) * devices / STARTS_PER_SEC)
 }
 
 async fn start_agent(config: &SimConfig, state: &std::path::Path) -> Result<Agent, SimError> {

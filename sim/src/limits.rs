@@ -1,10 +1,14 @@
 //! Every bound of the simulator, with its reason.
 
-/// Simulated devices of one fleet. Each costs about 80 KiB, half of it flash, and all of them share one thread.
+/// Simulated devices of one fleet. Each costs about 80 KiB, most of it flash; a thousand share a thread.
 pub const DEVICES_MAX: u32 = 10_000;
 
 /// Publishers of plain JSON of one fleet. Each has an MQTT connection and a client of its own.
 pub const FOREIGN_MAX: u32 = 1_000;
+
+/// Devices of one fleet that are switched on in a second: a gateway lets in 2,000 connections a second from one address
+/// (`mqtt.connects_per_second_per_ip`), and those that return are among them.
+pub const STARTS_PER_SEC: u32 = 1_000;
 
 /// Fastest rate of one device in readings a second: the device core samples in whole milliseconds and closes a batch
 /// of 24 at a time.

@@ -70,7 +70,9 @@ pub struct Summary {
     pub foreign_repeated: u64,
     /// Power cuts.
     pub reboots: u64,
-    /// First examples of what is lost, repeated or misordered.
+    /// Devices that have stored readings and delivered none of them. Must be 0.
+    pub silent: u64,
+    /// First examples of what is lost, repeated, misordered or silent.
     pub examples: Vec<String>,
 }
 
@@ -78,7 +80,7 @@ impl Summary {
     /// Whether every promise was kept, and there was one: readings of which none was ever acked reached nobody.
     pub fn is_good(&self) -> bool {
         let reached_somebody = self.acked > 0 || self.readings == 0;
-        self.lost == 0 && self.repeated == 0 && self.misordered == 0 && reached_somebody
+        self.lost == 0 && self.repeated == 0 && self.misordered == 0 && self.silent == 0 && reached_somebody
     }
 }
 
@@ -96,7 +98,11 @@ impl fmt::Display for Summary {
             self.lost,
             self.repeated,
             self.misordered
-        )
+        )?;
+        match self.silent {
+            0 => Ok(()),
+            silent => write!(f, ", {silent} devices delivered nothing"),
+        }
     }
 }
 
@@ -108,7 +114,8 @@ mod tests {
     fn a_fleet_that_reached_nobody_is_not_good() {
         let silent = Summary { readings: 100, waiting: 100, ..Summary::default() };
         assert!(!silent.is_good());
-        assert!(Summary { acked: 1, ..silent }.is_good());
+        assert!(Summary { acked: 1, ..silent.clone() }.is_good());
+        assert!(!Summary { acked: 1, silent: 1, ..silent }.is_good());
         assert!(Summary::default().is_good(), "no devices, no promise");
     }
 }

@@ -2,7 +2,8 @@
 
 use super::{End, Links};
 use headwater_relay::{Backoff, Delays};
-use serial2_tokio::SerialPort;
+
+use crate::tools::open_serial;
 use std::path::Path;
 
 /// A board that resets when it is plugged in takes a moment; a port that stays away is looked for every few seconds.
@@ -14,8 +15,9 @@ pub(crate) async fn run_serial(links: Links, path: &Path, baud: u32, seed: u64) 
     let mut stop = links.stop.clone();
     let mut is_missing = false;
     loop {
-        match SerialPort::open(path, baud) {
-            Ok(port) => {
+        match open_serial(path, baud) {
+            // The lock lives as long as the link: tools for devices see that the port is taken.
+            Ok((port, _lock)) => {
                 is_missing = false;
                 tracing::info!(port = %path.display(), baud, "link opened");
                 backoff.handle_connected(links.clock.mono_ms());

@@ -36,6 +36,8 @@ pub struct Totals {
     pub cuts_in_write: u64,
     /// Connections that were answered or accepted.
     pub connections: u64,
+    /// The gateway's last reason to refuse a connection or what was sent on it (MQTT 5, 2.4).
+    pub refusal: Option<u8>,
 }
 
 impl Totals {
@@ -114,6 +116,10 @@ impl Ledger {
 
     pub(super) fn connected(&self) {
         self.state().totals.connections += 1;
+    }
+
+    pub(super) fn refused(&self, reason: u8) {
+        self.state().totals.refusal = Some(reason);
     }
 
     /// Whether everything sampled in `boot` is in flash.

@@ -42,8 +42,7 @@ pub(super) async fn run(config: &DeviceConfig, phase: watch::Receiver<Phase>, le
     let chip = Rc::new(RefCell::new(Chip::erased(pages as usize, config.seed)));
     let skew = i64::from(config.faults.clock_ppm);
     let ppm = i64::try_from(rng.below(u64::from(config.faults.clock_ppm) * 2 + 1)).unwrap_or(0) - skew;
-    // A fleet that was switched on together must not stay in step.
-    sleep(Duration::from_millis(rng.below(500))).await;
+    sleep(about(config.start_within / 2, &mut rng)).await;
     let mut reset = ResetReason::Power;
     loop {
         let mut told = phase.clone();

@@ -91,12 +91,15 @@ pub struct DeviceConfig {
     pub ring_pages: u32,
     /// Milliseconds after which a batch is closed.
     pub batch_age_ms: u32,
+    /// It is switched on within this, at random: a fleet must not stay in step, and a gateway lets only so many in a second.
+    pub start_within: Duration,
 }
 
 impl DeviceConfig {
-    /// A device without faults, with a ring of 16 pages and batches of at most two seconds.
+    /// A device without faults, with a ring of 16 pages and batches of at most two seconds, on within half a second.
     pub fn new(id: DeviceId, seed: u64, rate_per_sec: f64, link: Link) -> Self {
-        Self { id, seed, rate_per_sec, link, faults: Faults::none(), ring_pages: 16, batch_age_ms: 2_000 }
+        let (ring_pages, batch_age_ms, start_within) = (16, 2_000, Duration::from_millis(500));
+        Self { id, seed, rate_per_sec, link, faults: Faults::none(), ring_pages, batch_age_ms, start_within }
     }
 }
 

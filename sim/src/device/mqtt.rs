@@ -5,6 +5,7 @@
 
 use super::life::{Body, Outage};
 use super::tcp::{CONNECT_TIMEOUT, Stream};
+use headwater_device::LinkDown;
 use headwater_device::mqtt::{Buffers, Gateway, serve};
 use headwater_device::testing::Rng;
 use std::net::SocketAddr;
@@ -23,6 +24,9 @@ pub(super) async fn send(body: &Body<'_>, address: SocketAddr, outage: &mut Outa
             tokio::select! {
                 down = serve(body.device, body.clock, &mut stream, login, &mut buffers) => {
                     tracing::debug!(device = %body.device.hello().device, %down, "uplink down");
+                    if let LinkDown::Refused(reason) = down {
+                        body.ledger.refused(reason);
+                    }
                 }
                 () = outage.begins() => {}
             }

@@ -1,4 +1,6 @@
-//! The agent's command line: `run`, `validate`, `rejected`, `config init`. Exit codes are those of sysexits.
+//! The agent's command line: `run`, `validate`, `rejected`, `config init`, and what a person does with devices (`desk`). Exit codes are those of sysexits.
+
+mod desk;
 
 use clap::{Parser, Subcommand};
 use headwater_agent::{Agent, Config, LogFormat, SAMPLE, SetAside, StartError, each_set_aside};
@@ -28,6 +30,7 @@ struct Arguments {
 }
 
 #[derive(Subcommand)]
+#[expect(clippy::large_enum_variant, reason = "there is one of it")]
 enum Command {
     /// Runs until SIGTERM or SIGINT; a second one stops at once
     Run(ConfigArgument),
@@ -35,6 +38,8 @@ enum Command {
     Validate(ConfigArgument),
     /// Prints the records that the gateway will never take, one JSON object a line; the agent must not run
     Rejected(ConfigArgument),
+    #[command(flatten)]
+    Desk(desk::Desk),
     /// Works with configuration files
     #[command(subcommand)]
     Config(ConfigCommand),
@@ -71,6 +76,7 @@ fn main() -> ExitCode {
         Command::Run(argument) => load(&argument).and_then(run),
         Command::Validate(argument) => load(&argument).map(|config| describe(&config)),
         Command::Rejected(argument) => load(&argument).and_then(|config| rejected(&config)),
+        Command::Desk(desk) => desk::run(desk),
         Command::Config(ConfigCommand::Init { path }) => init(&path),
     };
     match done {
