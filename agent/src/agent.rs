@@ -1,14 +1,15 @@
 //! One running agent: opens the spool, binds the links, starts the tasks, stops them in order.
 
 use crate::clock::Clock;
-use crate::config::{Config, LinkConfig};
+use crate::config::{Config, HostTime, LinkConfig};
 use crate::link::session::Policy;
-use crate::link::{Links, bind, run_serial, run_tcp};
+use crate::link::{Links, Wanted, bind, run_ports, run_serial, run_tcp};
+use crate::roster::Roster;
 use crate::spool::{Durable, SetAside, Spool};
 use crate::status::{Counters, Ledger};
 use crate::stop::{Stopper, stop};
 use crate::uplink::Uplink;
-use crate::{http, link};
+use crate::{host_time, http, link};
 use std::io;
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -66,40 +67,42 @@ impl Agent {
         let (listeners, link_addrs) = bind_links(&config).await?;
         let status_listener = bind_status(&config).await?;
         let http_addr = status_listener.as_ref().and_then(|listener| listener.local_addr().ok());
-        let spool = open_spool(&config, &counters, clock).await?;
+        let spool = open_spool(&config, &counters, clock.clone()).await?;
         let seed =
             config.seed.unwrap_or_else(|| clock.utc_ms() ^ u64::from(std::process::id()).rotate_left(32));
         let (stop_links, stop_links_seen) = stop();
         let (stop_uplink, stop_uplink_seen) = stop();
-        let policy = Policy { allow: config.allow.clone().map(Arc::new), time_quality: config.time_quality };
+        let roster = Roster::new();
         let shared = Links {
             spool: Arc::clone(&spool),
             counters: Arc::clone(&counters),
-            policy,
-            clock,
+            roster: roster.clone(),
+            policy: Policy { allow: Arc::new(config.allow.clone()) },
+            clock: clock.clone(),
             stop: stop_links_seen,
         };
         let mut links = JoinSet::new();
         for (index, (link, listener)) in config.links.iter().zip(listeners).enumerate() {
-            spawn_link(
-                &mut links,
-                shared.clone(),
-                link.clone(),
-                listener,
-                seed.wrapping_add(index as u64 + 1),
-            );
+            let seed = seed.wrapping_add((index as u64 + 1) * 1_000);
+            spawn_link(&mut links, shared.clone(), link.clone(), listener, &config, seed);
         }
         let uplink = Uplink::new(
             config.uplink.clone(),
             Arc::clone(&spool),
             Arc::clone(&counters),
-            clock,
+            roster.clone(),
+            clock.clone(),
             stop_uplink_seen.clone(),
             seed,
         );
         let mut status = JoinSet::new();
+        match config.time_quality {
+            HostTime::Auto => drop(status.spawn(host_time::follow(clock, stop_uplink_seen.clone()))),
+            HostTime::Synced => drop(clock.set_synchronised(true)),
+            HostTime::Estimated => {}
+        }
         if let Some(listener) = status_listener {
-            let view = Arc::new(View { spool: Arc::clone(&spool), counters: Arc::clone(&counters) });
+            let view = Arc::new(View { spool: Arc::clone(&spool), counters: Arc::clone(&counters), roster });
             status.spawn(http::serve(listener, view, stop_uplink_seen));
         }
         status.spawn(log_status(Arc::clone(&counters), config.status_every));
@@ -207,7 +210,7 @@ async fn bind_links(config: &Config) -> Result<(Vec<Option<TcpListener>>, Vec<So
                 listeners.push(Some(listener));
                 addrs.push(addr);
             }
-            LinkConfig::Serial { .. } => listeners.push(None),
+            LinkConfig::Serial { .. } | LinkConfig::Ports { .. } => listeners.push(None),
         }
     }
     Ok((listeners, addrs))
@@ -243,6 +246,7 @@ fn spawn_link(
     shared: Links,
     link: LinkConfig,
     listener: Option<TcpListener>,
+    config: &Config,
     seed: u64,
 ) {
     match (link, listener) {
@@ -250,7 +254,15 @@ fn spawn_link(
             links.spawn(run_tcp(shared, listener, connections_max, idle));
         }
         (LinkConfig::Serial { path, baud }, _) => {
-            links.spawn(async move { run_serial(shared, &path, baud, seed).await });
+            links.spawn(async move { run_serial(shared, &path, baud, false, seed).await });
+        }
+        (LinkConfig::Ports { patterns, exclude, baud }, _) => {
+            let path = |link: &LinkConfig| match link {
+                LinkConfig::Serial { path, .. } => Some(path.clone()),
+                LinkConfig::Tcp { .. } | LinkConfig::Ports { .. } => None,
+            };
+            let taken = config.links.iter().filter_map(path).collect();
+            links.spawn(run_ports(shared, Wanted { patterns, exclude, taken }, baud, seed));
         }
         (LinkConfig::Tcp { .. }, None) => unreachable!("every TCP link was bound"),
     }
@@ -270,11 +282,16 @@ async fn log_status(counters: Arc<Counters>, every: std::time::Duration) {
 struct View {
     spool: Arc<Spool>,
     counters: Arc<Counters>,
+    roster: Roster,
 }
 
 impl http::Status for View {
     fn metrics(&self) -> String {
         self.counters.prometheus()
+    }
+
+    fn devices(&self) -> String {
+        self.roster.json()
     }
 
     fn trouble(&self) -> Option<String> {

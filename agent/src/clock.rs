@@ -1,17 +1,27 @@
 //! The clocks of the host, in one place: everything below the shells is told the time.
 
 use crate::link::session::Now;
+use headwater_telemetry::TimeQuality;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 /// Reads the host's clocks.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub(crate) struct Clock {
     origin: Instant,
+    is_synchronised: Arc<AtomicBool>,
 }
 
 impl Clock {
+    /// Nobody vouches for its UTC yet.
     pub(crate) fn start() -> Self {
-        Self { origin: Instant::now() }
+        Self { origin: Instant::now(), is_synchronised: Arc::default() }
+    }
+
+    /// Notes whether something keeps its UTC right; returns what was noted before.
+    pub(crate) fn set_synchronised(&self, is_synchronised: bool) -> bool {
+        self.is_synchronised.swap(is_synchronised, Ordering::Relaxed)
     }
 
     /// Monotonic milliseconds since the start of the agent.
@@ -26,7 +36,11 @@ impl Clock {
     }
 
     pub(crate) fn now(&self) -> Now {
-        Now { mono_ms: self.mono_ms(), utc_ms: self.utc_ms() }
+        let quality = match self.is_synchronised.load(Ordering::Relaxed) {
+            true => TimeQuality::Synced,
+            false => TimeQuality::Estimated,
+        };
+        Now { mono_ms: self.mono_ms(), utc_ms: self.utc_ms(), quality }
     }
 
     /// The moment at which [`Clock::mono_ms`] reaches `mono_ms`.

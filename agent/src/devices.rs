@@ -64,6 +64,8 @@ struct Refused {
 /// One device. Cheap to clone: the spool decides on a copy and keeps it only when the append succeeded.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Device {
+    /// Counts appends: when it was last heard since the start of the agent. 0: not yet.
+    pub(crate) heard: u64,
     births: Vec<Birth>,
     /// Most recently used last.
     marks: Vec<Mark>,

@@ -1,8 +1,8 @@
-//! The status port: `GET /metrics` and `GET /health` over HTTP/1.1, one request a connection.
+//! The status port: `GET /metrics`, `GET /health` and `GET /devices` over HTTP/1.1, one request a connection.
 //!
 //! In: a listener, the counters, whether the agent is well. Out: text. Always true: bounded connections, head and time.
 //!
-//! Written by hand, because two fixed answers need none of what a HTTP library brings: the agent has no other use for
+//! Written by hand, because three fixed answers need none of what a HTTP library brings: the agent has no other use for
 //! one, and it runs where a megabyte of program counts. Not here: anything that changes state.
 
 use crate::limits::{STATUS_CONNECTIONS_MAX, STATUS_HEAD_BYTES_MAX, STATUS_TIMEOUT_MS};
@@ -18,6 +18,8 @@ use tokio::time::timeout;
 /// Gives the answers: metrics text, and what is wrong if something is.
 pub(crate) trait Status: Send + Sync + 'static {
     fn metrics(&self) -> String;
+    /// Who is on which link, as JSON.
+    fn devices(&self) -> String;
     fn trouble(&self) -> Option<String>;
 }
 
@@ -78,7 +80,10 @@ fn respond(head: &[u8], status: &dyn Status) -> (&'static str, &'static str, Str
             None => ("200 OK", TEXT, "ok\n".to_owned()),
             Some(trouble) => ("503 Service Unavailable", TEXT, format!("{trouble}\n")),
         },
-        (Some(b"GET"), Some(_)) => ("404 Not Found", TEXT, "here are /metrics and /health\n".to_owned()),
+        (Some(b"GET"), Some(b"/devices")) => ("200 OK", "application/json", status.devices()),
+        (Some(b"GET"), Some(_)) => {
+            ("404 Not Found", TEXT, "here are /metrics, /health and /devices\n".to_owned())
+        }
         _ => ("405 Method Not Allowed", TEXT, "only GET\n".to_owned()),
     }
 }
@@ -92,6 +97,9 @@ mod tests {
         fn metrics(&self) -> String {
             "metric 1\n".to_owned()
         }
+        fn devices(&self) -> String {
+            "[]".to_owned()
+        }
         fn trouble(&self) -> Option<String> {
             self.0.map(str::to_owned)
         }
@@ -103,6 +111,7 @@ mod tests {
         assert_eq!(code(b"GET /metrics HTTP/1.1\r\n\r\n", None), "200 OK");
         assert_eq!(code(b"GET /health HTTP/1.1\r\n\r\n", None), "200 OK");
         assert_eq!(code(b"GET /health HTTP/1.1\r\n\r\n", Some("full")), "503 Service Unavailable");
+        assert_eq!(code(b"GET /devices HTTP/1.1\r\n\r\n", Some("full")), "200 OK");
         assert_eq!(code(b"GET /etc HTTP/1.1\r\n\r\n", None), "404 Not Found");
         assert_eq!(code(b"POST /metrics HTTP/1.1\r\n\r\n", None), "405 Method Not Allowed");
         assert_eq!(code(b"\xff\x00", None), "405 Method Not Allowed");

@@ -24,13 +24,16 @@
 //! ```
 
 mod agent;
+mod allow;
 mod clock;
 mod config;
 mod devices;
+mod host_time;
 mod http;
 mod intake;
 pub mod limits;
 mod link;
+mod roster;
 mod spool;
 mod status;
 mod stop;
@@ -38,6 +41,7 @@ pub mod tools;
 mod uplink;
 
 pub use agent::{Agent, StartError, each_set_aside};
-pub use config::{Config, ConfigError, LinkConfig, LogFormat, SAMPLE, SpoolConfig, UplinkConfig};
+pub use allow::Allow;
+pub use config::{Config, ConfigError, HostTime, LinkConfig, LogFormat, SAMPLE, SpoolConfig, UplinkConfig};
 pub use spool::SetAside;
 pub use status::{Counter, Counters, Ledger, Level};

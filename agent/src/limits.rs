@@ -3,7 +3,7 @@
 
 use headwater_telemetry::limits::{BODY_BYTES_MAX, FRAME_BYTES_MAX};
 
-/// Devices the agent remembers (births and marks). About 2 KiB each, so 8 MiB at most.
+/// Devices the agent remembers (births and marks). About 2 KiB each, so 8 MiB at most. The one that was silent longest makes room.
 pub const DEVICES_MAX: usize = 4096;
 
 /// Boots of one device whose last spooled place is remembered, the most recently used ones. A device has batches of a
@@ -35,6 +35,27 @@ pub const IDENTIFY_EVERY_MS: u64 = 2_000;
 
 /// How long to wait before trying again to append when the spool is full.
 pub const FULL_RETRY_MS: u64 = 250;
+
+/// Commands of one device that wait for their results: as many as a device remembers of those it did.
+pub const COMMANDS_PENDING_MAX: usize = 8;
+
+/// After how long a command without a result is sent again. A device writes it to flash before it answers.
+pub const COMMAND_RETRY_MS: u64 = 3_000;
+
+/// Times a command is sent before it is given up; whoever gave it may give it again.
+pub const COMMAND_SENDS_MAX: u32 = 5;
+
+/// Devices whose commands are asked for in one SUBSCRIBE; the gateway takes 256 filters in a packet.
+pub const FILTERS_PER_PACKET_MAX: usize = 64;
+
+/// Serial ports of one link with patterns: more than any USB tree of a small computer has.
+pub const PORTS_MAX: usize = 64;
+
+/// How often a link with patterns looks for new ports: a folder is read, nothing is written.
+pub const PORTS_EVERY_MS: u64 = 1_000;
+
+/// How often the host is asked whether its clock is set, while it is not and once it is.
+pub const CLOCK_ASKED_EVERY_MS: (u64, u64) = (15_000, 600_000);
 
 /// Records read from the spool at once, ahead of the window.
 pub const AHEAD_RECORDS_MAX: usize = 256;

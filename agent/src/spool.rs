@@ -7,7 +7,7 @@
 //! durable; a failed append changes nothing. Not here: links, MQTT, when to trim.
 //!
 //! ```text
-//! stream 1 shard 0   what waits    key {device}/batch | {device}/birth | {device}/log    data: the body as received
+//! stream 1 shard 0   what waits    key {device}/batch | birth | log | result    data: the body as received
 //! stream 2 shard 0   set aside     key as above                                          data: reason u8, body
 //! metadata           m/{device}, h/{device} (see devices), c/uplink: checkpoint u64 little endian
 //! ```
@@ -89,6 +89,8 @@ pub(crate) struct Spool {
 
 struct State {
     devices: Devices,
+    /// Counts appends.
+    turn: u64,
     set: AppendSet,
 }
 
@@ -128,7 +130,7 @@ impl Spool {
             journal,
             durable,
             counters,
-            state: Mutex::new(State { devices, set: AppendSet::default() }),
+            state: Mutex::new(State { devices, turn: 0, set: AppendSet::default() }),
         };
         let checkpoint = spool.checkpoint();
         let end = spool.end().max(checkpoint);
@@ -147,9 +149,10 @@ impl Spool {
     /// Stages items in their order, in one group. After an error nothing is staged and the same items may be given again.
     pub(crate) fn append(&self, items: &[Item], now_ms: u64) -> Result<Intake, AppendError> {
         let mut state = self.lock();
-        let State { devices, set } = &mut *state;
+        let State { devices, turn, set } = &mut *state;
         set.clear();
-        let plan = Plan::stage(devices, items, set);
+        *turn += 1;
+        let plan = Plan::stage(devices, items, set, *turn);
         let ticket = if set.is_empty() {
             self.journal.barrier()
         } else {

@@ -78,6 +78,10 @@ counters! {
     Counter gaps "Entries that devices report as lost."
     Counter births_spooled "New births spooled."
     Counter logs_spooled "Device log lines spooled."
+    Counter results_spooled "Results of commands spooled."
+    Counter commands "Commands for devices received from the gateway."
+    Counter commands_sent "Commands sent to devices, those sent again too."
+    Counter commands_dropped "Commands of which no result came, or whose device was not there or too busy."
     Counter acks "Acks sent to devices."
     Counter time_answers "Time requests answered."
     Counter time_unsure "Time answers while this host's clock was never set (before 2024), told as estimated."
@@ -96,6 +100,7 @@ counters! {
     Level spool_full "1 while the spool is full and devices are not read."
     Level uplink_connected "1 while the gateway is connected."
     Level devices "Devices known."
+    Counter devices_forgotten "Devices forgotten to make room for new ones."
 }
 
 /// The records of the spool since the start, in two ways that must agree.

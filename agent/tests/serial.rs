@@ -130,3 +130,39 @@ async fn a_serial_port_is_opened_again_and_a_device_is_asked_who_it_is_after_a_r
     until("everything is delivered", || agent.ledger().waiting == 0).await;
     agent.stop().await;
 }
+
+#[tokio::test]
+async fn ports_that_match_are_links_while_they_are_there() {
+    let (dir, broker) = (tempfile::tempdir().unwrap(), Broker::start().await);
+    let port = |name: &str| dir.path().join(name);
+    let mut config = config(dir.path(), broker.addr);
+    let patterns = vec![port("usb-*").to_str().unwrap().to_owned()];
+    let exclude = vec![glob::Pattern::new("*zigbee*").unwrap()];
+    config.links = vec![LinkConfig::Ports { patterns, exclude, baud: 115_200 }];
+    let agent = Agent::start(config).await.unwrap();
+
+    let mut first = Cable::plug_in(&port("usb-1"));
+    let mut second = Cable::plug_in(&port("usb-2"));
+    let foreign = Cable::plug_in(&port("usb-zigbee"));
+    until("both ports are open", || agent.counters().links_opened.get() == 2).await;
+    for (cable, name) in [(&mut first, "a"), (&mut second, "b")] {
+        cable.send(&Up::Hello(hello(name, 1, "C")));
+        cable.send(&Up::Batch(batch(name, 1, 0, 5)));
+        while cable.next().await != ack(4) {}
+    }
+
+    // Out, and in again under another name, as a board that moves to another socket.
+    drop(first);
+    std::fs::remove_file(port("usb-1")).unwrap();
+    until("its link is closed", || agent.counters().links_closed.get() == 1).await;
+    let mut first = Cable::plug_in(&port("usb-3"));
+    until("the new port is open", || agent.counters().links_opened.get() == 3).await;
+    first.send(&Up::Hello(hello("a", 1, "C")));
+    first.send(&Up::Batch(batch("a", 1, 5, 5)));
+    while first.next().await != ack(9) {}
+    second.send(&Up::Batch(batch("b", 1, 5, 5)));
+    while second.next().await != ack(9) {}
+    assert!(foreign.downs.try_recv().is_err(), "nothing was said to what is excluded");
+    until("everything is delivered", || agent.ledger().waiting == 0).await;
+    agent.stop().await;
+}

@@ -2,11 +2,9 @@
 
 use super::raw::{self, RawLink, RawUplink};
 use super::units::{parse_duration, parse_size};
-use super::{LinkConfig, SpoolConfig, UplinkConfig, millis};
+use super::{Allow, LinkConfig, SpoolConfig, UplinkConfig, millis};
 use crate::limits::CONNECTIONS_MAX;
 use headwater_relay::{Delays, WindowLimits};
-use headwater_telemetry::DeviceId;
-use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -26,8 +24,15 @@ fn check_link(index: usize, raw: RawLink) -> Result<LinkConfig, String> {
     let misplaced = |name: &str, kind: &str| Err(format!("{} has no meaning for type \"{kind}\"", key(name)));
     match raw.kind.as_deref() {
         Some("tcp") => {
-            if raw.path.is_some() || raw.baud.is_some() {
-                return misplaced(if raw.path.is_some() { "path" } else { "baud" }, "tcp");
+            for (name, is_set) in [
+                ("path", raw.path.is_some()),
+                ("ports", raw.ports.is_some()),
+                ("exclude", raw.exclude.is_some()),
+                ("baud", raw.baud.is_some()),
+            ] {
+                if is_set {
+                    return misplaced(name, "tcp");
+                }
             }
             let listen = raw.listen.unwrap_or_else(|| "127.0.0.1:4880".to_owned());
             let connections_max = raw.connections_max.unwrap_or(1024);
@@ -45,24 +50,54 @@ fn check_link(index: usize, raw: RawLink) -> Result<LinkConfig, String> {
                     return misplaced(name, "serial");
                 }
             }
-            let path =
-                raw.path.ok_or_else(|| format!("{} is missing, must be a device file", key("path")))?;
             let baud = within(&key("baud"), raw.baud.unwrap_or(115_200), 1_200, 4_000_000)?;
-            Ok(LinkConfig::Serial { path: PathBuf::from(path), baud })
+            check_serial(&key, raw.path, raw.ports, raw.exclude, baud)
         }
         Some(other) => Err(format!("{} is \"{other}\", must be \"tcp\" or \"serial\"", key("type"))),
         None => Err(format!("{} is missing, must be \"tcp\" or \"serial\"", key("type"))),
     }
 }
 
-pub(super) fn check_allow(names: Vec<String>) -> Result<BTreeSet<DeviceId>, String> {
-    names
-        .into_iter()
-        .map(|name| {
-            DeviceId::parse(&name)
-                .map_err(|error| format!("devices.allow holds \"{name}\", which is no device id: {error}"))
-        })
-        .collect()
+fn check_serial(
+    key: &dyn Fn(&str) -> String,
+    path: Option<String>,
+    ports: Option<Vec<String>>,
+    exclude: Option<Vec<String>>,
+    baud: u32,
+) -> Result<LinkConfig, String> {
+    match (path, ports) {
+        (Some(_), Some(_)) => {
+            Err(format!("{} and {} are both given, must be one", key("path"), key("ports")))
+        }
+        (None, None) => Err(format!(
+            "{} is missing, must be a device file; or {} with patterns of device files",
+            key("path"),
+            key("ports")
+        )),
+        (Some(_), None) if exclude.is_some() => {
+            Err(format!("{} has no meaning without {}", key("exclude"), key("ports")))
+        }
+        (Some(path), None) => Ok(LinkConfig::Serial { path: PathBuf::from(path), baud }),
+        (None, Some(patterns)) => {
+            if patterns.is_empty() {
+                return Err(format!("{} is empty, must hold patterns of device files", key("ports")));
+            }
+            let pattern = |name: &str, text: &String| {
+                glob::Pattern::new(text)
+                    .map_err(|error| format!("{} holds \"{text}\", which is no pattern: {error}", key(name)))
+            };
+            for text in &patterns {
+                pattern("ports", text)?;
+            }
+            let exclude = exclude.unwrap_or_default();
+            let exclude = exclude.iter().map(|text| pattern("exclude", text)).collect::<Result<_, _>>()?;
+            Ok(LinkConfig::Ports { patterns, exclude, baud })
+        }
+    }
+}
+
+pub(super) fn check_allow(names: &[String]) -> Result<Allow, String> {
+    Allow::listed(names.iter().map(String::as_str)).map_err(|error| format!("devices.allow holds {error}"))
 }
 
 pub(super) fn check_spool(raw: raw::RawSpool) -> Result<SpoolConfig, String> {

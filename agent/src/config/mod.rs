@@ -7,11 +7,10 @@ mod check;
 mod raw;
 mod units;
 
+use crate::allow::Allow;
 use check::{address, check_allow, check_links, check_spool, check_uplink, duration, one_of};
 use headwater_relay::{Delays, WindowLimits};
-use headwater_telemetry::{DeviceId, TimeQuality};
 use raw::{RawConfig, RawLink, RawUplink};
-use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -31,12 +30,12 @@ pub struct Config {
     pub log_level: String,
     /// Interval of the status line.
     pub status_every: Duration,
-    /// Quality told to devices with the time of this host.
-    pub time_quality: TimeQuality,
+    /// What to tell devices of the time of this host.
+    pub time_quality: HostTime,
     /// Device links.
     pub links: Vec<LinkConfig>,
-    /// The only devices that are taken; none means any.
-    pub allow: Option<BTreeSet<DeviceId>>,
+    /// The devices that are taken.
+    pub allow: Allow,
     /// The spool.
     pub spool: SpoolConfig,
     /// The MQTT connection.
@@ -58,6 +57,17 @@ pub enum LogFormat {
     Json,
 }
 
+/// How good the time of this host is said to be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum HostTime {
+    /// As good as the host itself says: whether something keeps its clock right.
+    Auto,
+    /// Right.
+    Synced,
+    /// Perhaps not.
+    Estimated,
+}
+
 /// One device link.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum LinkConfig {
@@ -74,6 +84,15 @@ pub enum LinkConfig {
     Serial {
         /// Device file.
         path: PathBuf,
+        /// Bits per second.
+        baud: u32,
+    },
+    /// Devices on serial ports that come and go.
+    Ports {
+        /// Patterns of device files (`*`, `?`, `[...]`); each file that matches is a link while it is there.
+        patterns: Vec<String>,
+        /// Those that are not.
+        exclude: Vec<glob::Pattern>,
         /// Bits per second.
         baud: u32,
     },
@@ -134,7 +153,12 @@ impl Config {
     /// loopback port, no status port.
     pub fn embedded(state: PathBuf, gateway: std::net::SocketAddr) -> Self {
         let raw = RawConfig {
-            agent: raw::RawAgent { state: Some(String::new()), ..Default::default() },
+            agent: raw::RawAgent {
+                state: Some(String::new()),
+                // Whoever runs it knows whether the time is right, and it is the same everywhere inside one program.
+                time_quality: Some("synced".to_owned()),
+                ..Default::default()
+            },
             uplink: RawUplink { gateway: Some(gateway.to_string()), ..Default::default() },
             http: raw::RawHttp { listen: Some("off".to_owned()) },
             links: vec![RawLink {
@@ -172,11 +196,11 @@ impl Config {
             status_every: duration("agent.status_every", raw.agent.status_every, "60s", ("1s", "1d"))?,
             time_quality: one_of(
                 "agent.time_quality",
-                raw.agent.time_quality.as_deref().unwrap_or("synced"),
-                &[("synced", TimeQuality::Synced), ("estimated", TimeQuality::Estimated)],
+                raw.agent.time_quality.as_deref().unwrap_or("auto"),
+                &[("auto", HostTime::Auto), ("synced", HostTime::Synced), ("estimated", HostTime::Estimated)],
             )?,
             links,
-            allow: raw.devices.allow.map(check_allow).transpose()?,
+            allow: raw.devices.allow.as_deref().map(check_allow).transpose()?.unwrap_or_default(),
             spool: check_spool(raw.spool)?,
             uplink: check_uplink(raw.uplink, &name)?,
             http: match raw.http.listen {

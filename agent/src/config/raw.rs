@@ -34,6 +34,8 @@ pub(super) struct RawLink {
     pub(super) connections_max: Option<usize>,
     pub(super) idle: Option<String>,
     pub(super) path: Option<String>,
+    pub(super) ports: Option<Vec<String>>,
+    pub(super) exclude: Option<Vec<String>>,
     pub(super) baud: Option<u32>,
 }
 

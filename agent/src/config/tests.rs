@@ -20,14 +20,17 @@ fn the_sample_file_holds_every_key() {
         .replace("\n#type", "\ntype")
         .replace("#path", "path")
         .replace("#baud", "baud")
+        .replace("#ports", "ports")
+        .replace("#exclude", "exclude")
         .replace("#allow", "allow")
         .replace("#client_id", "client_id")
         .replace("#user", "user")
         .replace("#password_file = \"/etc/headwater/agent.password\"", "password = \"secret\"")
         .replace("#state", "state");
     let config = Config::parse(&text).unwrap();
-    assert_eq!(config.links.len(), 2);
-    assert_eq!(config.allow.map(|allow| allow.len()), Some(2));
+    assert_eq!(config.links.len(), 3);
+    let takes = |name: &str| config.allow.takes(&headwater_telemetry::DeviceId::parse(name).unwrap());
+    assert!(takes("barn-1") && takes("yard-9") && !takes("other"));
     assert_eq!(config.uplink.credentials, Some(("barn".into(), "secret".into())));
     let known =
         ["name", "state", "log", "log_level", "status_every", "time_quality", "listen", "connections_max"];
@@ -72,4 +75,29 @@ fn an_embedded_agent_needs_nothing_but_a_folder_and_a_gateway() {
         let config = Config::embedded("/x".into(), gateway.parse().unwrap());
         assert_eq!((config.state.to_str(), config.uplink.port, config.http), (Some("/x"), 9, None));
     }
+}
+
+#[test]
+fn a_serial_link_has_a_port_or_patterns_of_ports() {
+    let links =
+        |keys: &str| Config::parse(&format!("agent.state = \"x\"\n[[links]]\ntype = \"serial\"\n{keys}"));
+    let found = links("ports = [\"/dev/ttyACM*\"]\nexclude = [\"*zigbee*\"]").unwrap().links;
+    let [LinkConfig::Ports { patterns, exclude, baud }] = &found[..] else { panic!("{found:?}") };
+    assert_eq!((patterns.len(), exclude.len(), *baud), (1, 1, 115_200));
+    let error = |keys: &str| links(keys).unwrap_err().to_string();
+    assert_eq!(
+        error(""),
+        "links[0].path is missing, must be a device file; or links[0].ports with patterns of device files"
+    );
+    assert_eq!(
+        error("path = \"a\"\nports = [\"b\"]"),
+        "links[0].path and links[0].ports are both given, must be one"
+    );
+    assert_eq!(
+        error("path = \"a\"\nexclude = [\"b\"]"),
+        "links[0].exclude has no meaning without links[0].ports"
+    );
+    assert_eq!(error("ports = []"), "links[0].ports is empty, must hold patterns of device files");
+    let bad = error("ports = [\"/dev/[\"]");
+    assert!(bad.starts_with("links[0].ports holds \"/dev/[\", which is no pattern: "), "{bad}");
 }

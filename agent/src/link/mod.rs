@@ -5,15 +5,19 @@
 //!
 //! Always true: a link that cannot be spooled is not read. The device keeps what it has in flash.
 
+mod orders;
+mod ports;
 mod serial;
 pub(crate) mod session;
 mod tcp;
 
+pub(crate) use ports::{Wanted, run_ports};
 pub(crate) use serial::run_serial;
 pub(crate) use tcp::{bind, run_tcp};
 
 use crate::clock::Clock;
 use crate::limits::{FULL_RETRY_MS, READ_BYTES_MAX, WRITE_TIMEOUT_MS};
+use crate::roster::{Place, Roster};
 use crate::spool::{Durable, Spool};
 use crate::status::Counters;
 use crate::stop::Stop;
@@ -34,6 +38,7 @@ const FOREVER: Duration = Duration::from_secs(10 * 365 * 24 * 3600);
 pub(crate) struct Links {
     pub(crate) spool: Arc<Spool>,
     pub(crate) counters: Arc<Counters>,
+    pub(crate) roster: Roster,
     pub(crate) policy: Policy,
     pub(crate) clock: Clock,
     /// True once links must end.
@@ -64,10 +69,11 @@ impl fmt::Display for End {
 }
 
 impl Links {
-    /// Runs one link until it ends. `idle`: how long the peer may be silent.
+    /// Runs one link until it ends. `port`: its name for people. `idle`: how long the peer may be silent.
     async fn run_link<S: AsyncRead + AsyncWrite + Unpin>(
         &self,
         stream: S,
+        port: String,
         idle: Option<Duration>,
         resync: bool,
     ) -> End {
@@ -76,7 +82,8 @@ impl Links {
         if resync {
             session.resync();
         }
-        let end = match self.pump(stream, &mut session, idle).await {
+        let place = self.roster.enter(port, self.clock.utc_ms());
+        let end = match self.pump(stream, &mut session, place, idle).await {
             Ok(end) => end,
             Err(error) => End::Io(error),
         };
@@ -90,6 +97,7 @@ impl Links {
         &self,
         stream: S,
         session: &mut Session,
+        mut place: Place,
         idle: Option<Duration>,
     ) -> io::Result<End> {
         let (mut reader, mut writer) = tokio::io::split(stream);
@@ -105,7 +113,9 @@ impl Links {
                 Durable::Through(ticket) => session.handle_synced(ticket),
                 Durable::Failed(_) => return Ok(End::Stopped),
             }
+            session.handle_timeout(self.clock.mono_ms());
             send(&mut writer, &session.take_transmit()).await?;
+            let retry_at = session.poll_timeout().map(|at_ms| self.clock.instant_at(at_ms));
             tokio::select! {
                 // Reading is cancel-safe: either bytes are in the buffer, or none were taken.
                 read = reader.read(&mut buffer), if unspooled.is_empty() && session.wants_bytes() => {
@@ -114,9 +124,13 @@ impl Links {
                         return Ok(End::Closed);
                     }
                     heard_at = Instant::now();
-                    session.handle_bytes(&buffer[..count], self.clock.now());
+                    let now = self.clock.now();
+                    session.handle_bytes(&buffer[..count], now);
+                    place.heard(now.utc_ms, session.take_news());
                     unspooled = session.take_items();
                 }
+                command = place.command(), if session.wants_commands() => session.handle_command(command),
+                () = sleep_until(retry_at.unwrap_or_else(Instant::now)), if retry_at.is_some() => {}
                 () = sleep(Duration::from_millis(FULL_RETRY_MS)), if !unspooled.is_empty() => {}
                 // Only a link that waits for a sync wakes for it: with many links most have nothing to say.
                 changed = durable.changed(), if session.waits_for_sync() => {

@@ -9,8 +9,8 @@ use std::path::Path;
 /// A board that resets when it is plugged in takes a moment; a port that stays away is looked for every few seconds.
 const REOPEN: Delays = Delays { base_ms: 250, max_ms: 5_000, stable_ms: 5_000 };
 
-/// Serves the port until the links are told to stop.
-pub(crate) async fn run_serial(links: Links, path: &Path, baud: u32, seed: u64) {
+/// Serves the port until the links are told to stop; or until it is gone, when `is_found`: it was found by looking, and will be again.
+pub(crate) async fn run_serial(links: Links, path: &Path, baud: u32, is_found: bool, seed: u64) {
     let mut backoff = Backoff::new(REOPEN, seed);
     let mut stop = links.stop.clone();
     let mut is_missing = false;
@@ -21,7 +21,8 @@ pub(crate) async fn run_serial(links: Links, path: &Path, baud: u32, seed: u64) 
                 is_missing = false;
                 tracing::info!(port = %path.display(), baud, "link opened");
                 backoff.handle_connected(links.clock.mono_ms());
-                if matches!(links.run_link(port, None, true).await, End::Stopped) {
+                if matches!(links.run_link(port, path.display().to_string(), None, true).await, End::Stopped)
+                {
                     return;
                 }
             }
@@ -32,6 +33,10 @@ pub(crate) async fn run_serial(links: Links, path: &Path, baud: u32, seed: u64) 
                 }
                 is_missing = true;
             }
+        }
+        if is_found && !path.exists() {
+            tracing::info!(port = %path.display(), "serial port is gone");
+            return;
         }
         let retry_at_ms = backoff.handle_lost(links.clock.mono_ms());
         tokio::select! {

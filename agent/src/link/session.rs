@@ -1,6 +1,6 @@
 //! One device link as a pure state machine.
 //!
-//! In: bytes in any pieces, the time, tickets of the spool. Out: [`Item`]s to spool, answer bytes to send.
+//! In: bytes in any pieces, commands, the time, tickets of the spool. Out: [`Item`]s to spool, bytes to send, who is there.
 //! An `Ack` leaves only after [`Session::handle_synced`] said that its ticket is durable; this is the agent's half of
 //! the promise to the device. Bad frames are counted and skipped, the deframer finds the next one by itself.
 //!
@@ -9,15 +9,18 @@
 //!
 //! Run loop: `handle_bytes` → `take_items` → append them → `handle_staged` → ... → `handle_synced` → `take_transmit`.
 
+use super::orders::{Due, Orders};
+use crate::allow::Allow;
 use crate::devices::Places;
 use crate::limits::{ACKS_PENDING_MAX, CLOCK_SANE_FROM_MS, IDENTIFY_EVERY_MS};
+use crate::roster;
 use crate::status::Counters;
 use headwater_telemetry::limits::{FRAME_BYTES_MAX, WIRE_VERSION};
 use headwater_telemetry::{
-    Batch, BootId, Deframer, DeviceId, Down, Entry, FrameError, Hello, Log, Seq, TimeQuality, Timestamp, Up,
-    UtcTime, decode_body, encode_frame, schema_of,
+    Batch, BootId, Command, CommandResult, Deframer, DeviceId, Down, Entry, FrameError, Hello, Log, Seq,
+    TimeQuality, Timestamp, Up, UtcTime, decode_body, encode_frame, schema_of,
 };
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::VecDeque;
 use std::sync::Arc;
 
 /// The two clocks a session is told.
@@ -27,6 +30,8 @@ pub(crate) struct Now {
     pub(crate) mono_ms: u64,
     /// UTC milliseconds of the host, right or wrong.
     pub(crate) utc_ms: u64,
+    /// What the host knows of its UTC.
+    pub(crate) quality: TimeQuality,
 }
 
 /// Something to spool.
@@ -38,15 +43,15 @@ pub(crate) enum Item {
     Batch { device: DeviceId, places: Places, gaps: u64, body: Vec<u8>, is_clean: bool },
     /// A line for people.
     Log { device: DeviceId, body: Vec<u8> },
+    /// What became of a command.
+    Result { device: DeviceId, body: Vec<u8> },
 }
 
 /// What every session of a link is told at its start.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Default)]
 pub(crate) struct Policy {
-    /// The only devices taken; none means any.
-    pub(crate) allow: Option<Arc<BTreeSet<DeviceId>>>,
-    /// Quality told with the time.
-    pub(crate) time_quality: TimeQuality,
+    /// Which devices are taken.
+    pub(crate) allow: Arc<Allow>,
 }
 
 #[derive(Debug)]
@@ -73,7 +78,9 @@ pub(crate) struct Session {
     is_clean: bool,
     items: Vec<Item>,
     pending: VecDeque<PendingAck>,
+    orders: Orders,
     transmit: Vec<u8>,
+    news: Option<roster::Peer>,
 }
 
 impl Session {
@@ -87,7 +94,9 @@ impl Session {
             is_clean: true,
             items: Vec::new(),
             pending: VecDeque::new(),
+            orders: Orders::default(),
             transmit: Vec::new(),
+            news: None,
         }
     }
 
@@ -168,39 +177,89 @@ impl Session {
         std::mem::take(&mut self.transmit)
     }
 
+    /// Who is there, when that is news.
+    pub(crate) fn take_news(&mut self) -> Option<roster::Peer> {
+        self.news.take()
+    }
+
+    /// Takes a command for the device that is known.
+    pub(crate) fn handle_command(&mut self, command: Command) {
+        self.orders.handle_command(command);
+    }
+
+    /// Whether one more command may come.
+    pub(crate) fn wants_commands(&self) -> bool {
+        self.orders.has_room()
+    }
+
+    /// When to call [`Session::handle_timeout`], monotonic ms.
+    pub(crate) fn poll_timeout(&self) -> Option<u64> {
+        self.orders.poll_timeout()
+    }
+
+    /// Sends the commands that are due.
+    pub(crate) fn handle_timeout(&mut self, now_ms: u64) {
+        while let Some(due) = self.orders.poll(now_ms) {
+            let device = self.device().map_or("", DeviceId::as_str);
+            match due {
+                Due::Send(command) => {
+                    tracing::debug!(device, id = command.id.0, "command sent");
+                    self.counters.commands_sent.add(1);
+                    self.send(&Down::Command(*command));
+                }
+                Due::GiveUp(id) => {
+                    tracing::warn!(device, id = id.0, "device gives no result of a command, given up");
+                    self.counters.commands_dropped.add(1);
+                }
+            }
+        }
+    }
+
     fn handle_up(&mut self, up: Up, body: Vec<u8>, now: Now) {
         match up {
             Up::Hello(hello) => self.handle_hello(hello, body),
             Up::Batch(batch) => self.handle_batch(&batch, body, now),
             Up::TimeRequest { nonce } => self.handle_time_request(nonce, now),
             Up::Log(log) => self.handle_log(&log, body, now),
-            // Nothing here sends a Config or a Command, so nobody waits for these.
-            Up::ConfigResult(_) | Up::CommandResult(_) => self.counters.frames_ignored.add(1),
+            Up::CommandResult(result) => self.handle_result(result, body),
+            // Nothing here sends a Config, so nobody waits for this.
+            Up::ConfigResult(_) => self.counters.frames_ignored.add(1),
         }
     }
 
     fn handle_hello(&mut self, hello: Hello, body: Vec<u8>) {
-        let is_allowed = self.policy.allow.as_ref().is_none_or(|allow| allow.contains(&hello.device));
+        let is_allowed = self.policy.allow.takes(&hello.device);
         // A schema that is not the one of its table would give readings the wrong names and units.
         let is_valid = hello.wire == WIRE_VERSION && hello.schema == schema_of(&hello.channels);
         if !is_allowed || !is_valid {
             self.counters.hellos_refused.add(1);
             let reason =
                 if is_allowed { "wire version or schema does not fit" } else { "not in devices.allow" };
-            tracing::warn!(device = %hello.device, wire = hello.wire, reason, "device refused");
+            // A device that is not answered says hello every few seconds: once is enough for the log.
+            if !matches!(self.peer, Peer::Refused) {
+                tracing::warn!(device = %hello.device, wire = hello.wire, reason, "device refused");
+            }
             self.peer = Peer::Refused;
+            self.forget();
+            self.news = Some(roster::Peer::Refused { device: hello.device, reason });
             return;
         }
         self.counters.hellos.add(1);
         if self.device().is_some_and(|device| *device != hello.device) {
-            // Swapped at the same port. An ack names no device, so one for the first would tell the second to drop what
-            // it never delivered; what the first sent and nobody acked stays in its flash.
-            self.pending.clear();
-            self.items.clear();
+            self.forget();
         }
         self.peer = Peer::Known(hello.device.clone());
         self.is_clean = true;
+        self.news = Some(roster::Peer::Known(Box::new(hello.clone())));
         self.items.push(Item::Hello { hello: Box::new(hello), body });
+    }
+
+    /// Swapped at the same port. An ack names no device, so one for the first would tell the second to drop what it never
+    /// delivered; what the first sent and nobody acked stays in its flash.
+    fn forget(&mut self) {
+        self.pending.clear();
+        self.items.clear();
+        self.orders.clear();
     }
 
     fn handle_batch(&mut self, batch: &Batch, body: Vec<u8>, now: Now) {
@@ -225,13 +284,25 @@ impl Session {
         self.items.push(Item::Log { device, body });
     }
 
+    fn handle_result(&mut self, result: CommandResult, body: Vec<u8>) {
+        let device = self.device().cloned();
+        match device {
+            Some(device) if self.orders.handle_result(result.id) => {
+                tracing::info!(%device, id = result.id.0, outcome = ?result.outcome, "command answered");
+                self.items.push(Item::Result { device, body });
+            }
+            // A repeat of one that was passed on, or of a tool that spoke to the device before.
+            _ => self.counters.frames_ignored.add(1),
+        }
+    }
+
     fn handle_time_request(&mut self, nonce: u32, now: Now) {
         if matches!(self.peer, Peer::Refused) {
             return;
         }
         // A device sends nothing to a host that does not answer, so an unset clock is told too, as what it is worth.
         let is_sane = now.utc_ms >= CLOCK_SANE_FROM_MS;
-        let quality = if is_sane { self.policy.time_quality } else { TimeQuality::Estimated };
+        let quality = if is_sane { now.quality } else { TimeQuality::Estimated };
         let utc = UtcTime { at: Timestamp(now.utc_ms), quality };
         self.counters.time_answers.add(1);
         self.counters.time_unsure.add(u64::from(!is_sane));

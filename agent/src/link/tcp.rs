@@ -40,7 +40,7 @@ pub(crate) async fn run_tcp(links: Links, listener: TcpListener, connections_max
                     tracing::info!(%peer, "link opened");
                     let links = links.clone();
                     open.spawn(async move {
-                        links.run_link(stream, Some(idle), false).await;
+                        links.run_link(stream, format!("tcp {peer}"), Some(idle), false).await;
                         drop(permit);
                     });
                 }

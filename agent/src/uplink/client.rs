@@ -1,6 +1,6 @@
 //! One MQTT 5 connection: a new rumqttc client object, its event loop in a task of its own.
 //!
-//! In: publishes. Out: [`Event`]s: connected, packet id given out, answered, lost. After `Lost` there is nothing more.
+//! In: publishes, subscriptions. Out: [`Event`]s: connected, packet id given out, answered, published, lost. After `Lost` there is nothing more.
 //!
 //! Why a new object each time: on reconnect rumqttc 0.25 forgets everything that was not acked, without an event. Why a
 //! task: its poll is not safe to cancel while it writes. Why the channel is as large as the window: handing over
@@ -8,9 +8,11 @@
 //! Not here: what is sent, and what answers mean.
 
 use crate::config::UplinkConfig;
+use crate::limits::COMMANDS_PENDING_MAX;
+use bytes::Bytes;
 use rumqttc::Outgoing;
 use rumqttc::v5::mqttbytes::QoS;
-use rumqttc::v5::mqttbytes::v5::{ConnectProperties, Packet, PubAckReason};
+use rumqttc::v5::mqttbytes::v5::{ConnectProperties, Filter, Packet, PubAckReason, SubscribeReasonCode};
 use rumqttc::v5::{AsyncClient, Event as RawEvent, EventLoop, MqttOptions};
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
@@ -26,6 +28,10 @@ pub(super) enum Event {
     Sent(u16),
     /// PUBACK.
     Answered(u16, PubAckReason),
+    /// SUBACK or UNSUBACK: how many filters were refused.
+    Asked(usize),
+    /// Something for us: topic and payload.
+    Publish(Bytes, Bytes),
     /// The connection is gone; why, in words.
     Lost(String),
 }
@@ -56,6 +62,16 @@ impl Client {
         self.client.try_publish(topic, QoS::AtLeastOnce, retain, payload).is_ok()
     }
 
+    /// Asks for what is published on these topics, QoS 1; `Asked` follows. False when the client does not take it now.
+    pub(super) fn subscribe(&self, topics: impl Iterator<Item = String>) -> bool {
+        self.client.try_subscribe_many(topics.map(|topic| Filter::new(topic, QoS::AtLeastOnce))).is_ok()
+    }
+
+    /// Asks for no more of it; `Asked` follows. False when the client does not take it now.
+    pub(super) fn unsubscribe(&self, topic: String) -> bool {
+        self.client.try_unsubscribe(topic).is_ok()
+    }
+
     /// Asks for a DISCONNECT; `Lost` follows.
     pub(super) fn disconnect(&self) {
         // If the channel is full the connection is simply dropped; the gateway sees it closed either way.
@@ -75,8 +91,12 @@ fn options(config: &UplinkConfig) -> MqttOptions {
     options.set_keep_alive(config.keep_alive);
     options.set_connection_timeout(config.connect_timeout.as_secs().max(1));
     options.set_outgoing_inflight_upper_limit(u16::try_from(config.window.records_max).unwrap_or(u16::MAX));
-    let properties =
-        ConnectProperties { max_packet_size: Some(config.packet_bytes_max), ..ConnectProperties::new() };
+    let properties = ConnectProperties {
+        max_packet_size: Some(config.packet_bytes_max),
+        // Commands that are not acked: what waits for us here is bounded.
+        receive_maximum: u16::try_from(COMMANDS_PENDING_MAX).ok(),
+        ..ConnectProperties::new()
+    };
     options.set_connect_properties(properties);
     if let Some((user, password)) = &config.credentials {
         options.set_credentials(user, password);
@@ -97,6 +117,15 @@ async fn run(mut event_loop: EventLoop, events: mpsc::UnboundedSender<Event>) {
                 Event::Connected { receive_max: receive_max.unwrap_or(u16::MAX) }
             }
             Ok(RawEvent::Incoming(Packet::PubAck(puback))) => Event::Answered(puback.pkid, puback.reason),
+            Ok(RawEvent::Incoming(Packet::SubAck(suback))) => {
+                let is_refused =
+                    |code: &&SubscribeReasonCode| !matches!(code, SubscribeReasonCode::Success(_));
+                Event::Asked(suback.return_codes.iter().filter(is_refused).count())
+            }
+            Ok(RawEvent::Incoming(Packet::UnsubAck(_))) => Event::Asked(0),
+            Ok(RawEvent::Incoming(Packet::Publish(publish))) => {
+                Event::Publish(publish.topic, publish.payload)
+            }
             Ok(RawEvent::Outgoing(Outgoing::Publish(packet_id))) => Event::Sent(packet_id),
             Ok(RawEvent::Outgoing(Outgoing::Disconnect)) => Event::Lost("disconnected".to_owned()),
             Ok(_) => continue,

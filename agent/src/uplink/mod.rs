@@ -1,6 +1,7 @@
 //! The way up: spool → PUBLISH QoS 1 → PUBACK → checkpoint.
 //!
-//! In: durable records of the spool. Out: publishes on `headwater/{device}/batch|birth|log`, the checkpoint, trims.
+//! In: durable records of the spool. Out: publishes on `headwater/{device}/batch|birth|log|result`, the checkpoint, trims. The way
+//! down for commands shares the connection.
 //!
 //! Always true: records go out in the order of the spool; after any doubt (connection lost, a record to be sent again)
 //! the connection is dropped and everything from the checkpoint on is sent again on a new one, births first; a
@@ -8,6 +9,7 @@
 //! Not here: what is in a record, and the decision what an outcome means (see `outcome`).
 
 mod client;
+mod downlink;
 mod flight;
 mod kept;
 mod outcome;
@@ -15,10 +17,12 @@ mod outcome;
 use crate::clock::Clock;
 use crate::config::UplinkConfig;
 use crate::limits::{CHECKPOINT_EVERY_MS, DRAIN_MS};
+use crate::roster::Roster;
 use crate::spool::{Durable, Outgoing, Spool};
 use crate::status::Counters;
 use crate::stop::Stop;
 use client::{Client, Event};
+use downlink::Downlink;
 use flight::{Flight, Progress, Sent};
 use headwater_relay::{Backoff, Offset, Outcome, WindowLimits};
 use kept::Kept;
@@ -47,6 +51,7 @@ pub(crate) struct Uplink {
     backoff: Backoff,
     flight: Flight,
     kept: Kept,
+    downlink: Downlink,
 }
 
 /// Why a connection ended.
@@ -71,6 +76,7 @@ impl Uplink {
         config: UplinkConfig,
         spool: Arc<Spool>,
         counters: Arc<Counters>,
+        roster: Roster,
         clock: Clock,
         stop: Stop,
         seed: u64,
@@ -81,6 +87,7 @@ impl Uplink {
             backoff: Backoff::new(config.retry, seed),
             kept: Kept::new(checkpoint),
             durable: spool.durable(),
+            downlink: Downlink::new(roster, Arc::clone(&counters)),
             config,
             spool,
             counters,
@@ -113,6 +120,7 @@ impl Uplink {
 
     async fn run_connection(&mut self) -> End {
         self.flight.reset(self.config.window);
+        self.downlink.reset();
         let mut connection = Connection {
             client: Client::open(&self.config),
             is_connected: false,
@@ -147,6 +155,7 @@ impl Uplink {
                     }
                     self.kept.trim(&self.spool);
                 }
+                () = self.downlink.changed(), if connection.is_connected => self.downlink.ask(&connection.client),
                 _ = tick.tick() => self.kept.write(&self.spool, self.flight.checkpoint(), self.clock.utc_ms()),
                 () = stop.stopped(), if !is_draining => {
                     connection.drain_until = Some(Instant::now() + Duration::from_millis(DRAIN_MS));
@@ -168,6 +177,7 @@ impl Uplink {
                 self.counters.uplink_connected.set(1);
                 connection.is_connected = true;
                 connection.births = self.births();
+                self.downlink.ask(&connection.client);
                 let waiting = self.spool.end().saturating_sub(self.flight.checkpoint());
                 tracing::info!(gateway = %self.config.host, port = self.config.port, records_max, waiting, "uplink connected");
                 Ok(())
@@ -176,6 +186,15 @@ impl Uplink {
                 self.flight.handle_sent(packet_id).map_err(|stray| End::Lost(stray.to_string()))
             }
             Event::Answered(packet_id, reason) => self.handle_answered(packet_id, reason).await,
+            Event::Asked(refused) => {
+                self.downlink.handle_answered(refused);
+                self.downlink.ask(&connection.client);
+                Ok(())
+            }
+            Event::Publish(topic, payload) => {
+                self.downlink.handle_publish(&topic, &payload);
+                Ok(())
+            }
             Event::Lost(reason) => Err(End::Lost(reason)),
         }
     }

@@ -1,10 +1,12 @@
 //! A small MQTT 5 broker of rumqttc's codec: takes publishes, answers as it is told, forgets everything else.
 
 use bytes::BytesMut;
+use rumqttc::v5::mqttbytes::QoS;
 use rumqttc::v5::mqttbytes::v5::{
-    ConnAck, ConnAckProperties, ConnectReturnCode, Packet, PingResp, PubAck, PubAckReason,
+    ConnAck, ConnAckProperties, ConnectReturnCode, Packet, PingResp, PubAck, PubAckReason, Publish, SubAck,
+    SubscribeReasonCode, UnsubAck, UnsubAckReason,
 };
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -45,6 +47,9 @@ struct State {
     in_flight_peak: usize,
     login: Option<(String, String)>,
     judge: Judge,
+    subscribed: BTreeSet<String>,
+    /// Topic and payload, for the newest connection.
+    outgoing: VecDeque<(String, Vec<u8>)>,
 }
 
 impl Broker {
@@ -65,6 +70,8 @@ impl Broker {
             in_flight_peak: 0,
             login: None,
             judge: Box::new(|_, _| PubAckReason::Success),
+            subscribed: BTreeSet::new(),
+            outgoing: VecDeque::new(),
         };
         let inner = Arc::new(Inner { state: Mutex::new(state), changed: Notify::new() });
         let broker = Self { addr, inner };
@@ -114,6 +121,17 @@ impl Broker {
         self.lock().judge = Box::new(judge);
     }
 
+    /// What the newest connection asked for.
+    pub(crate) fn subscribed(&self) -> BTreeSet<String> {
+        self.lock().subscribed.clone()
+    }
+
+    /// Publishes to the newest connection, whatever it asked for.
+    pub(crate) fn publish(&self, topic: &str, payload: &[u8]) {
+        self.lock().outgoing.push_back((topic.to_owned(), payload.to_vec()));
+        self.inner.changed.notify_waiters();
+    }
+
     pub(crate) fn seen(&self) -> Vec<Seen> {
         self.lock().seen.clone()
     }
@@ -142,6 +160,7 @@ impl Broker {
             let mut state = self.lock();
             if !state.is_refusing {
                 state.connections += 1;
+                state.subscribed.clear();
             }
             (state.connections, state.is_refusing)
         };
@@ -186,6 +205,25 @@ impl Broker {
                     Packet::PingReq(_) => {
                         Packet::PingResp(PingResp).write(&mut out, None).expect("a pong is written");
                     }
+                    Packet::Subscribe(subscribe) => {
+                        let mut state = self.lock();
+                        let paths = subscribe.filters.iter().map(|filter| filter.path.clone());
+                        state.subscribed.extend(paths);
+                        let codes = subscribe.filters.iter();
+                        let return_codes =
+                            codes.map(|filter| SubscribeReasonCode::Success(filter.qos)).collect();
+                        let suback = SubAck { pkid: subscribe.pkid, return_codes, properties: None };
+                        Packet::SubAck(suback).write(&mut out, None).expect("a suback is written");
+                    }
+                    Packet::Unsubscribe(unsubscribe) => {
+                        let mut state = self.lock();
+                        state.subscribed.retain(|path| !unsubscribe.filters.contains(path));
+                        let reasons = vec![UnsubAckReason::Success; unsubscribe.filters.len()];
+                        let unsuback = UnsubAck { pkid: unsubscribe.pkid, reasons, properties: None };
+                        Packet::UnsubAck(unsuback).write(&mut out, None).expect("an unsuback is written");
+                    }
+                    // Of what was published to the agent.
+                    Packet::PubAck(_) => {}
                     Packet::Disconnect(_) => return,
                     other => panic!("the agent sent {other:?}"),
                 }
@@ -204,6 +242,13 @@ impl Broker {
         let mut state = self.lock();
         if state.cut_through >= connection {
             return None;
+        }
+        while connection == state.connections
+            && let Some((topic, payload)) = state.outgoing.pop_front()
+        {
+            let mut publish = Publish::new(topic, QoS::AtLeastOnce, payload, None);
+            publish.pkid = 1;
+            Packet::Publish(publish).write(&mut out, None).expect("a publish is written");
         }
         while let Some(&(packet_id, index)) = waiting.front() {
             if state.is_holding && state.seen[index].topic.ends_with("/batch") {

@@ -1,15 +1,15 @@
 use super::*;
 use headwater_relay::Seeded;
 use headwater_telemetry::{
-    BatchBuilder, ChannelId, LogLevel, ResetReason, Schema, Uptime, Value, ValueKind, frame_body,
+    BatchBuilder, ChannelId, CommandId, CommandOutcome, LogLevel, Order, ResetReason, Schema, Uptime, Value,
+    ValueKind, frame_body,
 };
 use headwater_telemetry::{Channel, heapless};
 
-const NOW: Now = Now { mono_ms: 0, utc_ms: 1_790_000_000_000 };
+const NOW: Now = Now { mono_ms: 0, utc_ms: 1_790_000_000_000, quality: TimeQuality::Synced };
 
 fn session() -> Session {
-    let policy = Policy { allow: None, time_quality: TimeQuality::Synced };
-    Session::new(policy, Arc::new(Counters::default()))
+    Session::new(Policy::default(), Arc::new(Counters::default()))
 }
 
 fn frame(up: &Up) -> Vec<u8> {
@@ -126,11 +126,12 @@ fn whole_frames_of_another_version_are_skipped() {
     let mut buf = [0u8; FRAME_BYTES_MAX];
     session.handle_bytes(frame_body(&body, &mut buf).unwrap(), NOW);
     assert_eq!((session.counters.frames_unknown.get(), session.counters.frames_bad.get()), (1, 0));
+    assert_eq!(session.take_items().len(), 1, "the first hello");
     let mut other = hello("d");
     other.wire = WIRE_VERSION + 1;
     session.handle_bytes(&frame(&Up::Hello(other)), NOW);
     session.handle_bytes(&frame(&batch(1, 0, 1)), NOW);
-    assert_eq!(session.take_items().len(), 1, "only the first hello");
+    assert_eq!(session.take_items().len(), 0, "neither the other hello nor what follows it");
     assert_eq!(session.counters.hellos_refused.get(), 1);
 }
 
@@ -142,14 +143,18 @@ fn headwater_telemetry_crc(bytes: &[u8]) -> u32 {
 
 #[test]
 fn only_allowed_devices_are_heard() {
-    let allow = BTreeSet::from([DeviceId::parse("good").unwrap()]);
-    let policy = Policy { allow: Some(Arc::new(allow)), time_quality: TimeQuality::Estimated };
+    let policy = Policy { allow: Arc::new(Allow::listed(["good"]).unwrap()) };
     let mut session = Session::new(policy, Arc::new(Counters::default()));
     for up in [Up::Hello(hello("bad")), batch(1, 0, 1), Up::TimeRequest { nonce: 1 }] {
         session.handle_bytes(&frame(&up), NOW);
     }
     assert!(session.take_items().is_empty() && session.take_transmit().is_empty());
+    let refused =
+        roster::Peer::Refused { device: DeviceId::parse("bad").unwrap(), reason: "not in devices.allow" };
+    assert_eq!(session.take_news(), Some(refused));
     session.handle_bytes(&frame(&Up::Hello(hello("good"))), NOW);
+    assert_eq!(session.take_news(), Some(roster::Peer::Known(Box::new(hello("good")))));
+    assert_eq!(session.take_news(), None, "once");
     session.handle_bytes(&frame(&batch(1, 0, 1)), NOW);
     assert_eq!(session.take_items().len(), 2);
 }
@@ -216,4 +221,53 @@ fn random_stream(seeded: &mut Seeded) -> Vec<u8> {
         }
     }
     stream
+}
+
+fn command(id: u32) -> Command {
+    Command { id: CommandId(id), order: Order::Reboot }
+}
+
+fn result(id: u32) -> Up {
+    Up::CommandResult(CommandResult { id: CommandId(id), outcome: CommandOutcome::Done })
+}
+
+#[test]
+fn the_result_of_a_command_is_passed_on_once() {
+    let mut session = session();
+    session.handle_bytes(&frame(&Up::Hello(hello("d"))), NOW);
+    session.take_items();
+    session.handle_command(command(7));
+    session.handle_timeout(0);
+    assert_eq!(downs(&session.take_transmit()), [Down::Command(command(7))]);
+    let at_ms = session.poll_timeout().unwrap();
+    session.handle_timeout(at_ms);
+    assert_eq!(downs(&session.take_transmit()), [Down::Command(command(7))], "it was lost on the way");
+    // A tool asked for another one; the device answers each time it hears of one.
+    for up in [result(6), result(7), result(7)] {
+        session.handle_bytes(&frame(&up), NOW);
+    }
+    let items = session.take_items();
+    let [Item::Result { device, body }] = &items[..] else { panic!("{items:?}") };
+    assert_eq!((device.as_str(), decode_body::<Up>(body)), ("d", Ok(result(7))));
+    assert_eq!((session.poll_timeout(), session.counters.frames_ignored.get()), (None, 2));
+}
+
+#[test]
+fn a_command_never_reaches_another_device_at_the_same_port() {
+    let mut session = session();
+    session.handle_bytes(&frame(&Up::Hello(hello("first"))), NOW);
+    session.handle_command(command(1));
+    session.handle_bytes(&frame(&Up::Hello(hello("second"))), NOW);
+    session.handle_timeout(0);
+    assert_eq!(downs(&session.take_transmit()), []);
+}
+
+#[test]
+fn the_time_is_told_with_the_quality_the_host_has() {
+    for quality in [TimeQuality::Synced, TimeQuality::Estimated] {
+        let mut session = session();
+        session.handle_bytes(&frame(&Up::TimeRequest { nonce: 5 }), Now { quality, ..NOW });
+        let told = UtcTime { at: Timestamp(NOW.utc_ms), quality };
+        assert_eq!(downs(&session.take_transmit()), [Down::Time { nonce: 5, utc: told }]);
+    }
 }
