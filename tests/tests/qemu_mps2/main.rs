@@ -1,6 +1,7 @@
 //! The very firmware on an emulated Cortex-M3: over its serial line through agent and gateway to a shard, over Ethernet and TLS
 //! straight to the gateway, killed, unplugged, hung, and asked.
 
+mod asked;
 mod machine;
 mod peer;
 mod secrets;
