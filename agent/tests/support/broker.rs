@@ -182,51 +182,7 @@ impl Broker {
                 () = tokio::time::sleep(std::time::Duration::from_millis(20)) => continue,
             }
             while let Ok(packet) = Packet::read(&mut incoming, None) {
-                let mut out = BytesMut::new();
-                match packet {
-                    Packet::Connect(_, _, login) => {
-                        let mut state = self.lock();
-                        state.login = login.map(|login| (login.username, login.password));
-                        let properties =
-                            ConnAckProperties { receive_max: Some(state.receive_max), ..no_properties() };
-                        let code = ConnectReturnCode::Success;
-                        let connack = ConnAck { session_present: false, code, properties: Some(properties) };
-                        Packet::ConnAck(connack).write(&mut out, None).expect("a connack is written");
-                    }
-                    Packet::Publish(publish) => {
-                        let mut state = self.lock();
-                        let topic = String::from_utf8(publish.topic.to_vec()).expect("topics are UTF-8");
-                        let payload = publish.payload.to_vec();
-                        let retain = publish.retain;
-                        state.seen.push(Seen { connection, topic, payload, retain, reason: None });
-                        waiting.push_back((publish.pkid, state.seen.len() - 1));
-                        state.in_flight_peak = state.in_flight_peak.max(waiting.len());
-                    }
-                    Packet::PingReq(_) => {
-                        Packet::PingResp(PingResp).write(&mut out, None).expect("a pong is written");
-                    }
-                    Packet::Subscribe(subscribe) => {
-                        let mut state = self.lock();
-                        let paths = subscribe.filters.iter().map(|filter| filter.path.clone());
-                        state.subscribed.extend(paths);
-                        let codes = subscribe.filters.iter();
-                        let return_codes =
-                            codes.map(|filter| SubscribeReasonCode::Success(filter.qos)).collect();
-                        let suback = SubAck { pkid: subscribe.pkid, return_codes, properties: None };
-                        Packet::SubAck(suback).write(&mut out, None).expect("a suback is written");
-                    }
-                    Packet::Unsubscribe(unsubscribe) => {
-                        let mut state = self.lock();
-                        state.subscribed.retain(|path| !unsubscribe.filters.contains(path));
-                        let reasons = vec![UnsubAckReason::Success; unsubscribe.filters.len()];
-                        let unsuback = UnsubAck { pkid: unsubscribe.pkid, reasons, properties: None };
-                        Packet::UnsubAck(unsuback).write(&mut out, None).expect("an unsuback is written");
-                    }
-                    // Of what was published to the agent.
-                    Packet::PubAck(_) => {}
-                    Packet::Disconnect(_) => return,
-                    other => panic!("the agent sent {other:?}"),
-                }
+                let Some(out) = self.answer(packet, connection, &mut waiting) else { return };
                 if !out.is_empty() && stream.write_all(&out).await.is_err() {
                     return;
                 }
@@ -236,6 +192,60 @@ impl Broker {
 }
 
 impl Broker {
+    /// What is answered at once; none ends the connection.
+    fn answer(
+        &self,
+        packet: Packet,
+        connection: usize,
+        waiting: &mut VecDeque<(u16, usize)>,
+    ) -> Option<BytesMut> {
+        let mut out = BytesMut::new();
+        match packet {
+            Packet::Connect(_, _, login) => {
+                let mut state = self.lock();
+                state.login = login.map(|login| (login.username, login.password));
+                let properties =
+                    ConnAckProperties { receive_max: Some(state.receive_max), ..no_properties() };
+                let code = ConnectReturnCode::Success;
+                let connack = ConnAck { session_present: false, code, properties: Some(properties) };
+                Packet::ConnAck(connack).write(&mut out, None).expect("a connack is written");
+            }
+            Packet::Publish(publish) => {
+                let mut state = self.lock();
+                let topic = String::from_utf8(publish.topic.to_vec()).expect("topics are UTF-8");
+                let payload = publish.payload.to_vec();
+                let retain = publish.retain;
+                state.seen.push(Seen { connection, topic, payload, retain, reason: None });
+                waiting.push_back((publish.pkid, state.seen.len() - 1));
+                state.in_flight_peak = state.in_flight_peak.max(waiting.len());
+            }
+            Packet::PingReq(_) => {
+                Packet::PingResp(PingResp).write(&mut out, None).expect("a pong is written");
+            }
+            Packet::Subscribe(subscribe) => {
+                let mut state = self.lock();
+                let paths = subscribe.filters.iter().map(|filter| filter.path.clone());
+                state.subscribed.extend(paths);
+                let codes = subscribe.filters.iter();
+                let return_codes = codes.map(|filter| SubscribeReasonCode::Success(filter.qos)).collect();
+                let suback = SubAck { pkid: subscribe.pkid, return_codes, properties: None };
+                Packet::SubAck(suback).write(&mut out, None).expect("a suback is written");
+            }
+            Packet::Unsubscribe(unsubscribe) => {
+                let mut state = self.lock();
+                state.subscribed.retain(|path| !unsubscribe.filters.contains(path));
+                let reasons = vec![UnsubAckReason::Success; unsubscribe.filters.len()];
+                let unsuback = UnsubAck { pkid: unsubscribe.pkid, reasons, properties: None };
+                Packet::UnsubAck(unsuback).write(&mut out, None).expect("an unsuback is written");
+            }
+            // Of what was published to the agent.
+            Packet::PubAck(_) => {}
+            Packet::Disconnect(_) => return None,
+            other => panic!("the agent sent {other:?}"),
+        }
+        Some(out)
+    }
+
     /// The PUBACKs that may go out now; none when the connection is cut.
     fn answers(&self, connection: usize, waiting: &mut VecDeque<(u16, usize)>) -> Option<BytesMut> {
         let mut out = BytesMut::new();
