@@ -22,16 +22,23 @@ use tokio::sync::watch;
 /// What becomes of the records of one publish before they are kept.
 type Fate = fn(index: usize, records: &mut Vec<String>);
 
-/// A gateway in memory: MQTT 3.1.1 and 5 in, one shard out.
+/// A gateway in memory: MQTT 3.1.1 and 5 in, one shard out. Lets in as many devices with MQTT 5 as it has room for.
 #[derive(Clone)]
 struct Gateway {
+    room: usize,
+    inside: Arc<Mutex<BTreeSet<String>>>,
     records: Arc<Mutex<Vec<String>>>,
     seen: Arc<Mutex<BTreeSet<(String, u32, u32)>>>,
     fate: Fate,
 }
 
 async fn run(fate: Fate, change: impl FnOnce(&mut SimConfig)) -> Summary {
-    let gateway = Gateway { records: Arc::default(), seen: Arc::default(), fate };
+    run_with_room_for(usize::MAX, fate, change).await
+}
+
+async fn run_with_room_for(room: usize, fate: Fate, change: impl FnOnce(&mut SimConfig)) -> Summary {
+    let (records, seen) = Default::default();
+    let gateway = Gateway { room, inside: Arc::default(), records, seen, fate };
     let bind = || async { TcpListener::bind("127.0.0.1:0").await.expect("a free port") };
     let (mqtt, kinesis) = (bind().await, bind().await);
     let dir = tempfile::tempdir().expect("a folder");
@@ -78,9 +85,9 @@ impl Gateway {
     fn take_v5(&self, incoming: &mut BytesMut, out: &mut BytesMut) {
         while let Ok(packet) = v5::Packet::read(incoming, None) {
             let answer = match packet {
-                v5::Packet::Connect(..) => v5::Packet::ConnAck(v5::ConnAck {
+                v5::Packet::Connect(connect, ..) => v5::Packet::ConnAck(v5::ConnAck {
                     session_present: false,
-                    code: v5::ConnectReturnCode::Success,
+                    code: self.let_in(connect.client_id),
                     properties: None,
                 }),
                 v5::Packet::Publish(publish) => {
@@ -92,6 +99,15 @@ impl Gateway {
             };
             answer.write(out, None).expect("answers are small");
         }
+    }
+
+    fn let_in(&self, client_id: String) -> v5::ConnectReturnCode {
+        let mut inside = self.inside.lock().expect("not poisoned");
+        if inside.len() < self.room || inside.contains(&client_id) {
+            inside.insert(client_id);
+            return v5::ConnectReturnCode::Success;
+        }
+        v5::ConnectReturnCode::QuotaExceeded
     }
 
     fn take_v4(&self, incoming: &mut BytesMut, out: &mut BytesMut) {
@@ -264,4 +280,20 @@ async fn after_its_duration_it_drains_and_checks() {
     );
     let summary = stopped.await.expect("it ends");
     assert!(summary.is_good() && summary.waiting == 0, "{summary}");
+}
+
+#[tokio::test]
+async fn devices_that_a_gateway_keeps_out_are_told_apart_from_those_that_deliver() {
+    let few = |config: &mut SimConfig| {
+        (config.devices, config.mqtt_devices) = (0, 5);
+        config.drain = Duration::from_secs(3);
+    };
+    let summary = run_with_room_for(2, |_, _| {}, few).await;
+    assert_eq!((summary.silent, summary.lost, summary.is_good()), (3, 0, false), "{summary}");
+    assert!(summary.acked > 0 && summary.waiting > 0, "{summary}");
+    assert!(summary.to_string().ends_with(", 3 devices delivered nothing"), "{summary}");
+    let examples = summary.examples.iter().filter(|example| example.contains("mqtt.connections_per_ip"));
+    assert_eq!(examples.count(), 3, "{:?}", summary.examples);
+    let summary = run_with_room_for(5, |_, _| {}, few).await;
+    assert_eq!((summary.silent, summary.is_good()), (0, true), "{summary}");
 }

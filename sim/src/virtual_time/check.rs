@@ -5,11 +5,14 @@
 //! the last place that was surely stored at least, and none that was never taken.
 //! Not here: reading shards (`sink`).
 
+mod places;
+
+use self::places::{Places, Run};
 use super::sink::Stored;
 use super::summary::Findings;
 use super::truth::Truth;
 use crate::device::{CHANNELS, value};
-use headwater_device::limits::{DELIVERIES_PER_MARK, HOLDOVER_AFTER_MS, ROUND_TRIP_MS_MAX};
+use headwater_device::limits::{DELIVERIES_PER_MARK, HOLDOVER_AFTER_MS, LOSSES_MAX, ROUND_TRIP_MS_MAX};
 use headwater_telemetry::limits::BATCH_ENTRIES_MAX;
 use headwater_telemetry::{BootId, ChannelId, Seq, Value};
 use ring::digest::{Context, SHA256};
@@ -23,20 +26,17 @@ pub(super) const NAME: &str = "virtual-";
 /// A round trip of answers that are all as slow as they get, halved: how wrong a time may be that is only estimated.
 const ESTIMATED_MS: u64 = 7_000;
 
+/// Entries that a receiver may have and the device not know of when it merges the losses of two boots.
+const COUNTED_TWICE_MAX: u64 = DELIVERIES_PER_MARK as u64 * BATCH_ENTRIES_MAX as u64;
+
 /// The clocks count whole milliseconds.
 const ROUNDED_MS: u64 = 3;
-
-/// The places of one boot, as the shards tell them.
-#[derive(Debug, Clone, Copy)]
-struct Told {
-    boot: u32,
-    next: u64,
-}
 
 #[derive(Debug, Default, Clone)]
 struct Line {
     shard: String,
-    boots: Vec<Told>,
+    /// In the order in which the shard begins them.
+    boots: Vec<Places>,
 }
 
 /// One device and what is known of it.
@@ -145,7 +145,7 @@ impl Check {
         *arrived_ms = stored.arrived_ms;
     }
 
-    /// Takes `count` places from `first` on; false when they are not the next ones.
+    /// Takes `count` places from `first` on; false when they are there already or their boot was never begun.
     fn place(&mut self, index: usize, record: &Record<'_>, shard: &str, first: u32, count: u64) -> bool {
         let line = &mut self.lines[index];
         let (name, boot, first) = (&record.device, record.boot, u64::from(first));
@@ -154,26 +154,29 @@ impl Check {
         } else if line.shard != shard {
             self.findings.misordered(|| format!("{name} is in {shard} and {}", line.shard));
         }
-        if line.boots.last().is_none_or(|told| told.boot < boot) {
-            line.boots.push(Told { boot, next: 0 });
+        if line.boots.last().is_none_or(|places| places.boot < boot) {
+            line.boots.push(Places::of(boot));
         }
-        let is_newest = line.boots.last().is_some_and(|told| told.boot == boot);
-        let Some(told) = line.boots.iter_mut().find(|told| told.boot == boot) else {
+        let is_newest = line.boots.last().is_some_and(|places| places.boot == boot);
+        let Some(places) = line.boots.iter_mut().find(|places| places.boot == boot) else {
             self.findings.misordered(|| format!("{name} boot {boot} stands after a later boot"));
             return false;
         };
-        if first < told.next {
-            self.findings.repeated(|| format!("{name} boot {boot} seq {first} is there twice"));
-            return false;
+        match places.take(first, count) {
+            Run::Repeat => {
+                self.findings.repeated(|| format!("{name} boot {boot} seq {first} is there twice"));
+                return false;
+            }
+            Run::Late => {
+                self.findings
+                    .misordered(|| format!("{name} boot {boot} seq {first} stands after a later one"));
+            }
+            Run::Next if !is_newest => {
+                self.findings
+                    .misordered(|| format!("{name} boot {boot} seq {first} stands after a later boot"));
+            }
+            Run::Next => {}
         }
-        if !is_newest {
-            self.findings.misordered(|| format!("{name} boot {boot} seq {first} stands after a later boot"));
-        }
-        if first > told.next {
-            let (hole, next) = (first - told.next, told.next);
-            self.findings.lost(hole, || format!("{name} boot {boot}: {hole} missing from seq {next} on"));
-        }
-        told.next = first + count;
         true
     }
 
@@ -233,30 +236,33 @@ impl Check {
     }
 }
 
-fn check_device(name: &str, truth: &Truth, told: &[Told], findings: &mut Findings) {
+/// Whether each boot is told without a hole, to its last stored place at least and to its last one taken at most.
+fn check_device(name: &str, truth: &Truth, told: &[Places], findings: &mut Findings) {
     for unknown in told.iter().filter(|told| !truth.boots.iter().any(|boot| boot.number == told.boot)) {
         findings.wrong(|| format!("{name} never had a boot {}", unknown.boot));
     }
-    // Entries told beyond the end of their boot: losses of boots that followed, told as one when there are too many.
+    // Places told beyond the end of their boot: losses of boots that followed, told as one when there are too many.
     let mut merged = 0;
     for boot in &truth.boots {
-        let next = told.iter().find(|told| told.boot == boot.number).map_or(0, |told| told.next);
-        let (stored, taken) = (u64::from(boot.stored), boot.taken_ms.len() as u64);
-        if next == 0 && merged > 0 {
-            merged -= merged.min(stored);
-            continue;
+        let (number, stored, taken) = (boot.number, u64::from(boot.stored), boot.taken_ms.len() as u64);
+        let places = told.iter().find(|told| told.boot == number);
+        for (first, count) in places.into_iter().flat_map(Places::holes) {
+            findings.lost(count, || format!("{name} boot {number}: {count} missing from seq {first} on"));
         }
-        if next < stored {
-            let (number, missing) = (boot.number, stored - next);
-            findings.lost(missing, || {
-                format!("{name} boot {number}: {missing} stored and not there from seq {next} on")
+        let next = places.map_or(0, |places| places.next);
+        let missing = stored.saturating_sub(next);
+        let covered = missing.min(merged);
+        let lost = missing - covered;
+        if lost > 0 {
+            findings.lost(lost, || {
+                format!("{name} boot {number}: {lost} stored and not there, the first at seq {next} or after")
             });
         }
-        merged += next.saturating_sub(taken);
+        merged = merged - covered + next.saturating_sub(taken);
     }
     // What the receiver had and the device did not know of is counted again when losses are merged.
-    let counted_twice = u64::from(DELIVERIES_PER_MARK) * BATCH_ENTRIES_MAX as u64;
-    if merged > counted_twice || (merged > 0 && told.len() == truth.boots.len()) {
+    let counted_twice = if truth.boots.len() > LOSSES_MAX { COUNTED_TWICE_MAX } else { 0 };
+    if merged > counted_twice {
         findings.wrong(|| format!("{name}: {merged} entries are told that were never taken"));
     }
 }

@@ -16,14 +16,16 @@ use headwater_device::{Clock, Device, Layout, Sampler, Settings};
 use headwater_telemetry::limits::CHANNELS_MAX;
 use headwater_telemetry::{BootId, Channel, ChannelId, DeviceId, ResetReason, Uptime, Value, heapless};
 use std::cell::{Cell, RefCell};
+use std::future::poll_fn;
 use std::rc::Rc;
+use std::task::Poll;
 
 const AREA_PAGES: u32 = 2;
 /// A planned cut lies within so many bytes written: some minutes, at one reading a second.
 const CUT_WITHIN_BYTES: u64 = 6_000;
 const HOUR_US: f64 = 3_600e6;
 
-/// What is done with a world at the moment.
+/// What is done with a world at the moment. When it changes, every task is woken.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Phase {
     Rough,
@@ -78,7 +80,7 @@ pub(super) async fn live<const PAGE: usize, const WORD: usize>(life: Life, ring_
     // A fleet that was switched on together must not stay in step.
     life.world.sleep(rng.below(5_000_000)).await;
     loop {
-        life.watcher.truth.borrow_mut().starts += 1;
+        life.watcher.started();
         chip.borrow_mut().power_up();
         let is_rough = life.phase.get() == Phase::Rough && rates.reboot_us > 0;
         if is_rough && rng.chance(3) {
@@ -140,9 +142,11 @@ impl Life {
             }
         };
         let drained = async {
+            // Not by the clock: every look at it is a look at the whole device, and there are many.
+            poll_fn(|_| if self.phase.get() == Phase::Calm { Poll::Ready(()) } else { Poll::Pending }).await;
             loop {
                 self.world.sleep(DRAIN_LOOK_US).await;
-                if self.phase.get() == Phase::Calm && !self.watcher.truth.borrow().is_drained {
+                if !self.watcher.truth.borrow().is_drained {
                     let is_drained = self.watcher.truth.borrow().all_stored(boot.get())
                         && device.is_empty().await == Ok(true);
                     self.watcher.truth.borrow_mut().is_drained = is_drained;

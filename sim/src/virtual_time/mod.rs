@@ -33,7 +33,7 @@ use self::check::{Check, NAME, Subject};
 use self::life::{Life, Phase, cable, live};
 use self::limits::{DRAIN_MAX_US, TICK_US};
 use self::receiver::{Desk, Receiver};
-use self::truth::{Truth, Watcher};
+use self::truth::{Tally, Truth, Watcher};
 use self::wire::End;
 use self::world::Executor;
 use crate::SimError;
@@ -79,14 +79,15 @@ struct Fleet {
     executor: Executor,
     phase: Rc<Cell<Phase>>,
     desk: Rc<Desk>,
+    tally: Rc<Tally>,
     members: Vec<Member>,
 }
 
 impl Fleet {
     fn new(config: VirtualConfig) -> Self {
         let phase = Rc::new(Cell::new(Phase::Rough));
-        let mut fleet =
-            Self { config, executor: Executor::new(), phase, desk: Rc::default(), members: Vec::new() };
+        let (desk, tally) = Default::default();
+        let mut fleet = Self { config, executor: Executor::new(), phase, desk, tally, members: Vec::new() };
         let mut rng = Rng::new(config.seed);
         for number in 1..=config.devices {
             fleet.add(number, &mut rng);
@@ -95,7 +96,7 @@ impl Fleet {
     }
 
     fn add(&mut self, number: u32, rng: &mut Rng) {
-        let Self { config, executor, phase, desk, .. } = self;
+        let Self { config, executor, phase, desk, tally, .. } = self;
         let (world, faults) = (executor.world.clone(), config.faults);
         let ppm_max = crate::faults::device_faults(faults).clock_ppm;
         let ppm = i64::try_from(rng.below(u64::from(ppm_max) * 2 + 1)).unwrap_or(0) - i64::from(ppm_max);
@@ -105,7 +106,7 @@ impl Fleet {
         let life = Life {
             world: world.clone(),
             phase: phase.clone(),
-            watcher: Watcher { world: world.clone(), truth: truth.clone() },
+            watcher: Watcher { world: world.clone(), tally: tally.clone(), truth: truth.clone() },
             end: device_end.clone(),
             id: DeviceId::parse(&format!("{NAME}{number:05}")).expect("letters, digits and a dash"),
             seed,
@@ -153,6 +154,7 @@ impl Fleet {
         progress: &mut dyn FnMut(VirtualProgress) -> ControlFlow<()>,
     ) -> Result<(), SimError> {
         self.phase.set(Phase::Calm);
+        self.executor.wake_all();
         self.members.iter().for_each(|member| member.end.mend());
         let end_us = self.executor.world.now_us() + DRAIN_MAX_US;
         while self.executor.world.now_us() < end_us {
@@ -201,18 +203,13 @@ impl Fleet {
     }
 
     fn progress(&self) -> VirtualProgress {
-        let mut progress = VirtualProgress {
+        VirtualProgress {
             elapsed: self.elapsed(),
             is_draining: self.phase.get() == Phase::Calm,
+            boots: self.tally.starts.get(),
+            readings: self.tally.readings.get(),
             acked_batches: self.desk.acked.get(),
             bad_frames: self.desk.bad_frames.get(),
-            ..VirtualProgress::default()
-        };
-        for member in &self.members {
-            let truth = member.truth.borrow();
-            progress.boots += truth.starts;
-            progress.readings += truth.readings();
         }
-        progress
     }
 }

@@ -82,9 +82,9 @@ impl SkewedClock {
 
 impl Clock for SkewedClock {
     fn now(&self) -> Uptime {
-        // A world of 290,000 years is over before this overflows.
-        let us = i64::try_from(self.world.now_us() - self.boot_us).unwrap_or(i64::MAX / 2);
-        let skewed = us + us / 1_000_000 * self.ppm;
+        // Even a clock that is wrong by a tenth runs for a thousand days before this overflows.
+        let us = i64::try_from(self.world.now_us() - self.boot_us).unwrap_or(0);
+        let skewed = us + us * self.ppm / 1_000_000;
         Uptime(u64::try_from(skewed / 1_000).unwrap_or(0))
     }
 
@@ -99,5 +99,29 @@ impl Clock for SkewedClock {
             }
             self.world.sleep(missing_ms.saturating_mul(1_000)).await;
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::world::Executor;
+    use super::*;
+
+    #[test]
+    fn a_wrong_clock_is_as_wrong_as_told_and_never_goes_back() {
+        let mut executor = Executor::new();
+        let clocks = [-33, 0, 50].map(|ppm| SkewedClock::start(executor.world.clone(), ppm));
+        let mut before = [0; 3];
+        // Every microsecond around the ends of seconds, where rounding shows.
+        for second in 1..=70 {
+            for us in second * 1_000_000 - 60..second * 1_000_000 + 60 {
+                executor.run_until(us);
+                let now = [0, 1, 2].map(|clock: usize| clocks[clock].now().0);
+                assert!(now.iter().zip(&before).all(|(now, before)| now >= before), "{now:?} at {us} us");
+                before = now;
+            }
+        }
+        executor.run_until(1_000_000_000);
+        assert_eq!(clocks.map(|clock| clock.now().0), [999_967, 1_000_000, 1_000_050]);
     }
 }

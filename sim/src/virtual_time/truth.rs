@@ -6,7 +6,7 @@
 use super::world::World;
 use headwater_device::Observer;
 use headwater_telemetry::{Batch, BootId, Seq};
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 
 /// One boot.
@@ -24,8 +24,6 @@ pub(super) struct Boot {
 pub(super) struct Truth {
     /// In the order in which they happened.
     pub(super) boots: Vec<Boot>,
-    /// Starts, those included that took no reading.
-    pub(super) starts: u64,
     pub(super) cuts_in_write: u64,
     /// A draining device holds nothing any more.
     pub(super) is_drained: bool,
@@ -34,11 +32,6 @@ pub(super) struct Truth {
 }
 
 impl Truth {
-    /// Readings taken.
-    pub(super) fn readings(&self) -> u64 {
-        self.boots.iter().map(|boot| boot.taken_ms.len() as u64).sum()
-    }
-
     /// Whether everything taken in this boot is in flash.
     pub(super) fn all_stored(&self, number: u32) -> bool {
         let boot = self.boots.iter().find(|boot| boot.number == number);
@@ -54,14 +47,28 @@ impl Truth {
     }
 }
 
+/// Sums over all devices: progress asks for them too often to ask each device.
+#[derive(Debug, Default)]
+pub(super) struct Tally {
+    /// Starts, those included that took no reading.
+    pub(super) starts: Cell<u64>,
+    /// Readings taken.
+    pub(super) readings: Cell<u64>,
+}
+
 /// Writes the truth down.
 #[derive(Clone)]
 pub(super) struct Watcher {
     pub(super) world: Rc<World>,
+    pub(super) tally: Rc<Tally>,
     pub(super) truth: Rc<RefCell<Truth>>,
 }
 
 impl Watcher {
+    pub(super) fn started(&self) {
+        self.tally.starts.set(self.tally.starts.get() + 1);
+    }
+
     /// The place that the next reading of `boot` gets.
     pub(super) fn next(&self, boot: u32) -> Seq {
         let len = self.truth.borrow_mut().boot(boot).taken_ms.len();
@@ -71,6 +78,7 @@ impl Watcher {
     fn taken(&self, boot: BootId) {
         let now_ms = u32::try_from(self.world.now_ms()).unwrap_or(u32::MAX);
         self.truth.borrow_mut().boot(boot.0).taken_ms.push(now_ms);
+        self.tally.readings.set(self.tally.readings.get() + 1);
     }
 }
 

@@ -91,11 +91,15 @@ impl Future for Sleep<'_> {
             return Poll::Pending;
         }
         let mut timers = self.world.timers.borrow_mut();
-        let waker = Some(context.waker().clone());
-        if let Some((number, slot)) = self.timer {
-            timers.slots[slot] = (number, waker);
+        if let Some((_, slot)) = self.timer {
+            // A task is polled for each of its waits, and most of them have its waker already.
+            match &mut timers.slots[slot].1 {
+                Some(waker) => waker.clone_from(context.waker()),
+                none => *none = Some(context.waker().clone()),
+            }
             return Poll::Pending;
         }
+        let waker = Some(context.waker().clone());
         timers.next += 1;
         let number = timers.next;
         let slot = timers.free.pop().unwrap_or(timers.slots.len());
@@ -153,11 +157,13 @@ pub(super) struct Executor {
     pub(super) world: Rc<World>,
     tasks: Vec<Option<Task>>,
     ready: Ready,
+    /// Those that are polled now. Empty between two rounds.
+    taken: VecDeque<usize>,
 }
 
 impl Executor {
     pub(super) fn new() -> Self {
-        Self { world: Rc::default(), tasks: Vec::new(), ready: Arc::default() }
+        Self { world: Rc::default(), tasks: Vec::new(), ready: Arc::default(), taken: VecDeque::new() }
     }
 
     pub(super) fn spawn(&mut self, future: impl Future<Output = ()> + 'static) {
@@ -169,14 +175,21 @@ impl Executor {
         self.tasks.push(Some(Task { future: Box::pin(future), waker, woken }));
     }
 
+    /// Wakes every task: for what all of them look at and none waits for.
+    pub(super) fn wake_all(&self) {
+        self.tasks.iter().flatten().for_each(|task| task.woken.wake_by_ref());
+    }
+
     /// Lets the world go on until `end_us`.
     pub(super) fn run_until(&mut self, end_us: u64) {
         loop {
-            while let Some(index) = self.next_ready() {
-                let Some(task) = &mut self.tasks[index] else { continue };
-                task.woken.queued.store(false, Ordering::Relaxed);
-                if task.future.as_mut().poll(&mut Context::from_waker(&task.waker)).is_ready() {
-                    self.tasks[index] = None;
+            while self.take_ready() {
+                while let Some(index) = self.taken.pop_front() {
+                    let Some(task) = &mut self.tasks[index] else { continue };
+                    task.woken.queued.store(false, Ordering::Relaxed);
+                    if task.future.as_mut().poll(&mut Context::from_waker(&task.waker)).is_ready() {
+                        self.tasks[index] = None;
+                    }
                 }
             }
             if !self.world.advance(end_us) {
@@ -186,8 +199,10 @@ impl Executor {
         }
     }
 
-    fn next_ready(&self) -> Option<usize> {
-        self.ready.lock().unwrap_or_else(PoisonError::into_inner).pop_front()
+    /// Takes all that can go on; false when nobody can. Whoever is woken by them comes after them.
+    fn take_ready(&mut self) -> bool {
+        std::mem::swap(&mut self.taken, &mut *self.ready.lock().unwrap_or_else(PoisonError::into_inner));
+        !self.taken.is_empty()
     }
 }
 

@@ -91,18 +91,46 @@ fn repeats_disorder_and_inventions_are_found() {
 }
 
 #[test]
+fn what_stands_in_another_order_is_misordered_and_not_lost() {
+    let swapped = [reading(0), reading(2), reading(1), reading(3)];
+    let found = findings(subject(), &swapped);
+    assert_eq!((found.stored, found.misordered, found.lost, found.repeated), (4, 1, 0, 0));
+    assert!(found.examples[0].contains("seq 1 stands after a later one"), "{:?}", found.examples);
+}
+
+/// A device with ten more boots of 30 places each: as many losses as a device cannot tell apart.
+fn of_many_boots() -> Subject {
+    let mut subject = subject();
+    let boot = |number| Boot { number, taken_ms: vec![9_000; 30], stored: 30 };
+    subject.truth.boots.extend((4..14).map(boot));
+    subject
+}
+
+#[test]
 fn losses_of_boots_that_are_told_as_one_are_no_invention() {
-    let merged = || {
-        let mut subject = subject();
-        let boot =
-            |number, places: u32| Boot { number, taken_ms: vec![9_000; places as usize], stored: places };
-        subject.truth.boots.extend([boot(4, 30), boot(5, 2)]);
-        subject
+    let records = |count| {
+        let mut records = vec![gap(3, 0, count)];
+        records.extend((6..14).map(|boot| gap(boot, 0, 30)));
+        records
     };
-    let records = |count| vec![gap(3, 0, count), gap(5, 0, 2)];
-    assert_eq!(findings(merged(), &records(5 + 30)), Findings { gaps: 37, ..Findings::default() });
-    assert_eq!(findings(merged(), &records(5)).lost, 30, "the second boot is told nowhere");
-    assert_eq!(findings(merged(), &records(5 + 30 + 1_000)).wrong, 1);
+    let found = |count| findings(of_many_boots(), &records(count));
+    let whole = 5 + 30 + 30;
+    assert_eq!(found(whole), Findings { gaps: u64::from(whole) + 240, ..Findings::default() });
+    assert_eq!(found(5).lost, 60, "boots 4 and 5 are told nowhere");
+    assert_eq!(found(5 + 1).lost, 59, "one entry too many hides one loss, not a whole boot");
+    assert_eq!(found(whole + 192).wrong, 0, "eight deliveries that the device did not know of");
+    assert_eq!(found(whole + 193).wrong, 1);
+}
+
+#[test]
+fn a_device_that_need_not_merge_invents_nothing() {
+    let mut two = subject();
+    two.truth.boots.push(Boot { number: 4, taken_ms: vec![9_000; 3], stored: 0 });
+    assert_eq!(
+        findings(two, &[gap(3, 0, 6)]).wrong,
+        1,
+        "boot 4 stored nothing, so nothing of it can be missing"
+    );
 }
 
 #[test]
