@@ -72,6 +72,21 @@ impl Shards {
         self.engine.close().await;
     }
 
+    /// Takes what was published and waits until it is durable.
+    pub(super) fn take(&self, inbound: &[Inbound<'_>]) -> Result<Vec<Taken>, SinkError> {
+        let began = Instant::now();
+        let ingested = loop {
+            match self.router.ingest(inbound) {
+                Ok(ingested) => break ingested,
+                // Nothing was staged, so trying again changes nothing but the time it takes.
+                Err(IngestError::Busy) if began.elapsed() < BUSY_MAX => std::thread::sleep(BUSY_PAUSE),
+                Err(error) => return Err(SinkError(error.to_string())),
+            }
+        };
+        self.runtime.block_on(ingested.commit).map_err(|error| SinkError(error.to_string()))?;
+        Ok(ingested.verdicts)
+    }
+
     fn call<'a, T: Deserialize<'a>>(
         &self,
         operation: &str,
@@ -154,7 +169,7 @@ struct Record<'a> {
 }
 
 /// As an agent publishes it: one client for all devices.
-fn inbound<'a>(&Publish { topic, payload }: &Publish<'a>) -> Inbound<'a> {
+pub(super) fn inbound<'a>(&Publish { topic, payload }: &Publish<'a>) -> Inbound<'a> {
     let retain = topic.ends_with("/birth");
     Inbound { client_id: "sim", topic, payload, qos: 1, retain, content_type: None, user_properties: &[] }
 }
@@ -163,22 +178,13 @@ impl Sink for Shards {
     fn store(&mut self, now_ms: u64, publishes: &[Publish<'_>]) -> Result<Vec<Verdict>, SinkError> {
         self.now_ms.store(now_ms, Relaxed);
         let inbound: Vec<Inbound<'_>> = publishes.iter().map(inbound).collect();
-        let began = Instant::now();
-        let ingested = loop {
-            match self.router.ingest(&inbound) {
-                Ok(ingested) => break ingested,
-                // Nothing was staged, so trying again changes nothing but the time it takes.
-                Err(IngestError::Busy) if began.elapsed() < BUSY_MAX => std::thread::sleep(BUSY_PAUSE),
-                Err(error) => return Err(SinkError(error.to_string())),
-            }
-        };
-        self.runtime.block_on(ingested.commit).map_err(|error| SinkError(error.to_string()))?;
+        let taken = self.take(&inbound)?;
         let verdict = |(taken, publish): (&Taken, &Publish<'_>)| match taken {
             Taken::Accepted => Ok(Verdict::Stored),
             Taken::NoRoute => Err(SinkError(format!("no route takes {}", publish.topic))),
             Taken::Rejected(reason) => Err(SinkError(format!("{}: {reason}", publish.topic))),
         };
-        ingested.verdicts.iter().zip(publishes).map(verdict).collect()
+        taken.iter().zip(publishes).map(verdict).collect()
     }
 
     fn read(&mut self, visit: &mut dyn FnMut(Stored<'_>)) -> Result<(), SinkError> {
