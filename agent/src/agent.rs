@@ -153,6 +153,14 @@ impl Agent {
         }
     }
 
+    /// Resolves when everything that was spooled before is durable. Writes nothing when that is so already.
+    ///
+    /// # Errors
+    /// The journal has stopped, with its reason.
+    pub async fn synced(&self) -> Result<(), String> {
+        self.spool.synced().await
+    }
+
     /// Stops in order: links are closed, what is in flight gets a moment to be acked, the spool is sealed.
     /// What devices sent and was not acked to them they will send again.
     pub async fn stop(mut self) {

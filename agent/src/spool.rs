@@ -146,6 +146,21 @@ impl Spool {
         self.durable.clone()
     }
 
+    /// Resolves when everything staged so far is durable, or with the reason why it never will be.
+    pub(crate) async fn synced(&self) -> Result<(), String> {
+        let staged = self.journal.barrier().0;
+        let mut durable = self.durable();
+        let reached = durable.wait_for(|durable| match durable {
+            Durable::Through(through) => *through >= staged,
+            Durable::Failed(_) => true,
+        });
+        match reached.await.as_deref() {
+            Ok(Durable::Through(_)) => Ok(()),
+            Ok(Durable::Failed(reason)) => Err(reason.clone()),
+            Err(_) => Err("journal closed".to_owned()),
+        }
+    }
+
     /// Stages items in their order, in one group. After an error nothing is staged and the same items may be given again.
     pub(crate) fn append(&self, items: &[Item], now_ms: u64) -> Result<Intake, AppendError> {
         let mut state = self.lock();

@@ -118,6 +118,16 @@ pub struct Ledger {
     pub waiting: u64,
 }
 
+impl std::fmt::Display for Ledger {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Ledger { taken, delivered, rejected, lost, waiting } = self;
+        write!(
+            f,
+            "taken {taken} = delivered {delivered} + set aside {rejected} + lost {lost} + waiting {waiting}"
+        )
+    }
+}
+
 impl Ledger {
     /// Whether nothing vanished and nothing appeared from nowhere.
     pub fn balances(&self) -> bool {

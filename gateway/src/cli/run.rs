@@ -7,6 +7,7 @@ use crate::gateway::{Gateway, StartError};
 use headwater_engine::OpenError;
 use headwater_engine::storage::LogState;
 use headwater_journal as journal;
+use headwater_notify::Notify;
 use std::io::ErrorKind;
 use std::time::Duration;
 
@@ -18,14 +19,19 @@ pub(super) fn run(config: Config) -> Exit {
 }
 
 async fn serve(config: Config, stop: Stop) -> Exit {
+    let notify = Notify::from_env();
     let gateway = match Gateway::start(&config).await {
         Ok(gateway) => gateway,
         Err(error) => return not_started(&error),
     };
+    let ledger = || gateway.ledger().to_string();
+    notify.ready(ledger());
     let failed = tokio::select! {
         () = stop.wait() => None,
         reason = failure(&gateway) => Some(reason),
+        never = notify.attend(|| gateway.engine().barrier(), ledger) => match never {},
     };
+    notify.stopping();
     let ledger = gateway.stop().await;
     say(&ledger);
     match failed {

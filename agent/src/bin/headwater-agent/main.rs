@@ -4,6 +4,7 @@ mod desk;
 
 use clap::{Parser, Subcommand};
 use headwater_agent::{Agent, Config, LogFormat, SAMPLE, SetAside, StartError, each_set_aside};
+use headwater_notify::Notify;
 use std::io::{IsTerminal, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -111,12 +112,17 @@ fn run(config: Config) -> Result<(), Failure> {
             signal(SignalKind::terminate()).and_then(|term| Ok((term, signal(SignalKind::interrupt())?)));
         let (mut term, mut interrupt) =
             handlers.map_err(|error| (EX_IOERR, format!("no signal handler: {error}")))?;
+        let notify = Notify::from_env();
         let agent = Agent::start(config).await.map_err(|error| (start_code(&error), chain(&error)))?;
+        let status = || agent.ledger().to_string();
+        notify.ready(status());
         let failed = tokio::select! {
             _ = term.recv() => None,
             _ = interrupt.recv() => None,
             reason = agent.failed() => Some(reason),
+            never = notify.attend(|| agent.synced(), status) => match never {},
         };
+        notify.stopping();
         tokio::select! {
             () = agent.stop() => {}
             _ = term.recv() => {}
