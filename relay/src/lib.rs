@@ -35,9 +35,14 @@
 //! ```
 
 mod backoff;
+mod bucket;
+mod ledger;
+pub mod limits;
+mod meter;
 mod seeded;
 mod window;
 
 pub use backoff::{Backoff, Delays};
+pub use ledger::{DropReason, Imbalance, LEDGER_WORDS, Ledger};
 pub use seeded::Seeded;
 pub use window::{OfferError, Offset, Outcome, Settled, UnknownOffset, Window, WindowLimits};
