@@ -25,6 +25,23 @@ pub struct Config {
     pub batch_age_ms: u32,
 }
 
+/// A [`Config`] where it lies in its bytes. The bytes are the same, nothing is copied: on a small device a `Config` and its making take
+/// 2 KB of stack. Lengths are not checked. It does not show itself, because it holds secrets.
+#[derive(Clone, Copy, PartialEq, Eq, Deserialize)]
+#[expect(missing_debug_implementations, reason = "it holds secrets")]
+pub struct ConfigRef<'b> {
+    /// As [`Config::device`].
+    pub device: &'b str,
+    /// Name and passphrase, as [`Network`].
+    pub network: Option<(&'b str, &'b str)>,
+    /// Host, port, user and password, as [`Uplink`].
+    pub uplink: Option<(&'b str, u16, &'b str, &'b str)>,
+    /// As [`Config::period_ms`].
+    pub period_ms: u32,
+    /// As [`Config::batch_age_ms`].
+    pub batch_age_ms: u32,
+}
+
 /// A Wi-Fi network.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Network {
@@ -87,6 +104,35 @@ impl fmt::Debug for Secret {
 mod tests {
     use super::*;
     use std::format;
+
+    #[test]
+    fn a_config_and_one_in_its_bytes_say_the_same() {
+        let uplink = Uplink {
+            host: bounded("gateway.local").unwrap(),
+            port: 1883,
+            user: bounded("porch").unwrap(),
+            password: Secret::new("battery staple").unwrap(),
+        };
+        let network =
+            Network { ssid: bounded("home").unwrap(), passphrase: Secret::new("correct horse").unwrap() };
+        for (network, uplink) in [(None, None), (None, Some(uplink.clone())), (Some(network), Some(uplink))] {
+            let device = DeviceId::parse("porch").unwrap();
+            let config = Config { device, network, uplink, period_ms: 1_000, batch_age_ms: 70_000 };
+            let mut buf = [0; 512];
+            let bytes = postcard::to_slice(&config, &mut buf).unwrap();
+            let (read, rest): (ConfigRef<'_>, _) = postcard::take_from_bytes(bytes).unwrap();
+            assert!(rest.is_empty());
+            assert_eq!((read.device, read.period_ms, read.batch_age_ms), ("porch", 1_000, 70_000));
+            let network = config.network.as_ref();
+            let expected = network.map(|network| (network.ssid.as_str(), network.passphrase.reveal()));
+            assert!(read.network == expected);
+            let uplink = config.uplink.as_ref();
+            let expected = uplink.map(|uplink| {
+                (uplink.host.as_str(), uplink.port, uplink.user.as_str(), uplink.password.reveal())
+            });
+            assert!(read.uplink == expected);
+        }
+    }
 
     #[test]
     fn debug_of_a_config_shows_no_secret() {

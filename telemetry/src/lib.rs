@@ -95,7 +95,7 @@ mod value;
 
 pub use batch::{Batch, BatchBuilder, Entry, Gap, Reading, Refused, TimeQuality, UtcTime};
 pub use command::{Command, CommandId, CommandOutcome, CommandResult, Order};
-pub use config::{Config, ConfigOutcome, Network, Secret, Uplink};
+pub use config::{Config, ConfigOutcome, ConfigRef, Network, Secret, Uplink};
 pub use credentials::{Credentials, CredentialsPart};
 pub use date::date_batch;
 pub use frame::{Deframer, FrameError, decode_body, encode_body, encode_frame, frame_body};

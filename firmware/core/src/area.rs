@@ -16,13 +16,23 @@
 //! Invariants: the boot counter never goes back while one page is whole; the effect of a command and the memory of it
 //! are one record. Not here: what a setting means.
 
+use crate::Reach;
 use crate::item::FlashError;
 use crate::limits::AREA_PAGES_MIN;
 use crate::orders::Orders;
 use crate::record::{Io, Kind};
 use core::ops::Range;
 use embedded_storage_async::nor_flash::NorFlash;
-use headwater_telemetry::{BootId, CommandId, CommandOutcome, Config};
+use headwater_telemetry::{BootId, CommandId, CommandOutcome, Config, ConfigRef, DeviceId};
+
+/// What of a configuration every start needs.
+pub(crate) struct Brief {
+    pub(crate) device: DeviceId,
+    /// What a board must be able to do for it.
+    pub(crate) reach: Reach,
+    pub(crate) period_ms: u32,
+    pub(crate) batch_age_ms: u32,
+}
 
 pub(crate) struct Area {
     start: u32,
@@ -84,7 +94,7 @@ impl Area {
                 }
                 Kind::Config => {
                     self.config_at = Some(offset);
-                    if let Some((_, Some(id))) = config(io.payload(found)) {
+                    if let Some((_, Some(id))) = config_ref(io.payload(found)) {
                         self.orders.remember(id, CommandOutcome::Done);
                     }
                 }
@@ -138,6 +148,13 @@ impl Area {
         let (Some(newest), Some(at)) = (self.newest, self.config_at) else { return Ok(None) };
         let found = io.read(self.address::<F>(newest), at).await?;
         Ok(found.and_then(|found| config(io.payload(found))).map(|(config, _)| config))
+    }
+
+    /// What of the stored configuration a start needs.
+    pub(crate) async fn brief<F: NorFlash>(&self, io: &mut Io<F>) -> Result<Option<Brief>, F::Error> {
+        let (Some(newest), Some(at)) = (self.newest, self.config_at) else { return Ok(None) };
+        let found = io.read(self.address::<F>(newest), at).await?;
+        Ok(found.and_then(|found| Brief::of(config_ref(io.payload(found))?.0)))
     }
 
     /// Stores a configuration, and that the command `by` did it; durable on return. The former one is erased.
@@ -253,6 +270,25 @@ impl Area {
         (self.newest, self.write, self.config_at) = (Some(next), at, config_at);
         Ok(())
     }
+}
+
+impl Brief {
+    #[inline(never)]
+    fn of(config: ConfigRef<'_>) -> Option<Self> {
+        let device = DeviceId::parse(config.device).ok()?;
+        let reach = match (config.network, config.uplink) {
+            (None, None) => Reach::Stream,
+            (None, Some(_)) => Reach::Network,
+            (Some(_), _) => Reach::Radio,
+        };
+        Some(Self { device, reach, period_ms: config.period_ms, batch_age_ms: config.batch_age_ms })
+    }
+}
+
+/// As [`config`], without making one.
+fn config_ref(payload: &[u8]) -> Option<(ConfigRef<'_>, Option<CommandId>)> {
+    let (config, rest) = postcard::take_from_bytes(payload).ok()?;
+    Some((config, postcard::from_bytes(rest).ok()))
 }
 
 /// A configuration and the command that brought it; area pages of older firmware have no command there.

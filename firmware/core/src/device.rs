@@ -4,20 +4,22 @@
 //! power cut takes only the open batch. Invariants: a future that writes flash is awaited to its end; what may be
 //! cancelled only reads.
 
+mod opening;
 mod outbox;
 mod run;
 
-use crate::limits::{BATCH_AGE_MS_MAX, LOGS_MAX};
+pub use opening::Opening;
+
+use crate::limits::LOGS_MAX;
 use crate::link::LinkDown;
 use crate::time::TimeKeeper;
-use crate::{Apart, Clock, FlashError, Found, Layout, Observer, OpenError, Sampler, Spool, serve};
+use crate::{Clock, FlashError, Layout, Observer, OpenError, Sampler, Spool, serve};
 use core::cell::{Cell, RefCell};
-use core::pin::pin;
 use embassy_sync::{blocking_mutex::raw::NoopRawMutex, mutex::Mutex, signal::Signal};
 use embedded_io_async::{Read, Write};
 use embedded_storage_async::nor_flash::NorFlash;
 use headwater_telemetry::limits::{BATCH_ENTRIES_MAX, BODY_BYTES_MAX, CREDENTIALS_BYTES_MAX};
-use headwater_telemetry::{BootId, Config, Credentials, DeviceId, Hello, Log, LogLevel, ResetReason, Uptime};
+use headwater_telemetry::{Config, Credentials, DeviceId, Hello, Log, LogLevel, ResetReason, Uptime};
 use heapless::Deque;
 
 /// What the firmware is and does unless a stored configuration says otherwise.
@@ -41,8 +43,8 @@ pub struct Settings {
     pub reach: Reach,
 }
 
-/// What a board can do with a configuration.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+/// What a board can do with a configuration; each can do what those before it can.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Reach {
     /// It has a byte stream to an agent and nothing else: neither network nor gateway are of use.
     Stream,
@@ -101,87 +103,21 @@ pub struct Device<F: NorFlash, O: Observer = ()> {
 }
 
 impl<F: NorFlash, O: Observer> Device<F, O> {
-    /// Opens the flash and counts this start. A stored configuration overrides `settings`.
+    /// Opens the flash and counts this start. A stored configuration overrides `settings`. A board with little memory
+    /// takes the steps of this by itself, see [`Opening`].
     ///
     /// # Errors
     /// When the flash driver fails or the layout does not fit.
     pub async fn open(
         flash: F,
         layout: Layout,
-        mut settings: Settings,
+        settings: Settings,
         sampler: &impl Sampler,
         observer: O,
     ) -> Result<Self, OpenError<F::Error>> {
-        let opening = pin!(Spool::open_counting_from(flash, layout, settings.boots_from));
-        let (mut spool, boot, found) = Apart(opening).await?;
-        let (mut period_ms, mut covered) = (None, true);
-        if let Some(config) = Apart(pin!(spool.config())).await.map_err(OpenError::Driver)? {
-            covered = settings.reach.covers(&config);
-            settings.device = config.device;
-            period_ms = (config.period_ms > 0).then_some(config.period_ms);
-            if config.batch_age_ms > 0 {
-                // A host that made an image may not have known the limit.
-                settings.batch_age_ms = config.batch_age_ms.min(BATCH_AGE_MS_MAX);
-            }
-        }
-        let device = Self::assemble(spool, boot, (settings, period_ms), sampler, observer);
-        device.report(found).await;
-        if !covered {
-            // A chip that had other firmware before, or an image for another board: name and periods hold.
-            device.log(Uptime(0), LogLevel::Warn, "configuration asks for a network that this board lacks");
-        }
-        Ok(device)
-    }
-
-    /// Apart from `open`, for a frame of its own: a device is 2 KB, and what it is put together from is as large.
-    #[inline(never)]
-    fn assemble(
-        spool: Spool<F>,
-        boot: BootId,
-        (settings, period_ms): (Settings, Option<u32>),
-        sampler: &impl Sampler,
-        observer: O,
-    ) -> Self {
-        let hello =
-            Hello::new(settings.device.clone(), boot, settings.firmware, settings.reset, sampler.channels());
-        Self {
-            spool: Mutex::new(spool),
-            fresh: Signal::new(),
-            time: Cell::new(TimeKeeper::default()),
-            logs: RefCell::new(Deque::new()),
-            links: Cell::new(0),
-            restart: Signal::new(),
-            ordered: Signal::new(),
-            hello,
-            settings,
-            period_ms,
-            observer,
-        }
-    }
-
-    async fn report(&self, found: Found) {
-        if self.spool.lock().await.orders().is_foreign(self.hello.schema) {
-            let text = "sampling periods were ordered for other channels, hold not";
-            self.log(Uptime(0), LogLevel::Warn, text);
-        }
-        if found.area_worn {
-            self.log(Uptime(0), LogLevel::Error, "settings area is worn out: it stores nothing any more");
-        }
-        if found.vault_damaged {
-            self.log(Uptime(0), LogLevel::Error, "credentials are damaged: store them anew");
-        }
-        if found.vault_formatted {
-            self.log(Uptime(0), LogLevel::Error, "vault was damaged or foreign and is formatted");
-        }
-        if found.area_formatted {
-            self.log(Uptime(0), LogLevel::Error, "settings area was damaged or foreign and is formatted");
-        }
-        if found.ring_formatted {
-            self.log(Uptime(0), LogLevel::Error, "ring was damaged or foreign and is formatted");
-        }
-        if found.torn {
-            self.log(Uptime(0), LogLevel::Info, "power went during a flash write; the rest is whole");
-        }
+        let mut opening = Opening::new(flash, layout, settings);
+        opening.open().await?;
+        Ok(opening.into_device(sampler, observer))
     }
 
     /// Who this is.

@@ -89,7 +89,7 @@ pub mod time;
 mod vault;
 
 pub use apart::Apart;
-pub use device::{Device, Reach, Settings, Stopped};
+pub use device::{Device, Opening, Reach, Settings, Stopped};
 pub use item::{Cursor, FlashError, Item, Lost};
 pub use line::Line;
 pub use link::LinkDown;

@@ -3,7 +3,7 @@
 //! In: batches, deliveries, settings, credentials. Out: what to send, the boot counter. Invariant: no future that writes is ever
 //! cancelled half way by this crate. Not here: sampling, links.
 
-use crate::area::Area;
+use crate::area::{Area, Brief};
 use crate::item::{Cursor, FlashError, Item, Lost};
 use crate::limits::{AREA_PAGES_MIN, BOOTS_FROM_BITS, RING_PAGES_MIN};
 use crate::orders::Orders;
@@ -182,6 +182,11 @@ impl<F: NorFlash> Spool<F> {
     /// When flash fails.
     pub async fn config(&mut self) -> Result<Option<Config>, F::Error> {
         self.area.config(&mut self.io).await
+    }
+
+    /// What of the stored configuration a start needs, if there is one.
+    pub(crate) async fn brief(&mut self) -> Result<Option<Brief>, F::Error> {
+        self.area.brief(&mut self.io).await
     }
 
     /// Stores a configuration; durable on return. The former one, and the secrets in it, are erased. Not to be cancelled.

@@ -46,7 +46,7 @@ use esp_hal::timer::timg::TimerGroup;
 use esp_storage::FlashStorage;
 use headwater_device::limits::ALIVE_MS;
 use headwater_device::partition::ESP32C3;
-use headwater_device::{Apart, Clock, Device, Observer, Sampler, Settings, WithoutData};
+use headwater_device::{Apart, Clock, Device, Observer, Opening, Sampler, Settings, WithoutData};
 use headwater_telemetry::{Config, DeviceId, LogLevel, Network, Uplink, Uptime};
 use pins::Parts;
 use static_cell::StaticCell;
@@ -162,8 +162,10 @@ async fn open(
 ) -> &'static BoardDevice {
     static DEVICE: StaticCell<BoardDevice> = StaticCell::new();
     let flash = BlockingAsync::new(FlashStorage::new(flash));
-    match Device::open(flash, ESP32C3.layout.clone(), settings, sampler, board).await {
-        Ok(device) => DEVICE.init(device),
+    let mut opening = Opening::new(flash, ESP32C3.layout.clone(), settings);
+    let opened = Apart(pin!(opening.open())).await;
+    match opened {
+        Ok(()) => opening.device_in(&DEVICE, sampler, board),
         Err(_) => reset::panicked(),
     }
 }

@@ -40,7 +40,7 @@ use embassy_sync::signal::Signal;
 use embassy_time::Timer;
 use headwater_device::limits::ALIVE_MS;
 use headwater_device::partition::NRF52840;
-use headwater_device::{Apart, Clock, Device, Observer, Sampler, Settings};
+use headwater_device::{Apart, Clock, Device, Observer, Opening, Sampler, Settings};
 use headwater_telemetry::{DeviceId, Uptime};
 use pins::Parts;
 use static_cell::StaticCell;
@@ -134,8 +134,10 @@ async fn open(
 ) -> &'static Device<Flash, Board> {
     static DEVICE: StaticCell<Device<Flash, Board>> = StaticCell::new();
     let flash = BlockingAsync::new(Nvmc::new(flash));
-    match Device::open(flash, NRF52840.layout.clone(), settings, sampler, board).await {
-        Ok(device) => DEVICE.init(device),
+    let mut opening = Opening::new(flash, NRF52840.layout.clone(), settings);
+    let opened = Apart(pin!(opening.open())).await;
+    match opened {
+        Ok(()) => opening.device_in(&DEVICE, sampler, board),
         Err(_) => reset::panicked(),
     }
 }

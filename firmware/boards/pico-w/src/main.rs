@@ -38,7 +38,7 @@ use embassy_sync::signal::Signal;
 use embassy_time::Duration;
 use headwater_device::limits::ALIVE_MS;
 use headwater_device::partition::PICO_W;
-use headwater_device::{Apart, Clock, Device, Observer, Sampler, Settings, WithoutData};
+use headwater_device::{Apart, Clock, Device, Observer, Opening, Sampler, Settings, WithoutData};
 use headwater_telemetry::{Config, DeviceId, LogLevel, Network, Uplink, Uptime};
 use pins::Parts;
 use static_cell::StaticCell;
@@ -134,8 +134,10 @@ async fn open(
     board: Board,
 ) -> &'static BoardDevice {
     static DEVICE: StaticCell<BoardDevice> = StaticCell::new();
-    match Device::open(BlockingAsync::new(flash), PICO_W.layout.clone(), settings, sampler, board).await {
-        Ok(device) => DEVICE.init(device),
+    let mut opening = Opening::new(BlockingAsync::new(flash), PICO_W.layout.clone(), settings);
+    let opened = Apart(pin!(opening.open())).await;
+    match opened {
+        Ok(()) => opening.device_in(&DEVICE, sampler, board),
         Err(_) => reset::panicked(),
     }
 }

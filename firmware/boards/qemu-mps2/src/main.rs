@@ -26,7 +26,7 @@ use embassy_time::Timer;
 use flash::Flash;
 use headwater_device::limits::ALIVE_MS;
 use headwater_device::partition::QEMU_MPS2;
-use headwater_device::{Apart, Clock, Device, Observer, Reach, Sampler, Settings, WithoutData, serve};
+use headwater_device::{Apart, Clock, Device, Observer, Opening, Reach, Sampler, Settings, WithoutData, serve};
 use headwater_sensors::thermometers::Tmp105;
 use headwater_sensors::{Probe, Quantity, Sampled};
 use headwater_telemetry::{Config, DeviceId, ResetReason, Uptime};
@@ -158,8 +158,10 @@ async fn open(reset: ResetReason, sampler: &impl Sampler) -> &'static BoardDevic
     let reach = if cfg!(feature = "mqtt") { Reach::Network } else { Reach::Stream };
     let settings = Settings { reset, reach, ..Settings::new(name, firmware) };
     let board = Board { wanted: Signal::new() };
-    let opened = Device::open(flash, QEMU_MPS2.layout.clone(), settings, sampler, board).await;
-    DEVICE.init(opened.expect("the flash of this machine never fails, and the partition fits it"))
+    let mut opening = Opening::new(flash, QEMU_MPS2.layout.clone(), settings);
+    let opened = Apart(pin!(opening.open())).await;
+    opened.expect("the flash of this machine never fails, and the partition fits it");
+    opening.device_in(&DEVICE, sampler, board)
 }
 
 /// Interrupts that have no name in `cortex-m-rt`.

@@ -15,7 +15,7 @@ use embassy_executor::Executor;
 use embassy_futures::select::select;
 use flash::Flash;
 use headwater_device::partition::QEMU_RV32;
-use headwater_device::{Apart, Clock, Device, Observer, Sampler, Settings};
+use headwater_device::{Apart, Clock, Device, Observer, Opening, Sampler, Settings};
 use headwater_sensors::{Probe, Quantity, Sampled};
 use headwater_telemetry::{DeviceId, ResetReason, Uptime};
 use static_cell::StaticCell;
@@ -83,8 +83,10 @@ async fn open(reset: ResetReason, sampler: &impl Sampler) -> &'static Device<Fla
     let name = DeviceId::parse(QEMU_RV32.board).expect("the name of a board is the name of a device");
     let firmware = concat!("qemu-rv32 ", env!("CARGO_PKG_VERSION"));
     let settings = Settings { reset, boots_from: machine::chance(), ..Settings::new(name, firmware) };
-    let opened = Device::open(flash, QEMU_RV32.layout.clone(), settings, sampler, Board).await;
-    DEVICE.init(opened.expect("the flash of this machine never fails, and the partition fits it"))
+    let mut opening = Opening::new(flash, QEMU_RV32.layout.clone(), settings);
+    let opened = Apart(pin!(opening.open())).await;
+    opened.expect("the flash of this machine never fails, and the partition fits it");
+    opening.device_in(&DEVICE, sampler, Board)
 }
 
 fn enable_interrupts() {
