@@ -258,13 +258,28 @@ fn probe_direct(dir: &Path) -> io::Result<Option<io::Error>> {
     result
 }
 
-/// Makes missing directories and their names durable, from the outermost in.
+/// Makes missing directories, with every name on the way durable when this returns.
+///
+/// While `path` is empty that includes names of directories that were there: whoever made them (a caller, an earlier start that was
+/// killed here) may not have synced them, and a cut would take all that is below.
 fn make_directory(path: &Path) -> io::Result<()> {
+    make_missing(path)?;
+    if std::fs::read_dir(path)?.next().is_none() {
+        for parent in path.ancestors().skip(1) {
+            // A directory of others that cannot be read or synced is theirs to look after.
+            let _ = File::open(parent).and_then(|directory| directory.sync_all());
+        }
+    }
+    Ok(())
+}
+
+/// From the outermost in.
+fn make_missing(path: &Path) -> io::Result<()> {
     if path.is_dir() {
         return Ok(());
     }
     let parent = path.parent().ok_or_else(|| io::Error::from(io::ErrorKind::NotFound))?;
-    make_directory(parent)?;
+    make_missing(parent)?;
     match DirBuilder::new().mode(0o700).create(path) {
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists && path.is_dir() => Ok(()),
         Err(error) => Err(error),
