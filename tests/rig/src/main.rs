@@ -1,0 +1,94 @@
+//! `power-rig`: cuts the power under the real gateway and looks for what it had acknowledged.
+//!
+//! In: the binary `headwater` beside this one (or in `HEADWATER_BIN_DIR`), `HEADWATER_SEED`, `HEADWATER_POWER_CUTS` (60). Out: a line a
+//! cut, claims, counts; exit 0 when all hold. Runs as root only; elsewhere it says SKIPPED with the reason, and fails where `CI` is set.
+//! Always: it leaves nothing behind (`world`). What it cuts, and its limits: `docs/power-cuts.md`.
+//! Not here: the journal against a simulated disk, cut at every step (`journal/tests`).
+
+#![expect(clippy::print_stdout, reason = "what it prints is what it is for")]
+
+mod claims;
+mod disk;
+mod ledger;
+mod life;
+mod machine;
+mod mount;
+mod own;
+mod power;
+mod series;
+mod watch;
+mod world;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::sync::OnceLock;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use system_tests::{number_from_env, python};
+
+use crate::claims::Claims;
+use crate::machine::Medium;
+use crate::series::Series;
+
+/// Cuts in all, unless `HEADWATER_POWER_CUTS` says otherwise: what fits in a few minutes. One in six is at block level.
+const CUTS: u64 = 60;
+
+/// The gateway under test.
+fn binary() -> &'static PathBuf {
+    static BINARY: OnceLock<PathBuf> = OnceLock::new();
+    BINARY.get_or_init(|| match std::env::var_os("HEADWATER_BIN_DIR") {
+        Some(given) => PathBuf::from(given).join("headwater"),
+        None => std::env::current_exe().expect("the path of this program").with_file_name("headwater"),
+    })
+}
+
+fn main() -> ExitCode {
+    if std::env::args().any(|arg| arg == world::INSIDE) {
+        return inside();
+    }
+    if let Some(missing) = world::missing() {
+        if std::env::var_os("CI").is_some() {
+            println!("error: {missing}\ntest power is cut under the gateway ... FAILED");
+            return ExitCode::FAILURE;
+        }
+        python::skip("power", &missing);
+        return ExitCode::SUCCESS;
+    }
+    println!("error: cannot make a world of its own: {}", world::enter());
+    ExitCode::FAILURE
+}
+
+fn inside() -> ExitCode {
+    watch::begin();
+    let home = match world::home() {
+        Ok(home) => home,
+        Err(error) => {
+            println!("error: no directory of its own: {error}");
+            return ExitCode::FAILURE;
+        }
+    };
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |now| now.as_secs());
+    let seed = number_from_env("HEADWATER_SEED", now);
+    let cuts = number_from_env("HEADWATER_POWER_CUTS", CUTS);
+    println!("seed {seed}: HEADWATER_SEED={seed} decides about its {cuts} cuts in the same way again");
+    let mut claims = Claims::default();
+    claims.claim("the_rig_s_own_disk_keeps_what_was_synced_and_nothing_else", || {
+        let at = home.join("own");
+        std::fs::create_dir(&at).map_err(|error| error.to_string())?;
+        own::keeps_what_was_synced_and_nothing_else(&at)
+    });
+    let block = cuts / 6;
+    let series = Series { home, seed };
+    claims.claim("no_cut_under_the_journal_s_files_loses_what_was_acknowledged", || {
+        series.cuts(&[Medium::Files], 0..cuts - block)
+    });
+    claims.claim("no_cut_under_ext4_or_xfs_loses_what_was_acknowledged", || {
+        series.cuts(&[Medium::Ext4, Medium::Xfs], cuts - block..cuts)
+    });
+    claims.claim("a_disk_that_ignores_fsync_is_caught", || series.lying_about_files(Medium::Files));
+    claims.claim("a_disk_that_ignores_the_fsync_of_directories_is_caught", || series.lying_about_names());
+    claims
+        .claim("a_device_that_ignores_flush_below_ext4_is_caught", || series.lying_about_files(Medium::Ext4));
+    claims.claim("a_device_that_ignores_flush_below_xfs_is_caught", || series.lying_about_files(Medium::Xfs));
+    if claims.finish() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
