@@ -59,6 +59,7 @@ mod meters;
 mod names;
 mod operations;
 mod queues;
+mod reader;
 mod reshard;
 mod scaling;
 mod sequence;

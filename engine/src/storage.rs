@@ -198,6 +198,10 @@ pub trait ShardLog: Send + Sync + 'static {
     /// Nothing before `before` is needed any more.
     fn trim(&self, shard: ShardKey, before: Position);
 
+    /// Keeps records of the shard from this position on, whatever [`ShardLog::retain`] and [`ShardLog::trim`] say; `None` ends
+    /// that. One hold a shard, a later one moves it. Where it was first set is durable, where it was moved on to need not be.
+    fn hold(&self, shard: ShardKey, from: Option<Position>);
+
     /// Refuses appends to the shard from this call on, also when the future is dropped, and gives the position after its
     /// last record once that is durable. Sealing again gives the same position. Not durable itself: after a start the shard
     /// is open, unless whoever sealed it has stored that it ended and routes nothing there.

@@ -203,6 +203,13 @@ impl ShardLog for EmbeddedLog {
         self.journal.trim(key(shard), sequence(before));
     }
 
+    fn hold(&self, shard: ShardKey, from: Option<Position>) {
+        match from {
+            Some(from) => self.journal.hold(key(shard), sequence(from)),
+            None => self.journal.release(key(shard)),
+        }
+    }
+
     fn seal(&self, shard: ShardKey, _fence: Fence) -> BoxFuture<'_, Result<Position, CommitError>> {
         self.sealed.write().unwrap_or_else(PoisonError::into_inner).shards.insert(shard);
         let last = self.barrier();

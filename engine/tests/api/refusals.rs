@@ -64,6 +64,10 @@ impl ShardLog for Gated {
     fn trim(&self, shard: ShardKey, before: Position) {
         self.log.trim(shard, before);
     }
+
+    fn hold(&self, shard: ShardKey, from: Option<Position>) {
+        self.log.hold(shard, from);
+    }
     fn seal(&self, shard: ShardKey, fence: Fence) -> BoxFuture<'_, Result<Position, CommitError>> {
         self.log.seal(shard, fence)
     }

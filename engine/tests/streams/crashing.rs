@@ -93,6 +93,12 @@ impl ShardLog for CrashingLog {
         }
     }
 
+    fn hold(&self, shard: ShardKey, from: Option<Position>) {
+        if self.1.step().is_ok() {
+            self.0.hold(shard, from);
+        }
+    }
+
     fn seal(&self, shard: ShardKey, fence: Fence) -> BoxFuture<'_, Result<Position, CommitError>> {
         match self.1.step() {
             Ok(()) => self.0.seal(shard, fence),
