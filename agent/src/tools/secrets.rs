@@ -1,13 +1,19 @@
 //! Certificate and key files of people, as a device wants them.
 //!
-//! In: PEM or DER files. Out: DER; the key as SEC 1. Invariant: what a device cannot use is refused here, with the reason.
+//! In: PEM or DER files. Out: DER; the key as SEC 1. Invariants: what a device cannot use is refused here, with the reason; a key belongs to
+//! its certificate. Not here: who signed what: a device may have another authority than its gateway.
+
+mod spki;
 
 use headwater_telemetry::Credentials;
-use p256::pkcs8::DecodePrivateKey;
+use p256::pkcs8::{DecodePrivateKey, DecodePublicKey};
 use rustls_pki_types::CertificateDer;
 use rustls_pki_types::pem::PemObject;
 use std::path::{Path, PathBuf};
 use zeroize::Zeroizing;
+
+/// Larger than any file of these.
+const FILE_BYTES_MAX: u64 = 64 * 1024;
 
 /// Why files are no credentials.
 #[derive(Debug, thiserror::Error)]
@@ -45,42 +51,92 @@ impl Files {
 /// Reads the authority, the device's certificate and its private key.
 ///
 /// # Errors
-/// A file cannot be read, or holds something that a device cannot use.
+/// A file cannot be read, or holds something that a device cannot use, or the key is not the certificate's.
 pub fn load(authority: &Path, certificate: &Path, key: &Path) -> Result<Files, SecretError> {
-    Ok(Files {
-        authority: read_certificate(authority)?,
-        certificate: read_certificate(certificate)?,
-        key: read_key(key)?,
-    })
+    let (authority, _) = read_certificate(authority)?;
+    let (der, public) = read_certificate(certificate)?;
+    let secret = read_key(key)?;
+    if secret.public_key() != public {
+        let what = format!(
+            "is not the key of certificate {}, expected the one it was made for",
+            certificate.display()
+        );
+        return Err(failed(key, what));
+    }
+    let sec1 = secret.to_sec1_der().map_err(|error| failed(key, error.to_string()))?;
+    Ok(Files { authority, certificate: der, key: sec1 })
 }
 
 fn failed(path: &Path, what: impl Into<String>) -> SecretError {
     SecretError { path: path.to_owned(), what: what.into() }
 }
 
-fn read_certificate(path: &Path) -> Result<Vec<u8>, SecretError> {
-    let bytes = std::fs::read(path).map_err(|error| failed(path, error.to_string()))?;
-    // DER begins with a sequence whose length takes two bytes.
-    if bytes.starts_with(&[0x30, 0x82]) {
-        return Ok(bytes);
-    }
-    let found = CertificateDer::from_pem_slice(&bytes);
-    found.map(|der| der.to_vec()).map_err(|_| failed(path, "is no certificate, expected one in PEM or DER"))
+fn read(path: &Path) -> Result<Zeroizing<Vec<u8>>, SecretError> {
+    use std::io::Read;
+    let mut bytes = Zeroizing::new(Vec::new());
+    let file = std::fs::File::open(path);
+    let read = file.and_then(|file| file.take(FILE_BYTES_MAX).read_to_end(&mut bytes));
+    read.map_err(|error| failed(path, error.to_string()))?;
+    Ok(bytes)
 }
 
-fn read_key(path: &Path) -> Result<Zeroizing<Vec<u8>>, SecretError> {
-    let bytes = Zeroizing::new(std::fs::read(path).map_err(|error| failed(path, error.to_string()))?);
-    let text = std::str::from_utf8(&bytes).ok();
-    let key = match text {
-        Some(text) => {
-            p256::SecretKey::from_pkcs8_pem(text).ok().or_else(|| p256::SecretKey::from_sec1_pem(text).ok())
+fn is_pem(bytes: &[u8]) -> bool {
+    bytes.windows(PEM_BEGIN.len()).any(|window| window == PEM_BEGIN.as_bytes())
+}
+
+const PEM_BEGIN: &str = "-----BEGIN ";
+
+fn read_certificate(path: &Path) -> Result<(Vec<u8>, p256::PublicKey), SecretError> {
+    let bytes = read(path)?;
+    let none = || failed(path, "is no certificate, expected one in PEM or DER");
+    let der = if is_pem(&bytes) {
+        let found: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&bytes).collect();
+        match found.map_err(|_| none())?.as_slice() {
+            [one] => one.to_vec(),
+            [] => return Err(none()),
+            more => {
+                return Err(failed(
+                    path,
+                    format!("holds {} certificates, expected one: a device keeps no chain", more.len()),
+                ));
+            }
         }
-        None => p256::SecretKey::from_pkcs8_der(&bytes)
-            .ok()
-            .or_else(|| p256::SecretKey::from_sec1_der(&bytes).ok()),
+    } else {
+        bytes.to_vec()
     };
-    let expected =
-        "is no key that a device can use, expected a P-256 private key (PKCS 8 or SEC 1, PEM or DER)";
-    let key = key.ok_or_else(|| failed(path, expected))?;
-    key.to_sec1_der().map_err(|_| failed(path, expected))
+    let spki = spki::of(&der).ok_or_else(none)?;
+    let public = p256::PublicKey::from_public_key_der(spki)
+        .map_err(|_| failed(path, "is for a key that a device cannot use, expected P-256"))?;
+    Ok((der, public))
+}
+
+fn read_key(path: &Path) -> Result<p256::SecretKey, SecretError> {
+    let bytes = read(path)?;
+    let wrong = || {
+        let expected =
+            "is no key that a device can use, expected a P-256 private key (PKCS 8 or SEC 1, PEM or DER)";
+        failed(path, expected)
+    };
+    if !is_pem(&bytes) {
+        let key = p256::SecretKey::from_pkcs8_der(&bytes).ok();
+        return key.or_else(|| p256::SecretKey::from_sec1_der(&bytes).ok()).ok_or_else(wrong);
+    }
+    let text = std::str::from_utf8(&bytes).map_err(|_| wrong())?;
+    if text.contains("ENCRYPTED") {
+        return Err(failed(
+            path,
+            "is encrypted, expected a key without passphrase, as a device has nobody to ask",
+        ));
+    }
+    // Other tools write the parameters of the curve before the key.
+    let begins = text.match_indices(PEM_BEGIN).map(|(at, _)| &text[at..]);
+    let block = begins
+        .into_iter()
+        .find(|block| block.lines().next().is_some_and(|line| line.trim_end().ends_with("PRIVATE KEY-----")));
+    let block = block.ok_or_else(wrong)?;
+    // Whatever follows is not the parser's to judge.
+    let end = block.find("-----END ").and_then(|end| Some(end + block[end + 9..].find("-----")? + 14));
+    let block = end.and_then(|end| block.get(..end)).ok_or_else(wrong)?;
+    let key = p256::SecretKey::from_pkcs8_pem(block).ok();
+    key.or_else(|| p256::SecretKey::from_sec1_pem(block).ok()).ok_or_else(wrong)
 }
