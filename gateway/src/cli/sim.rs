@@ -18,7 +18,17 @@ use std::net::SocketAddr;
 use std::time::Duration;
 use tokio::net::TcpStream;
 
+/// What the options do not say by themselves.
+const MORE: &str = "\
+Virtual time: `headwater sim --virtual --devices 3000 --duration 22m --offline 5% --reboot 6/h --seed 7` takes 15 to 20 s of one \
+core and 200 MB. The same line prints the same digest on every machine; it covers every record of every shard.
+
+Real connections: with --mqtt each device is a connection and an open file, here and at the gateway. 5,000 of them need \
+`ulimit -n 5200` on both sides (twice that with --start), and more than 8,192 from one address need \
+`mqtt.connections_per_ip = 0`.";
+
 #[derive(Debug, Args)]
+#[command(after_help = MORE)]
 pub(super) struct Options {
     #[command(flatten)]
     fleet: FleetOptions,
