@@ -267,6 +267,6 @@ mod tests {
             assert!(Endpoint::parse(url).is_err(), "{url}");
         }
         assert!(Endpoint::parse("https://kinesis.eu-west-1.amazonaws.com").unwrap().is_aws());
-        assert!(!Endpoint::parse("https://evilamazonaws.com").unwrap().is_aws());
+        assert!(!Endpoint::parse("https://kinesis.eu-west-1.amazonaws.com.evil.test").unwrap().is_aws());
     }
 }

@@ -2,7 +2,7 @@
 
 use super::cache::Fetched;
 use super::{Credentials, SourceError, SourceErrorKind};
-use crate::http::{Answer, HttpError};
+use crate::http::{Answer, HttpError, HttpErrorKind};
 use crate::secret::Secret;
 use crate::timestamp::Timestamp;
 use serde::Deserialize;
@@ -118,7 +118,9 @@ pub(super) fn expect_ok(source: &str, answer: &Answer) -> Result<(), SourceError
 
 /// No answer.
 pub(super) fn unreachable(source: &str, error: &HttpError) -> SourceError {
-    SourceError::new(source, SourceErrorKind::Unreachable, crate::text::with_causes(error))
+    let is_distrust = error.kind == HttpErrorKind::Certificate;
+    let kind = if is_distrust { SourceErrorKind::Refused } else { SourceErrorKind::Unreachable };
+    SourceError::new(source, kind, crate::text::with_causes(error))
 }
 
 #[cfg(test)]

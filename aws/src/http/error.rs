@@ -1,5 +1,6 @@
 //! Why there is no answer.
 
+use rustls::AlertDescription;
 use std::error::Error;
 
 /// What kind of failure it was.
@@ -73,6 +74,19 @@ impl HttpError {
     }
 }
 
+/// What a server says that does not take our certificate, or wants one.
+const DISTRUST: [AlertDescription; 9] = [
+    AlertDescription::BadCertificate,
+    AlertDescription::UnsupportedCertificate,
+    AlertDescription::CertificateRevoked,
+    AlertDescription::CertificateExpired,
+    AlertDescription::CertificateUnknown,
+    AlertDescription::UnknownCA,
+    AlertDescription::AccessDenied,
+    AlertDescription::DecryptError,
+    AlertDescription::CertificateRequired,
+];
+
 /// Whether somewhere below is TLS that does not believe the other side, or is not believed.
 fn is_about_certificates(error: &(dyn Error + 'static)) -> bool {
     let mut cause = Some(error);
@@ -84,10 +98,7 @@ fn is_about_certificates(error: &(dyn Error + 'static)) -> bool {
         if let Some(error) = found {
             return match error {
                 rustls::Error::InvalidCertificate(_) => true,
-                rustls::Error::AlertReceived(alert) => {
-                    format!("{alert:?}").contains("Certificate")
-                        || *alert == rustls::AlertDescription::UnknownCA
-                }
+                rustls::Error::AlertReceived(alert) => DISTRUST.contains(alert),
                 _ => false,
             };
         }

@@ -83,7 +83,8 @@ const CBOR: u8 = 2;
 /// Which format is spoken.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum FormatChoice {
-    /// CBOR where the target understands it: AWS does, others are asked at the first call. JSON otherwise.
+    /// CBOR where the target is known to read blobs in it: AWS, and whoever answers DescribeStreamSummary in AWS's dialect,
+    /// with tagged times. JSON otherwise: kinesalite for one takes CBOR and stores something else than the data.
     #[default]
     Learn,
     /// JSON.
@@ -212,7 +213,9 @@ impl Kinesis {
             let body = Bytes::from(encode(fields, format));
             self.exchange(about, &body, format, deadline).await
         };
-        if self.0.spoken.load(Ordering::Relaxed) != UNKNOWN {
+        // Only this answer shows the dialect, and what changes something must not be asked twice.
+        let shows = about.operation == "DescribeStreamSummary";
+        if self.0.spoken.load(Ordering::Relaxed) != UNKNOWN || !shows {
             return match call(self.format()).await {
                 Err(error)
                     if self.format() == Format::Cbor && self.0.may_fall_back && is_not_understood(&error) =>
@@ -225,7 +228,7 @@ impl Kinesis {
             };
         }
         match call(Format::Cbor).await {
-            Ok(reply) if reply.format == Format::Cbor => {
+            Ok(reply) if reply.format == Format::Cbor && is_dialect(&reply.body) => {
                 self.settle(Format::Cbor);
                 return Ok(reply);
             }
@@ -348,6 +351,12 @@ impl Kinesis {
 
 fn said(answer: &Answer, spoken: Option<Format>) -> Said {
     Said::read(&answer.body, spoken, answer.header(&X_AMZ_ERROR), answer.header(&X_AMZ_REQUEST))
+}
+
+/// Whether an answer has its time as AWS writes it: milliseconds under a tag. Who gets that right knows what a blob is.
+fn is_dialect(body: &[u8]) -> bool {
+    let tagged = b"\x77StreamCreationTimestamp\xc1";
+    body.windows(tagged.len()).any(|window| window == tagged)
 }
 
 /// What servers answer to a body they cannot read; whether it was the format, a second try in JSON tells.
