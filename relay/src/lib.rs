@@ -36,6 +36,7 @@
 
 mod backoff;
 mod bucket;
+mod forwarding;
 mod ledger;
 pub mod limits;
 mod meter;
@@ -43,6 +44,11 @@ mod seeded;
 mod window;
 
 pub use backoff::{Backoff, Delays};
+pub use forwarding::{
+    Added, Call, CallFailure, CallId, CallLimits, DeadLetter, DeadReason, Drain, DrainOrder, DrainState,
+    Entry, ForwardConfig, ForwardError, Forwarding, Packing, Progress, ProgressDue, Read, Record, RecordRef,
+    SendOutcome, SourceId, TargetId, TargetRate, TargetShard, WireCost,
+};
 pub use ledger::{DropReason, Imbalance, LEDGER_WORDS, Ledger};
 pub use seeded::Seeded;
 pub use window::{OfferError, Offset, Outcome, Settled, UnknownOffset, Window, WindowLimits};

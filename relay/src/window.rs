@@ -11,7 +11,7 @@
 use std::collections::VecDeque;
 
 /// A place in a log. Offsets rise; they need not be consecutive (a log may have lost a range).
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 pub struct Offset(pub u64);
 
 impl std::fmt::Display for Offset {

@@ -1,0 +1,278 @@
+//! The truth: what the source shards hold, what reached the target, and what may never happen.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::ops::Range;
+
+use super::super::{DrainOrder, ForwardConfig, Read, Record, SourceId, TargetId, TargetShard};
+use crate::{Offset, Progress, Seeded};
+
+/// A record of the world: the how-manieth of which lane.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Id {
+    pub(super) lane: usize,
+    pub(super) seq: u64,
+}
+
+#[derive(Debug, Clone)]
+pub(super) struct Stored {
+    pub(super) id: Id,
+    pub(super) record: Record,
+    pub(super) is_damaged: bool,
+    pub(super) is_poison: bool,
+}
+
+#[derive(Debug)]
+pub(super) struct Shard {
+    pub(super) parents: Vec<SourceId>,
+    pub(super) keys: Range<u128>,
+    pub(super) records: Vec<Stored>,
+    /// Records before this are gone.
+    pub(super) first: u64,
+    pub(super) is_closed: bool,
+    pub(super) stored: Progress,
+}
+
+impl Shard {
+    pub(super) fn tail(&self) -> Offset {
+        Offset(self.records.len() as u64)
+    }
+}
+
+pub(super) struct World {
+    pub(super) now_ms: u64,
+    pub(super) seeded: Seeded,
+    pub(super) lanes: Vec<(u128, u64)>,
+    pub(super) shards: Vec<Shard>,
+    pub(super) targets: Vec<TargetShard>,
+    next_target: u32,
+    /// What the target has, by lane.
+    seen: Vec<BTreeSet<u64>>,
+    pub(super) dead: BTreeSet<Id>,
+    dropped: BTreeSet<Id>,
+    /// What went to each target shard lately: when, bytes.
+    sent: BTreeMap<TargetId, VecDeque<(u64, u64)>>,
+    is_ordered: bool,
+}
+
+impl World {
+    pub(super) fn new(seed: u64, config: &ForwardConfig) -> Self {
+        let mut seeded = Seeded::new(seed ^ 0xabcd);
+        let count = if seeded.once_in(4) { 1 } else { 2 + seeded.up_to(20) };
+        let hash = |seeded: &mut Seeded| u128::from(seeded.next_u64()) << 64 | u128::from(seeded.next_u64());
+        let lanes: Vec<_> = (0..count).map(|_| (hash(&mut seeded) >> 1, 0)).collect();
+        let mut world = Self {
+            now_ms: 1_000_000,
+            seeded,
+            seen: vec![BTreeSet::new(); lanes.len()],
+            lanes,
+            shards: Vec::new(),
+            targets: Vec::new(),
+            next_target: 1,
+            dead: BTreeSet::new(),
+            dropped: BTreeSet::new(),
+            sent: BTreeMap::new(),
+            is_ordered: config.drain.order == DrainOrder::Oldest,
+        };
+        world.open(Vec::new(), 0..u128::MAX);
+        world.targets.push(TargetShard { id: TargetId(0), first: 0, last: u128::MAX });
+        world
+    }
+
+    fn open(&mut self, parents: Vec<SourceId>, keys: Range<u128>) {
+        let stored = Progress::new(Offset(0));
+        self.shards.push(Shard { parents, keys, records: Vec::new(), first: 0, is_closed: false, stored });
+    }
+
+    pub(super) fn append(&mut self) {
+        let lane = self.pick(self.lanes.len());
+        let (key, seq) = self.lanes[lane];
+        self.lanes[lane].1 += 1;
+        let most = if self.seeded.once_in(20) { 900 } else { 120 };
+        let data_bytes = 1 + self.seeded.up_to(most);
+        let (is_damaged, is_poison) = (self.seeded.once_in(60), self.seeded.once_in(40));
+        let id = Id { lane, seq };
+        if is_damaged {
+            self.dropped.insert(id);
+        }
+        let now_ms = self.now_ms;
+        let is_home = |shard: &&mut Shard| !shard.is_closed && shard.keys.contains(&key);
+        let shard = self.shards.iter_mut().find(is_home).expect("open shards take every key");
+        let record = Record {
+            offset: shard.tail(),
+            data_bytes: u32::try_from(data_bytes).expect("small"),
+            key_bytes: 8,
+            lane: key,
+            arrival_ms: now_ms,
+            is_packed: seq % 17 == 16,
+        };
+        shard.records.push(Stored { id, record, is_damaged, is_poison });
+    }
+
+    /// Splits or merges shards of the source; returns those that were closed.
+    pub(super) fn reshard_source(&mut self) -> Vec<SourceId> {
+        let mut open: Vec<usize> =
+            (0..self.shards.len()).filter(|index| !self.shards[*index].is_closed).collect();
+        open.sort_by_key(|index| self.shards[*index].keys.start);
+        let id = |index: usize| SourceId(u32::try_from(index).expect("few"));
+        let place = self.pick(open.len());
+        let index = open[place];
+        let keys = self.shards[index].keys.clone();
+        self.shards[index].is_closed = true;
+        if open.len() < 3 || (place + 1 == open.len() && open.len() < 5) {
+            let middle = keys.start + (keys.end - keys.start) / 2;
+            self.open(vec![id(index)], keys.start..middle);
+            self.open(vec![id(index)], middle..keys.end);
+            return vec![id(index)];
+        }
+        let place = if place + 1 == open.len() { place - 1 } else { place };
+        let (left, right) = (open[place], open[place + 1]);
+        self.shards[index].is_closed = false;
+        self.shards[left].is_closed = true;
+        self.shards[right].is_closed = true;
+        let keys = self.shards[left].keys.start..self.shards[right].keys.end;
+        self.open(vec![id(left), id(right)], keys);
+        vec![id(left), id(right)]
+    }
+
+    pub(super) fn reshard_target(&mut self) {
+        let index = self.pick(self.targets.len());
+        let fresh = TargetId(self.next_target);
+        self.next_target += 2;
+        if self.targets.len() < 3 || (self.targets.len() < 6 && self.seeded.once_in(2)) {
+            let old = self.targets[index];
+            let middle = old.first + (old.last - old.first) / 2;
+            self.targets[index] = TargetShard { id: fresh, first: old.first, last: middle };
+            let right = TargetShard { id: TargetId(fresh.0 + 1), first: middle + 1, last: old.last };
+            self.targets.insert(index + 1, right);
+        } else {
+            let index = index.min(self.targets.len() - 2);
+            let right = self.targets.remove(index + 1);
+            self.targets[index] =
+                TargetShard { id: fresh, first: self.targets[index].first, last: right.last };
+        }
+    }
+
+    pub(super) fn read(&self, read: &Read) -> (Vec<Record>, Offset) {
+        let shard = &self.shards[read.source.0 as usize];
+        let (mut records, mut bytes, mut next) = (Vec::new(), 0, read.from);
+        let until = read.until.unwrap_or(shard.tail()).min(shard.tail());
+        while next < until && records.len() < read.records_max {
+            let stored = &shard.records[usize::try_from(next.0).expect("small")];
+            let size = u64::from(stored.record.data_bytes + stored.record.key_bytes);
+            if !records.is_empty() && bytes + size > read.bytes_max {
+                break;
+            }
+            next = Offset(next.0 + 1);
+            if !stored.is_damaged {
+                bytes += size;
+                records.push(stored.record);
+            }
+        }
+        (records, next)
+    }
+
+    /// The log gives up what is oldest.
+    pub(super) fn drop_oldest(&mut self, index: usize) -> Offset {
+        let tail = self.shards[index].tail().0;
+        let first = self.shards[index].first;
+        let to = first + self.seeded.up_to(tail - first);
+        self.shards[index].first = to;
+        for stored in &self.shards[index].records[..usize::try_from(to).expect("small")] {
+            if !self.is_seen(stored.id) {
+                self.dropped.insert(stored.id);
+            }
+        }
+        Offset(to)
+    }
+
+    pub(super) fn is_seen(&self, id: Id) -> bool {
+        self.seen[id.lane].contains(&id.seq)
+    }
+
+    /// Whether nobody has to send it any more.
+    pub(super) fn has_end(&self, id: Id) -> bool {
+        self.is_seen(id) || self.dead.contains(&id) || self.dropped.contains(&id)
+    }
+
+    /// The target takes a record. `is_late`: of a call that was given up.
+    pub(super) fn arrive(&mut self, id: Id, is_late: bool, context: &str) {
+        if self.is_seen(id) || (is_late && (self.dead.contains(&id) || self.dropped.contains(&id))) {
+            return;
+        }
+        if self.is_ordered {
+            let before = self.seen[id.lane].last().copied();
+            assert!(before < Some(id.seq), "ORDER: {id:?} after {before:?}: {context}");
+            let from = before.map_or(0, |seq| seq + 1);
+            let hole = (from..id.seq).map(|seq| Id { seq, ..id }).find(|id| !self.has_end(*id));
+            assert!(hole.is_none(), "ORDER: {id:?} before {hole:?}: {context}");
+        }
+        self.seen[id.lane].insert(id.seq);
+    }
+
+    /// No span of time may hold more than the rate and what a bucket holds, and one oversized thing.
+    pub(super) fn check_rate(&mut self, target: TargetId, bytes: u64, config: &ForwardConfig, context: &str) {
+        let now_ms = self.now_ms;
+        let sent = self.sent.entry(target).or_default();
+        sent.push_back((now_ms, bytes));
+        while sent.front().is_some_and(|(at_ms, _)| at_ms + 3_000 < now_ms) {
+            sent.pop_front();
+        }
+        let rate = config.target_rate;
+        let largest = sent.iter().map(|(_, bytes)| *bytes).max().unwrap_or(0);
+        let (mut sum, mut count) = (0, 0);
+        for (at_ms, bytes) in sent.iter().rev() {
+            sum += bytes;
+            count += 1;
+            let allowed_ms = now_ms - at_ms + rate.burst_ms;
+            let bytes_max = rate.bytes_per_s * allowed_ms / 1_000 + largest;
+            assert!(sum <= bytes_max, "RATE: {sum} bytes, {bytes_max} allowed: {context}");
+            let count_max = rate.records_per_s * allowed_ms / 1_000 + 1;
+            assert!(count <= count_max, "RATE: {count} records, {count_max} allowed: {context}");
+        }
+    }
+
+    pub(super) fn forget_rates(&mut self) {
+        self.sent.clear();
+    }
+
+    /// Everything a progress calls done must have its end.
+    pub(super) fn check_progress(&self, source: SourceId, progress: &Progress, context: &str) {
+        let shard = &self.shards[source.0 as usize];
+        assert!(progress.checkpoint >= shard.stored.checkpoint, "CHECKPOINT moved back: {context}");
+        let below = Offset(0)..progress.checkpoint;
+        let mut covered = 0;
+        for range in std::iter::once(&below).chain(&progress.done) {
+            covered += range.end.0 - range.start.0;
+            for offset in range.start.0..range.end.0 {
+                let id = shard.records[usize::try_from(offset).expect("small")].id;
+                assert!(self.has_end(id), "CHECKPOINT: passes {id:?} at {offset}: {context}");
+            }
+        }
+        for offset in &progress.set_aside {
+            let id = shard.records[usize::try_from(offset.0).expect("small")].id;
+            assert!(
+                self.dead.contains(&id) && *offset >= progress.checkpoint,
+                "SET ASIDE: {id:?}: {context}"
+            );
+        }
+        covered += progress.set_aside.len() as u64;
+        assert_eq!(progress.ledger.settled(), covered, "LEDGER: {progress:?}: {context}");
+    }
+
+    /// A child may be read when all of its parents has its end.
+    pub(super) fn check_read(&self, read: &Read, context: &str) {
+        for parent in &self.shards[read.source.0 as usize].parents {
+            let parent = &self.shards[parent.0 as usize];
+            let open = parent.records.iter().find(|stored| !self.has_end(stored.id));
+            assert!(
+                open.is_none(),
+                "PARENT: {:?} is open and {read:?} is read: {context}",
+                open.map(|open| open.id)
+            );
+        }
+    }
+
+    pub(super) fn pick(&mut self, count: usize) -> usize {
+        usize::try_from(self.seeded.up_to(count as u64 - 1)).expect("small")
+    }
+}

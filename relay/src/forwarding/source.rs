@@ -1,0 +1,199 @@
+//! One source shard: its regions, what is set aside above the checkpoint, and the progress these make.
+//!
+//! Always true: regions do not overlap and rise; all but the last have an end; everything between two regions is done.
+
+use std::collections::BTreeSet;
+
+use super::region::{Class, Fate, Reading, Region};
+use super::words::{Progress, SourceId};
+use crate::limits::REGIONS_MAX;
+use crate::{DropReason, Ledger, Offset};
+
+#[derive(Debug)]
+pub(super) struct Source {
+    pub(super) id: SourceId,
+    /// Parents that are not drained.
+    pub(super) parents_open: usize,
+    pub(super) children: Vec<SourceId>,
+    /// Behind the last durable record.
+    pub(super) tail: u64,
+    /// Where a closed shard ends.
+    pub(super) end: Option<u64>,
+    pub(super) regions: Vec<Region>,
+    pub(super) is_drained: bool,
+    /// Whether a tail was told: what lay there before did not arrive just now.
+    pub(super) is_told: bool,
+    /// Lanes that wait until a progress of this version is stored.
+    pub(super) awaiting: Vec<(u64, u32)>,
+    /// Number of the progress given out last.
+    pub(super) version: u64,
+    pub(super) is_dirty: bool,
+    set_aside: BTreeSet<u64>,
+    origin: u64,
+    ledger: Ledger,
+}
+
+/// What a fate changed.
+pub(super) struct Advanced {
+    /// Slots given up.
+    pub(super) slots: usize,
+    /// A region is done: another may be read now.
+    pub(super) has_closed: bool,
+}
+
+impl Source {
+    pub(super) fn new(id: SourceId, progress: &Progress, mut region_id: impl FnMut() -> u32) -> Self {
+        let mut regions = Vec::new();
+        let (mut from, mut next) = (progress.checkpoint.0, progress.checkpoint.0);
+        for done in progress.done.iter().take(REGIONS_MAX - 1) {
+            if done.start.0 < next || done.end <= done.start {
+                continue;
+            }
+            regions.push(Region::new(region_id(), from, next, Some(done.start.0), Class::Backlog));
+            (from, next) = (done.start.0, done.end.0);
+        }
+        regions.push(Region::new(region_id(), from, next, None, Class::Live));
+        let ledger = Ledger { stored: 0, ..progress.ledger };
+        Self {
+            id,
+            parents_open: 0,
+            children: Vec::new(),
+            tail: next,
+            end: None,
+            regions,
+            is_drained: false,
+            is_told: false,
+            awaiting: Vec::new(),
+            version: 0,
+            is_dirty: false,
+            set_aside: progress.set_aside.iter().map(|offset| offset.0).collect(),
+            origin: progress.origin.0,
+            ledger,
+        }
+    }
+
+    pub(super) fn region_mut(&mut self, id: u32) -> Option<&mut Region> {
+        self.regions.iter_mut().find(|region| region.id == id)
+    }
+
+    /// Everything before this offset is done for good.
+    pub(super) fn checkpoint(&self) -> u64 {
+        self.regions.first().map_or(self.tail, Region::low)
+    }
+
+    /// Where reading of a region has to stop for now.
+    pub(super) fn limit(&self, region: &Region) -> u64 {
+        region.to.unwrap_or(self.tail)
+    }
+
+    /// Whether this offset is in the dead-letter stream since before the start.
+    pub(super) fn is_set_aside(&self, offset: u64) -> bool {
+        self.set_aside.contains(&offset)
+    }
+
+    /// Gives a record its fate.
+    pub(super) fn settle(&mut self, region_id: u32, number: u64, offset: u64, fate: Fate) -> Advanced {
+        if fate == Fate::SetAside {
+            self.set_aside.insert(offset);
+            self.ledger.dead_lettered = self.ledger.dead_lettered.saturating_add(1);
+        }
+        let region = self.region_mut(region_id).expect("a region stays while a record of it is open");
+        region.settle(number, fate);
+        self.advance(region_id)
+    }
+
+    /// Moves on over everything that has a fate.
+    pub(super) fn advance(&mut self, region_id: u32) -> Advanced {
+        let mut slots = 0;
+        let Self { regions, ledger, set_aside, .. } = self;
+        if let Some(region) = regions.iter_mut().find(|region| region.id == region_id) {
+            slots = region.advance(ledger, set_aside);
+        }
+        Advanced { slots, has_closed: self.regions.len() > 1 && self.close_done() }
+    }
+
+    /// Nothing unsent is left in the log before `to`. Returns how many slots that took and gave up.
+    pub(super) fn skip(&mut self, to: u64, reason: DropReason) -> (usize, usize) {
+        self.tail = self.tail.max(to);
+        let (mut taken, mut given) = (0, 0);
+        let Self { regions, ledger, set_aside, .. } = self;
+        for region in regions.iter_mut() {
+            let until = region.to.map_or(to, |end| end.min(to));
+            taken += usize::from(region.skip(until, reason));
+            given += region.advance(ledger, set_aside);
+        }
+        self.close_done();
+        (taken, given)
+    }
+
+    fn close_done(&mut self) -> bool {
+        let before = self.regions.len();
+        let mut index = 0;
+        while let Some(region) = self.regions.get(index) {
+            if !region.is_done() {
+                index += 1;
+                continue;
+            }
+            let from = region.from;
+            self.regions.remove(index);
+            if let Some(later) = self.regions.get_mut(index) {
+                later.from = from;
+            }
+        }
+        before != self.regions.len()
+    }
+
+    /// The last region ends here as a hole, live data is read from the end of the shard on.
+    pub(super) fn jump(&mut self, region_id: u32) {
+        let tail = self.tail;
+        if let Some(last) = self.regions.last_mut() {
+            last.to = Some(tail);
+            last.class = Class::Backlog;
+        }
+        self.regions.push(Region::new(region_id, tail, tail, None, Class::Live));
+    }
+
+    pub(super) fn is_finished(&self) -> bool {
+        self.end.is_some_and(|end| self.regions.len() == 1 && self.checkpoint() >= end)
+    }
+
+    pub(super) fn progress(&self) -> Progress {
+        let above = self.regions.iter().skip(1).filter(|region| region.low() > region.from);
+        Progress {
+            checkpoint: Offset(self.checkpoint()),
+            done: above.map(|region| Offset(region.from)..Offset(region.low())).collect(),
+            set_aside: self.set_aside.iter().map(|offset| Offset(*offset)).collect(),
+            origin: Offset(self.origin),
+            ledger: self.ledger,
+        }
+    }
+
+    /// Counts with what the shard holds up to its end.
+    pub(super) fn ledger(&self) -> Ledger {
+        Ledger { stored: self.tail.saturating_sub(self.origin), ..self.ledger }
+    }
+
+    /// Records without an end, found by looking at the regions.
+    pub(super) fn waiting(&self) -> u64 {
+        let open = self.regions.iter().map(|region| self.limit(region).saturating_sub(region.low()));
+        open.sum::<u64>().saturating_sub(self.set_aside.len() as u64)
+    }
+
+    /// Regions that may be read on, without those that are being read.
+    pub(super) fn readable(&self, is_newest: bool) -> impl Iterator<Item = usize> + '_ {
+        let open =
+            |index: &usize| self.regions.get(*index).is_some_and(|region| region.next < self.limit(region));
+        let last = self.regions.len() - 1;
+        let (first, second) = if is_newest {
+            // Live data, and the newest hole beside it.
+            (open(&last).then_some(last), (0..last).rev().find(open))
+        } else {
+            ((0..=last).find(open), None)
+        };
+        let is_ready = self.parents_open == 0;
+        first
+            .into_iter()
+            .chain(second)
+            .filter(move |index| is_ready && self.regions[*index].reading == Reading::Idle)
+    }
+}
