@@ -7,8 +7,8 @@ mod spki;
 
 use headwater_telemetry::Credentials;
 use p256::pkcs8::{DecodePrivateKey, DecodePublicKey};
-use rustls_pki_types::CertificateDer;
 use rustls_pki_types::pem::PemObject;
+use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 use std::path::{Path, PathBuf};
 use zeroize::Zeroizing;
 
@@ -86,6 +86,9 @@ fn is_pem(bytes: &[u8]) -> bool {
 
 const PEM_BEGIN: &str = "-----BEGIN ";
 
+/// In the name of a PKCS 8 block, or in the head of an older one.
+const ENCRYPTED: &[u8] = b"ENCRYPTED";
+
 fn read_certificate(path: &Path) -> Result<(Vec<u8>, p256::PublicKey), SecretError> {
     let bytes = read(path)?;
     let none = || failed(path, "is no certificate, expected one in PEM or DER");
@@ -117,26 +120,19 @@ fn read_key(path: &Path) -> Result<p256::SecretKey, SecretError> {
             "is no key that a device can use, expected a P-256 private key (PKCS 8 or SEC 1, PEM or DER)";
         failed(path, expected)
     };
+    let sec1_or_pkcs8 = |der: &[u8]| {
+        let key = p256::SecretKey::from_pkcs8_der(der).ok();
+        key.or_else(|| p256::SecretKey::from_sec1_der(der).ok())
+    };
     if !is_pem(&bytes) {
-        let key = p256::SecretKey::from_pkcs8_der(&bytes).ok();
-        return key.or_else(|| p256::SecretKey::from_sec1_der(&bytes).ok()).ok_or_else(wrong);
+        return sec1_or_pkcs8(&bytes).ok_or_else(wrong);
     }
-    let text = std::str::from_utf8(&bytes).map_err(|_| wrong())?;
-    if text.contains("ENCRYPTED") {
-        return Err(failed(
-            path,
-            "is encrypted, expected a key without passphrase, as a device has nobody to ask",
-        ));
+    if bytes.windows(ENCRYPTED.len()).any(|window| window == ENCRYPTED) {
+        let what = "is encrypted, expected a key without passphrase, as a device has nobody to ask";
+        return Err(failed(path, what));
     }
-    // Other tools write the parameters of the curve before the key.
-    let begins = text.match_indices(PEM_BEGIN).map(|(at, _)| &text[at..]);
-    let block = begins
-        .into_iter()
-        .find(|block| block.lines().next().is_some_and(|line| line.trim_end().ends_with("PRIVATE KEY-----")));
-    let block = block.ok_or_else(wrong)?;
-    // Whatever follows is not the parser's to judge.
-    let end = block.find("-----END ").and_then(|end| Some(end + block[end + 9..].find("-----")? + 14));
-    let block = end.and_then(|end| block.get(..end)).ok_or_else(wrong)?;
-    let key = p256::SecretKey::from_pkcs8_pem(block).ok();
-    key.or_else(|| p256::SecretKey::from_sec1_pem(block).ok()).ok_or_else(wrong)
+    // Other blocks, such as the parameters of the curve that some tools write first, are passed over.
+    let key = PrivateKeyDer::from_pem_slice(&bytes).ok();
+    let der = key.as_ref().map(PrivateKeyDer::secret_der);
+    der.and_then(sec1_or_pkcs8).ok_or_else(wrong)
 }
