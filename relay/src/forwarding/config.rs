@@ -7,8 +7,9 @@ use crate::{Delays, WindowLimits};
 /// Everything that can be chosen. `ForwardConfig::default()` is a stream of the service with its own limits.
 #[derive(Debug, Clone)]
 pub struct ForwardConfig {
-    /// Records and bytes that may be in memory: waiting, in flight, or acked behind one that is not. `records_max` is at least 8.
-    /// One record larger than what is left of `bytes_max` may come on top, for each read that is under way.
+    /// Records and bytes that may be in memory: waiting, in flight, or acked behind one that is not, and losses between them.
+    /// `records_max` is at least 8. On top may come, for each read that is under way, one record larger than what is left of
+    /// `bytes_max`, and for each region one loss told by `handle_dropped`.
     pub memory: WindowLimits,
     /// What one read may bring.
     pub read: WindowLimits,

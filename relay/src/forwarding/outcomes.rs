@@ -109,11 +109,11 @@ impl Forwarding {
     ///
     /// # Errors
     /// No such dead letter was given out.
-    pub fn handle_dead_letter_stored(&mut self, record: RecordRef, now_ms: u64) -> Result<(), ForwardError> {
+    pub fn handle_dead_letter_stored(&mut self, record: RecordRef) -> Result<(), ForwardError> {
         let index = self.dead.told.remove(&record).ok_or(ForwardError::DeadLetterUnknown(record))?;
         let held = self.records.get(index);
         let (lane, source) = (held.lane, held.source);
-        self.finish(index, Fate::SetAside, now_ms);
+        self.finish(index, Fate::SetAside);
         self.await_progress(source, lane);
         Ok(())
     }
@@ -151,7 +151,7 @@ impl Forwarding {
                 self.release_lane(before, now_ms);
             }
             before = lane;
-            self.finish(*index, Fate::Delivered, now_ms);
+            self.finish(*index, Fate::Delivered);
         }
         self.release_lane(before, now_ms);
     }
@@ -220,7 +220,7 @@ impl Forwarding {
         self.dead.waiting.push_back((index, reason));
     }
 
-    fn finish(&mut self, index: u32, fate: Fate, now_ms: u64) {
+    fn finish(&mut self, index: u32, fate: Fate) {
         let held = self.lanes.pop(&mut self.records, index);
         let source = self.sources.slab.get_mut(held.source);
         let advanced = source.settle(held.region, held.number, held.offset, fate);
@@ -229,7 +229,7 @@ impl Forwarding {
             let is_newest = self.config.drain.order == super::DrainOrder::Newest;
             self.sources.refresh_reads(held.source, is_newest);
         }
-        self.after_advance(held.source, now_ms);
+        self.after_advance(held.source);
     }
 
     /// Lanes of an entry lie one behind the other.

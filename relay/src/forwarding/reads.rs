@@ -35,6 +35,8 @@ impl Forwarding {
         let room = |free: u64, used: u64| free.saturating_mul(times).saturating_sub(used).min(free);
         let records = room(free_records, region.slots() as u64);
         let bytes = room(free_bytes, region.open_bytes);
+        // Each record may come with a loss before it, and one more at the end: both take a place in memory.
+        let records = records.saturating_sub(1) / 2;
         if records < floor_records || bytes < floor_bytes {
             memory.readable[class as usize].push_back((id, region_id));
             return None;
@@ -43,7 +45,7 @@ impl Forwarding {
         let records_max =
             usize::try_from(wanted).unwrap_or(usize::MAX).min(self.config.read.records_max.max(1));
         let bytes_max = bytes.min(self.config.read.bytes_max as u64).max(1);
-        region.reading = Reading::Asked { records_max, bytes_max };
+        region.reading = Reading::Asked { places: places(records_max), bytes_max };
         let read = Read {
             source: id,
             from: Offset(region.next),
@@ -51,7 +53,7 @@ impl Forwarding {
             records_max,
             bytes_max,
         };
-        memory.reserve(records_max, bytes_max);
+        memory.reserve(places(records_max), bytes_max);
         Some(read)
     }
 
@@ -75,7 +77,7 @@ impl Forwarding {
         let source = self.sources.slab.get_mut(place);
         let tail = source.tail;
         let region = source.region_mut(region_id).ok_or(ForwardError::Unasked(read.source))?;
-        let Reading::Asked { records_max, bytes_max } = region.reading else {
+        let Reading::Asked { places, bytes_max } = region.reading else {
             return Err(ForwardError::Unasked(read.source));
         };
         region.reading = Reading::Idle;
@@ -85,7 +87,7 @@ impl Forwarding {
             region.class = if late && next.0 < tail { Class::Backlog } else { Class::Live };
         }
         let class = region.class;
-        self.sources.release(records_max, bytes_max);
+        self.sources.release(places, bytes_max);
         if class == Class::Live && !records.is_empty() {
             self.share.saw_live(now_ms);
         }
@@ -107,7 +109,7 @@ impl Forwarding {
         if !records.is_empty() || next != read.from {
             self.sources.refresh_reads(place, is_newest);
         }
-        self.after_advance(place, now_ms);
+        self.after_advance(place);
         Ok(())
     }
 
@@ -184,26 +186,30 @@ impl Forwarding {
         source: SourceId,
         to: Offset,
         reason: DropReason,
-        now_ms: u64,
     ) -> Result<(), ForwardError> {
         let place = self.sources.place(source)?;
         let mut released = Vec::new();
         for region in &mut self.sources.slab.get_mut(place).regions {
-            if let Reading::Asked { records_max, bytes_max } = region.reading
+            if let Reading::Asked { places, bytes_max } = region.reading
                 && region.next < to.0
             {
                 region.reading = Reading::Idle;
-                released.push((records_max, bytes_max));
+                released.push((places, bytes_max));
             }
         }
-        for (records_max, bytes_max) in released {
-            self.sources.release(records_max, bytes_max);
+        for (places, bytes_max) in released {
+            self.sources.release(places, bytes_max);
         }
         let (taken, given) = self.sources.slab.get_mut(place).skip(to.0, reason);
         self.sources.hold(taken, 0);
         self.sources.give_up(given, 0);
         self.sources.refresh_reads(place, self.config.drain.order == DrainOrder::Newest);
-        self.after_advance(place, now_ms);
+        self.after_advance(place);
         Ok(())
     }
+}
+
+/// Places in memory a read of so many records may take.
+fn places(records: usize) -> usize {
+    records.saturating_mul(2).saturating_add(1)
 }

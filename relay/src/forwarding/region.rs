@@ -41,7 +41,7 @@ struct Slot {
 pub(super) enum Reading {
     Idle,
     Queued,
-    Asked { records_max: usize, bytes_max: u64 },
+    Asked { places: usize, bytes_max: u64 },
 }
 
 #[derive(Debug)]

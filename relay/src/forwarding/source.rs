@@ -153,8 +153,10 @@ impl Source {
         self.regions.push(Region::new(region_id, tail, tail, None, Class::Live));
     }
 
+    /// An empty child of a parent that is not done is not done either: its own children must wait for both.
     pub(super) fn is_finished(&self) -> bool {
-        self.end.is_some_and(|end| self.regions.len() == 1 && self.checkpoint() >= end)
+        self.parents_open == 0
+            && self.end.is_some_and(|end| self.regions.len() == 1 && self.checkpoint() >= end)
     }
 
     pub(super) fn progress(&self) -> Progress {

@@ -182,7 +182,7 @@ impl Forwarding {
         self.handle_tail(id, end, now_ms)?;
         let place = self.sources.place(id)?;
         self.sources.slab.get_mut(place).end = Some(end.0);
-        self.after_advance(place, now_ms);
+        self.after_advance(place);
         Ok(())
     }
 
@@ -285,18 +285,26 @@ impl Forwarding {
     }
 
     /// Something of a source was settled: its progress is to be stored, and its children may have been waiting for this.
-    pub(super) fn after_advance(&mut self, place: u32, _now_ms: u64) {
+    pub(super) fn after_advance(&mut self, place: u32) {
         self.sources.mark_dirty(place, false);
-        let source = self.sources.slab.get_mut(place);
-        if source.is_drained || !source.is_finished() {
-            return;
-        }
-        source.is_drained = true;
-        for child in std::mem::take(&mut source.children) {
-            let Some(place) = self.sources.by_id.get(&child).copied() else { continue };
-            let child = self.sources.slab.get_mut(place);
-            child.parents_open = child.parents_open.saturating_sub(1);
-            self.sources.refresh_reads(place, self.config.drain.order == DrainOrder::Newest);
+        let is_newest = self.config.drain.order == DrainOrder::Newest;
+        let mut finished = Vec::new();
+        let mut next = Some(place);
+        while let Some(place) = next {
+            let source = self.sources.slab.get_mut(place);
+            next = finished.pop();
+            if source.is_drained || !source.is_finished() {
+                continue;
+            }
+            source.is_drained = true;
+            for child in std::mem::take(&mut source.children) {
+                let Some(place) = self.sources.by_id.get(&child).copied() else { continue };
+                let child = self.sources.slab.get_mut(place);
+                child.parents_open = child.parents_open.saturating_sub(1);
+                self.sources.refresh_reads(place, is_newest);
+                finished.push(place);
+            }
+            next = next.or_else(|| finished.pop());
         }
     }
 }

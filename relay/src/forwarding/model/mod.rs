@@ -6,8 +6,6 @@
 mod drive;
 mod world;
 
-use std::collections::BTreeMap;
-
 use super::{
     Added, Call, CallFailure, CallLimits, Drain, DrainOrder, ForwardConfig, Forwarding, Packing, Planted,
     RecordRef, SendOutcome, SourceId, TargetRate,
@@ -68,8 +66,9 @@ struct Life {
     flying: Vec<Flying>,
     /// Calls that were given up and may still arrive.
     late: Vec<Vec<Id>>,
-    asked: BTreeMap<RecordRef, usize>,
     is_quiet: bool,
+    /// Losses told, each of which may take a place in each region.
+    drops: usize,
     step: u64,
     trace: u64,
     planted: Option<Planted>,
@@ -127,8 +126,8 @@ impl Life {
             config,
             flying: Vec::new(),
             late: Vec::new(),
-            asked: BTreeMap::new(),
             is_quiet: false,
+            drops: 0,
             step: 0,
             trace: 0,
             planted,
@@ -146,7 +145,6 @@ impl Life {
         self.forwarding = Forwarding::new(self.config.clone());
         self.forwarding.planted = self.planted;
         self.world.forget_rates();
-        self.asked.clear();
         self.forwarding.handle_targets(&self.world.targets, self.world.now_ms).expect("the map is right");
         for index in 0..self.world.shards.len() {
             self.tell_shard(index);
@@ -164,7 +162,7 @@ impl Life {
         }
         let first = Offset(shard.first);
         if first > Offset(0) {
-            self.forwarding.handle_dropped(id, first, DropReason::Quota, now_ms).expect("known");
+            self.forwarding.handle_dropped(id, first, DropReason::Quota).expect("known");
         }
     }
 
@@ -235,8 +233,9 @@ impl Life {
             27 if self.world.seeded.once_in(3) => {
                 let index = self.world.pick(self.world.shards.len());
                 let to = self.world.drop_oldest(index);
+                self.drops += 1;
                 let id = SourceId(u32::try_from(index).expect("few"));
-                self.forwarding.handle_dropped(id, to, DropReason::Quota, self.world.now_ms).expect("known");
+                self.forwarding.handle_dropped(id, to, DropReason::Quota).expect("known");
             }
             28 => match self.world.seeded.up_to(1) {
                 0 => self.forwarding.handle_connection_lost(self.world.now_ms),

@@ -196,7 +196,9 @@ impl World {
 
     /// The target takes a record. `is_late`: of a call that was given up.
     pub(super) fn arrive(&mut self, id: Id, is_late: bool, context: &str) {
-        if self.is_seen(id) || (is_late && (self.dead.contains(&id) || self.dropped.contains(&id))) {
+        let is_over = self.dead.contains(&id) || self.dropped.contains(&id);
+        let is_behind = self.seen[id.lane].last() > Some(&id.seq);
+        if self.is_seen(id) || (is_late && is_over && is_behind) {
             return;
         }
         if self.is_ordered {
