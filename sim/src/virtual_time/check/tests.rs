@@ -102,6 +102,7 @@ fn what_stands_in_another_order_is_misordered_and_not_lost() {
 fn of_many_boots() -> Subject {
     let mut subject = subject();
     let boot = |number| Boot { number, taken_ms: vec![9_000; 30], stored: 30 };
+    subject.truth.boots[0].stored = 5;
     subject.truth.boots.extend((4..14).map(boot));
     subject
 }
@@ -118,8 +119,34 @@ fn losses_of_boots_that_are_told_as_one_are_no_invention() {
     assert_eq!(found(whole), Findings { gaps: u64::from(whole) + 240, ..Findings::default() });
     assert_eq!(found(5).lost, 60, "boots 4 and 5 are told nowhere");
     assert_eq!(found(5 + 1).lost, 59, "one entry too many hides one loss, not a whole boot");
+    let mut in_ram = of_many_boots();
+    in_ram.truth.boots[0].taken_ms.extend([9_500; 20]);
+    assert_eq!(
+        findings(in_ram, &records(whole)).lost,
+        0,
+        "merged losses count on from the last place in flash"
+    );
     assert_eq!(found(whole + 192).wrong, 0, "eight deliveries that the device did not know of");
     assert_eq!(found(whole + 193).wrong, 1);
+}
+
+#[test]
+fn only_a_gap_of_merged_losses_may_come_after_a_later_boot() {
+    let mut records = vec![gap(3, 0, 5), gap(4, 0, 30), gap(3, 5, 30)];
+    records.extend((6..14).map(|boot| gap(boot, 0, 30)));
+    let found = |subject, records: &[String]| findings(subject, records);
+    let good = found(of_many_boots(), &records);
+    assert_eq!((good.misordered, good.lost, good.wrong), (0, 0, 0), "{:?}", good.examples);
+    records[0] = gap(3, 0, 4);
+    records[2] = gap(3, 4, 31);
+    assert_eq!(found(of_many_boots(), &records).misordered, 1, "the boot itself had something there");
+    let mut few = of_many_boots();
+    few.truth.boots.truncate(8);
+    assert_eq!(
+        found(few, &[gap(3, 0, 5), gap(4, 0, 30), gap(3, 5, 30)]).misordered,
+        1,
+        "eight can be told apart"
+    );
 }
 
 #[test]
