@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::{Flying, Life};
-use crate::forwarding::{Call, DrainOrder, SourceId};
+use crate::forwarding::{Call, DeadReason, DrainOrder, SourceId};
 
 impl Life {
     pub(super) fn drive(&mut self) {
@@ -14,24 +14,35 @@ impl Life {
             while let Some(read) = self.forwarding.poll_read() {
                 is_idle = false;
                 self.world.check_read(&read, &context);
+                self.meet("child read", !self.world.shards[read.source.0 as usize].parents.is_empty());
                 let (records, next) = self.world.read(&read);
                 self.forwarding.handle_records(&read, &records, next, now_ms).expect("as asked for");
             }
             while let Some(call) = self.forwarding.poll_call(now_ms) {
                 is_idle = false;
                 self.check_call(&call);
+                self.meet("aggregate", call.entries.len() < call.records.len());
+                self.meet("two calls", !self.flying.is_empty());
                 self.trace = self.trace.rotate_left(7) ^ call.size_bytes ^ (call.records.len() as u64) << 32;
                 self.flying.push(Flying { call, outcomes: None });
             }
             while let Some(dead) = self.forwarding.poll_dead_letter() {
                 let id = self.stored(&dead.record).id;
                 self.world.dead.insert(id);
+                let reason = match dead.reason {
+                    DeadReason::Rejected => "rejected",
+                    DeadReason::Failed { .. } => "failed",
+                    DeadReason::TooLarge { .. } => "too large",
+                };
+                self.meet(reason, true);
                 self.forwarding.handle_dead_letter_stored(dead.record).expect("given out");
                 is_idle = false;
             }
             while let Some(due) = self.forwarding.poll_progress(now_ms) {
                 is_idle = false;
                 self.world.check_progress(due.source, &due.progress, &context);
+                self.meet("done range", !due.progress.done.is_empty());
+                self.meet("set aside above", !due.progress.set_aside.is_empty());
                 // Storing may be lost with a crash, but not once others were told.
                 self.world.shards[due.source.0 as usize].stored = due.progress;
                 self.forwarding.handle_progress_stored(due.source, due.version, now_ms).expect("known");

@@ -6,26 +6,42 @@
 mod drive;
 mod world;
 
-use super::{
-    Added, Call, CallFailure, CallLimits, Drain, DrainOrder, ForwardConfig, Forwarding, Packing, Planted,
-    RecordRef, SendOutcome, SourceId, TargetRate,
-};
-use crate::{Delays, DropReason, Offset, Seeded, WindowLimits};
-use world::{Id, World};
+use std::collections::BTreeMap;
+
+use super::{Call, CallFailure, ForwardConfig, Forwarding, Planted, RecordRef, SendOutcome, SourceId};
+use crate::{DropReason, Offset};
+use world::{Id, World, config};
 
 const STEPS: u64 = 160;
 
 #[test]
 fn a_thousand_seeded_lives_keep_order_and_lose_nothing() {
+    let mut met: BTreeMap<&str, u64> = BTreeMap::new();
     for seed in 0..1_000 {
-        Life::new(seed, None).run();
+        for (what, count) in Life::new(seed, None).run().met {
+            *met.entry(what).or_default() += count;
+        }
+    }
+    // A life in which nothing happens proves nothing.
+    for what in [
+        "aggregate",
+        "child read",
+        "done range",
+        "failed",
+        "late arrival",
+        "rejected",
+        "set aside above",
+        "too large",
+        "two calls",
+    ] {
+        assert!(met.get(what).is_some_and(|count| *count >= 50), "{what}: {met:?}");
     }
 }
 
 #[test]
 fn the_same_seed_gives_the_same_life() {
     for seed in 0..20 {
-        let trace = |seed| Life::new(seed, None).run();
+        let trace = |seed| Life::new(seed, None).run().trace;
         assert_eq!(trace(seed), trace(seed));
     }
 }
@@ -41,8 +57,8 @@ fn planted_bugs_are_found() {
     let hook = std::panic::take_hook();
     std::panic::set_hook(Box::new(|_| {}));
     let results = cases.map(|(bug, word)| {
-        let found =
-            (0..200).find_map(|seed| std::panic::catch_unwind(|| Life::new(seed, Some(bug)).run()).err());
+        let found = (0..200)
+            .find_map(|seed| std::panic::catch_unwind(|| Life::new(seed, Some(bug)).run().step).err());
         let text = found.and_then(|found| found.downcast_ref::<String>().cloned());
         (bug, word, text)
     });
@@ -71,49 +87,8 @@ struct Life {
     drops: usize,
     step: u64,
     trace: u64,
+    met: BTreeMap<&'static str, u64>,
     planted: Option<Planted>,
-}
-
-fn config(seed: u64) -> ForwardConfig {
-    let mut seeded = Seeded::new(seed ^ 0x77);
-    let memory = WindowLimits {
-        records_max: 16 + usize::try_from(seeded.up_to(200)).expect("small"),
-        bytes_max: 4_000 + usize::try_from(seeded.up_to(20_000)).expect("small"),
-    };
-    let packing = Packing {
-        bytes_max: 1_000,
-        records_max: 20,
-        frame_bytes: 30,
-        added: |added: Added| {
-            let key = if added.is_new_key { u64::from(added.key_bytes) + 2 } else { 0 };
-            key + u64::from(added.data_bytes) + 6
-        },
-    };
-    let order = if seeded.once_in(3) { DrainOrder::Newest } else { DrainOrder::Oldest };
-    ForwardConfig {
-        memory,
-        read: WindowLimits { records_max: 20, bytes_max: 2_000 },
-        calls: CallLimits {
-            in_flight_max: 1 + usize::try_from(seeded.up_to(3)).expect("small"),
-            records_max: 10,
-            bytes_max: 3_000,
-            linger_ms: seeded.up_to(1) * 20,
-        },
-        target_rate: TargetRate { bytes_per_s: 8_000, records_per_s: 60, burst_ms: 500 },
-        record_bytes_max: 900,
-        tries_max: 4,
-        delays: Delays { base_ms: 20, max_ms: 400, stable_ms: 500 },
-        drain: Drain {
-            order,
-            bytes_per_s: seeded.once_in(3).then_some(40_000),
-            live_ms: 200,
-            jump_records_min: 10,
-            ..Drain::default()
-        },
-        packing: seeded.once_in(3).then_some(packing),
-        progress_interval_ms: 100,
-        seed,
-    }
 }
 
 impl Life {
@@ -130,10 +105,15 @@ impl Life {
             drops: 0,
             step: 0,
             trace: 0,
+            met: BTreeMap::new(),
             planted,
         };
         life.start();
         life
+    }
+
+    fn meet(&mut self, what: &'static str, is_so: bool) {
+        *self.met.entry(what).or_default() += u64::from(is_so);
     }
 
     fn context(&self) -> String {
@@ -166,7 +146,7 @@ impl Life {
         }
     }
 
-    fn run(mut self) -> u64 {
+    fn run(mut self) -> Self {
         for step in 0..STEPS {
             self.step = step;
             self.act();
@@ -184,7 +164,7 @@ impl Life {
             self.drive();
             if self.is_drained() {
                 self.check();
-                return self.trace;
+                return self;
             }
         }
         panic!("DRAIN: {:?}: {}", self.forwarding.drain_state(self.world.now_ms), self.context());
@@ -227,6 +207,7 @@ impl Life {
                 let index = self.world.pick(self.late.len());
                 let context = self.context();
                 for id in self.late.swap_remove(index) {
+                    self.meet("late arrival", !self.world.is_seen(id));
                     self.world.arrive(id, true, &context);
                 }
             }

@@ -3,8 +3,54 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::ops::Range;
 
-use super::super::{DrainOrder, ForwardConfig, Read, Record, SourceId, TargetId, TargetShard};
-use crate::{Offset, Progress, Seeded};
+use super::super::{
+    Added, CallLimits, Drain, DrainOrder, ForwardConfig, Packing, Read, Record, SourceId, TargetId,
+    TargetRate, TargetShard,
+};
+use crate::{Delays, Offset, Progress, Seeded, WindowLimits};
+
+/// Limits so small that all of them are met.
+pub(super) fn config(seed: u64) -> ForwardConfig {
+    let mut seeded = Seeded::new(seed ^ 0x77);
+    let memory = WindowLimits {
+        records_max: 16 + usize::try_from(seeded.up_to(200)).expect("small"),
+        bytes_max: 4_000 + usize::try_from(seeded.up_to(20_000)).expect("small"),
+    };
+    let packing = Packing {
+        bytes_max: 1_000,
+        records_max: 20,
+        frame_bytes: 30,
+        added: |added: Added| {
+            let key = if added.is_new_key { u64::from(added.key_bytes) + 2 } else { 0 };
+            key + u64::from(added.data_bytes) + 6
+        },
+    };
+    let order = if seeded.once_in(3) { DrainOrder::Newest } else { DrainOrder::Oldest };
+    ForwardConfig {
+        memory,
+        read: WindowLimits { records_max: 20, bytes_max: 2_000 },
+        calls: CallLimits {
+            in_flight_max: 1 + usize::try_from(seeded.up_to(3)).expect("small"),
+            records_max: 10,
+            bytes_max: 3_000,
+            linger_ms: seeded.up_to(1) * 20,
+        },
+        target_rate: TargetRate { bytes_per_s: 8_000, records_per_s: 60, burst_ms: 500 },
+        record_bytes_max: 900,
+        tries_max: 2,
+        delays: Delays { base_ms: 20, max_ms: 400, stable_ms: 500 },
+        drain: Drain {
+            order,
+            bytes_per_s: seeded.once_in(3).then_some(40_000),
+            live_ms: 200,
+            jump_records_min: 10,
+            ..Drain::default()
+        },
+        packing: seeded.once_in(3).then_some(packing),
+        progress_interval_ms: 100,
+        seed,
+    }
+}
 
 /// A record of the world: the how-manieth of which lane.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -241,10 +287,13 @@ impl World {
     pub(super) fn check_progress(&self, source: SourceId, progress: &Progress, context: &str) {
         let shard = &self.shards[source.0 as usize];
         assert!(progress.checkpoint >= shard.stored.checkpoint, "CHECKPOINT moved back: {context}");
-        let below = Offset(0)..progress.checkpoint;
-        let mut covered = 0;
-        for range in std::iter::once(&below).chain(&progress.done) {
+        let mut covered = progress.checkpoint.0;
+        // What the one before called done was looked at then.
+        let fresh = shard.stored.checkpoint..progress.checkpoint;
+        for range in &progress.done {
             covered += range.end.0 - range.start.0;
+        }
+        for range in std::iter::once(&fresh).chain(&progress.done) {
             for offset in range.start.0..range.end.0 {
                 let id = shard.records[usize::try_from(offset).expect("small")].id;
                 assert!(self.has_end(id), "CHECKPOINT: passes {id:?} at {offset}: {context}");
