@@ -50,6 +50,16 @@ fn a_rough_fleet_leaves_no_hole_and_every_gap_is_counted() {
     assert!(summary.is_good(), "{summary}\n{:?}", findings.examples);
 }
 
+/// Rings of a few minutes, outages of many: whole boots are lost, more of them than a device can tell apart.
+#[test]
+fn boots_that_are_lost_whole_are_counted() {
+    let config = fleet(40, 40, 1);
+    let faults = Faults { offline: 0.6, reboots_per_hour: 50.0, ..config.faults };
+    let summary = ran(VirtualConfig { faults, damaged_1_in: 500, ..config }, |shards| shards);
+    assert!(summary.findings.gaps * 20 > summary.readings, "too few are lost to try it: {summary}");
+    assert!(summary.is_good(), "{summary}\n{:?}", summary.findings.examples);
+}
+
 #[test]
 fn the_same_seed_gives_the_same_shards_to_the_byte() {
     let [first, again, other] = [5, 5, 6].map(|seed| ran(fleet(40, 5, seed), |shards| shards));
