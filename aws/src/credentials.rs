@@ -91,12 +91,6 @@ impl Credentials {
     }
 }
 
-impl From<&str> for Secret {
-    fn from(text: &str) -> Self {
-        Secret::new(text)
-    }
-}
-
 /// Where credentials come from.
 #[derive(Debug, Clone)]
 pub enum Source {
@@ -114,8 +108,9 @@ pub enum Source {
     Instance,
     /// AWS IoT Core's credentials endpoint, by a device's certificate.
     Iot(IotSettings),
-    /// A program that prints them, with its arguments, as in `credential_process`. No shell reads the line.
-    Command(String),
+    /// A program that prints them, with its arguments, as in `credential_process`. No shell reads the line; it is a secret
+    /// since arguments may be.
+    Command(Secret),
     /// A role that the credentials of another source may assume.
     Role(RoleSettings, Box<Source>),
     /// The first of these that is there. One that is there and fails ends the search: it was meant.
@@ -150,7 +145,7 @@ impl Source {
             Source::Iot(settings) => format!("AWS IoT role alias {}", settings.role_alias),
             // Arguments may hold secrets.
             Source::Command(line) => {
-                format!("command {}", line.split_whitespace().next().unwrap_or_default())
+                format!("command {}", line.expose().split_whitespace().next().unwrap_or_default())
             }
             Source::Role(role, from) => format!("role {} by {}", role.arn, from.name()),
             Source::First(_) => "chain".to_owned(),

@@ -29,6 +29,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll};
 use std::time::Duration;
+use zeroize::Zeroizing;
 
 /// A client for any number of servers. Clones share its connections.
 #[derive(Debug, Clone)]
@@ -54,7 +55,8 @@ pub(crate) struct Request {
 pub(crate) struct Answer {
     pub(crate) status: u16,
     pub(crate) headers: HeaderMap,
-    pub(crate) body: Vec<u8>,
+    /// May hold credentials, hence zeroed.
+    pub(crate) body: Zeroizing<Vec<u8>>,
     /// When the request went out and when the head of the answer came.
     pub(crate) sent: Now,
     pub(crate) received: Now,
@@ -126,12 +128,12 @@ impl Http {
 }
 
 /// Reads up to a limit. What is announced to be larger is not read at all.
-async fn collect(mut incoming: Incoming, bytes_max: usize) -> Result<Vec<u8>, error::Failed> {
+async fn collect(mut incoming: Incoming, bytes_max: usize) -> Result<Zeroizing<Vec<u8>>, error::Failed> {
     let announced = usize::try_from(incoming.size_hint().lower()).unwrap_or(usize::MAX);
     if announced > bytes_max {
         return Err(error::Failed::TooLarge(bytes_max));
     }
-    let mut body = Vec::with_capacity(announced);
+    let mut body = Zeroizing::new(Vec::with_capacity(announced));
     while let Some(frame) = incoming.frame().await {
         let Ok(data) = frame.map_err(error::Failed::Answer)?.into_data() else { continue };
         if body.len() + data.len() > bytes_max {

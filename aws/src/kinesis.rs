@@ -15,9 +15,11 @@ mod read;
 mod records;
 mod setup;
 mod shards;
+mod signed;
 mod stream;
+mod subject;
 
-pub use call::{FormatChoice, Kinesis, StreamRef};
+pub use call::{FormatChoice, Kinesis};
 pub use create::NewStream;
 pub use error::{CallError, Class, Thing};
 pub use put::{PutBody, PutError};
@@ -26,3 +28,4 @@ pub use records::{PutAnswer, RecordOutcome};
 pub use setup::{KinesisSettings, SetupError};
 pub use shards::{Shard, ShardId, ShardMap, hash_key};
 pub use stream::{StreamInfo, StreamStatus};
+pub use subject::StreamRef;

@@ -47,7 +47,7 @@ pub const STS_TIMEOUT: Duration = Duration::from_secs(20);
 /// A program that gives credentials may take this long: some ask a hardware key or a vault.
 pub const COMMAND_TIMEOUT: Duration = Duration::from_secs(60);
 
-/// An idle connection is given up after this: the service closes after about a minute, many NATs after two.
+/// An idle connection is given up after this, before a server or a NAT does so (a minute is common) just when a call is sent.
 pub const IDLE_TIMEOUT: Duration = Duration::from_secs(50);
 
 /// Idle connections kept to one target: a forwarder has a few calls under way, each of them needs one.
@@ -61,6 +61,9 @@ pub const REFRESH_AFTER_PERCENT: u32 = 75;
 
 /// Credentials that end sooner are not used for a call any more: its signature has to be good when it arrives.
 pub const EXPIRY_MARGIN: Duration = Duration::from_secs(30);
+
+/// Credentials that have ended by a clock that may be wrong are taken to live this long: the target knows better.
+pub const LIFE_UNKNOWN: Duration = Duration::from_secs(15 * 60);
 
 /// Pause after a source failed: the first time, doubled each time up to [`REFRESH_PAUSE_MAX`].
 pub const REFRESH_PAUSE: Duration = Duration::from_secs(2);

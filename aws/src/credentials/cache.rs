@@ -69,7 +69,12 @@ impl Cache {
     /// Keeps what a source gave. `now` is the time where it gave none.
     pub(super) fn handle_fetched(&mut self, fetched: Fetched, now: Timestamp, uptime: Duration) {
         let life = fetched.credentials.expires().map(|expires| {
-            let life = expires.since(fetched.time.unwrap_or(now));
+            let life = match fetched.time {
+                Some(time) => expires.since(time),
+                // Only this machine's clock says that they have ended, and it may be years ahead.
+                None if expires <= now => limits::LIFE_UNKNOWN,
+                None => expires.since(now),
+            };
             let renew =
                 life.saturating_sub(limits::REFRESH_AHEAD).max(life * limits::REFRESH_AFTER_PERCENT / 100);
             (uptime + renew, uptime + life.saturating_sub(limits::EXPIRY_MARGIN))
@@ -147,6 +152,15 @@ mod tests {
         cache.handle_failed(error(), seconds(HOUR));
         assert!(matches!(cache.poll(seconds(HOUR)), Need::Patience(said) if said == error()));
         assert!(matches!(cache.poll(seconds(HOUR + 60)), Need::Credentials));
+    }
+
+    #[test]
+    fn a_clock_that_is_years_ahead_does_not_end_what_was_just_given() {
+        let mut cache = Cache::default();
+        let fetched = Fetched { time: None, ..fetched(Some(HOUR)) };
+        cache.handle_fetched(fetched, Timestamp::from_ms(2_000_000_000_000), seconds(0));
+        assert!(matches!(cache.poll(seconds(600)), Need::Nothing(_)));
+        assert!(matches!(cache.poll(seconds(900)), Need::Credentials));
     }
 
     #[test]

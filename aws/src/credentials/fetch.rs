@@ -74,7 +74,7 @@ pub(super) fn fetch<'a>(source: &'a Source, asking: &'a Asking) -> Asked<'a> {
             Source::Container => container::fetch(asking).await,
             Source::Instance => instance::fetch(asking).await,
             Source::Iot(settings) => iot::fetch(settings, &source.name(), asking).await,
-            Source::Command(line) => command::run(line, &source.name()).await,
+            Source::Command(line) => command::run(line.expose(), &source.name()).await,
             Source::Role(role, from) => {
                 let base = fetch(from, asking).await?;
                 sts::assume(role, &base.credentials, &source.name(), asking).await

@@ -54,7 +54,7 @@ impl Planning<'_> {
             return Ok(Source::Fixed(keys));
         }
         if let Some(line) = get("credential_process") {
-            return Ok(Source::Command(line.to_owned()));
+            return Ok(Source::Command(line.into()));
         }
         if get("sso_session").or_else(|| get("sso_start_url")).is_some() {
             let reason =

@@ -4,58 +4,23 @@ use super::error::{About, CallError, Class, Said, Thing};
 use super::put::PutBody;
 use super::records::{PutAnswer, read_outcomes};
 use super::setup::KinesisSettings;
+use super::signed::Sending;
 use crate::credentials::{Credentials, Provider};
 use crate::endpoint::{Endpoint, Region};
-use crate::http::{Answer, Http, Request};
-use crate::limits;
-use crate::sigv4::{Scope, Signable, sign};
+use crate::http::{Answer, Http};
 use crate::timekeeper::Timekeeper;
 use crate::timestamp::Timestamp;
 use crate::wire::{Field, Format, encode};
 use bytes::Bytes;
-use hyper::Method;
-use hyper::header::{AUTHORIZATION, CONTENT_TYPE, HeaderName, HeaderValue, USER_AGENT};
+use hyper::header::{CONTENT_TYPE, HeaderName};
 use serde::Deserialize;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
 use std::time::Duration;
 use tokio::time::Instant;
 
-const API: &str = "Kinesis_20131202";
-const AGENT: &str = concat!("headwater/", env!("CARGO_PKG_VERSION"));
-const X_AMZ_DATE: HeaderName = HeaderName::from_static("x-amz-date");
-const X_AMZ_TARGET: HeaderName = HeaderName::from_static("x-amz-target");
-const X_AMZ_TOKEN: HeaderName = HeaderName::from_static("x-amz-security-token");
 const X_AMZ_ERROR: HeaderName = HeaderName::from_static("x-amzn-errortype");
 const X_AMZ_REQUEST: HeaderName = HeaderName::from_static("x-amzn-requestid");
-
-/// A stream, by its name or by its ARN (for one of another account).
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub struct StreamRef(Arc<str>);
-
-impl StreamRef {
-    /// By name, or by ARN where the text begins with `arn:`.
-    #[must_use]
-    pub fn name(name: &str) -> Self {
-        StreamRef(name.into())
-    }
-
-    /// The name or the ARN.
-    #[must_use]
-    pub fn as_str(&self) -> &str {
-        &self.0
-    }
-
-    /// The member of a request it stands in, and its text.
-    pub(super) fn member(&self) -> (&'static str, &str) {
-        if self.0.starts_with("arn:") { ("StreamARN", &self.0) } else { ("StreamName", &self.0) }
-    }
-
-    pub(super) fn field(&self) -> (&'static str, Field<'_>) {
-        let (member, text) = self.member();
-        (member, Field::Text(text))
-    }
-}
 
 /// A client of one endpoint. Clones share connections, credentials and what was learned.
 #[derive(Debug, Clone)]
@@ -271,15 +236,31 @@ impl Kinesis {
             if credentials_tried.as_ref().is_some_and(|tried| **tried == *credentials) {
                 let message =
                     format!("credentials of {} are refused and no others came", credentials.source());
-                return Err(about.local(Thing::Credentials, &message));
+                let error = about.local(Thing::Credentials, &message);
+                // A source of temporary ones will have others by itself; lasting ones are changed by a person.
+                let is_temporary = credentials.session_token().is_some();
+                let class = if is_temporary { Class::Expired } else { error.class };
+                return Err(CallError { class, ..error });
             }
             let time = self.0.time.time();
-            let request = self.request(about, body, format, &credentials, time, deadline)?;
-            let answer = self.0.http.send(request).await.map_err(|error| about.unanswered(error))?;
+            let sending = Sending {
+                endpoint: &self.0.endpoint,
+                region: &self.0.region,
+                credentials: &credentials,
+                time,
+                format,
+                body,
+                timeout: deadline.saturating_duration_since(Instant::now()),
+            };
+            let request = sending.request(about)?;
+            let mut answer = self.0.http.send(request).await.map_err(|error| about.unanswered(error))?;
             let was_far_off = self.0.time.learn(&answer, time);
             let spoken = Format::of_answer(answer.header(&CONTENT_TYPE));
             if answer.status == 200 {
-                return Ok(Reply { body: answer.body, format: spoken.unwrap_or(format) });
+                return Ok(Reply {
+                    body: std::mem::take(&mut *answer.body),
+                    format: spoken.unwrap_or(format),
+                });
             }
             let said = said(&answer, spoken);
             if said.is_about_time() && was_far_off && !clock_tried {
@@ -301,52 +282,6 @@ impl Kinesis {
             return Err(error);
         }
     }
-
-    fn request(
-        &self,
-        about: About<'_>,
-        body: &Bytes,
-        format: Format,
-        credentials: &Credentials,
-        time: Timestamp,
-        deadline: Instant,
-    ) -> Result<Request, CallError> {
-        let target = format!("{API}.{}", about.operation);
-        let endpoint = &self.0.endpoint;
-        let headers =
-            [("host", endpoint.host()), ("content-type", format.content_type()), ("x-amz-target", &target)];
-        let signable = Signable { method: "POST", path: endpoint.path(), headers: &headers, body };
-        let scope = Scope { region: self.0.region.name(), service: "kinesis" };
-        let signature = sign(&signable, credentials, scope, time);
-        let value = |text: &str| {
-            let mut value = HeaderValue::try_from(text).map_err(|_| {
-                about.local(
-                    Thing::Credentials,
-                    &format!("those of {} are no text for a header", credentials.source()),
-                )
-            })?;
-            value.set_sensitive(true);
-            Ok(value)
-        };
-        let mut headers = vec![
-            (CONTENT_TYPE, HeaderValue::from_static(format.content_type())),
-            (X_AMZ_TARGET, value(&target)?),
-            (X_AMZ_DATE, value(&signature.date)?),
-            (AUTHORIZATION, value(&signature.authorization)?),
-            (USER_AGENT, HeaderValue::from_static(AGENT)),
-        ];
-        if let Some(token) = credentials.session_token() {
-            headers.push((X_AMZ_TOKEN, value(token.expose())?));
-        }
-        Ok(Request {
-            method: Method::POST,
-            uri: endpoint.uri().clone(),
-            headers,
-            body: body.clone(),
-            timeout: deadline.saturating_duration_since(Instant::now()),
-            answer_bytes_max: limits::ANSWER_BYTES_MAX,
-        })
-    }
 }
 
 fn said(answer: &Answer, spoken: Option<Format>) -> Said {
@@ -359,8 +294,9 @@ fn is_dialect(body: &[u8]) -> bool {
     body.windows(tagged.len()).any(|window| window == tagged)
 }
 
-/// What servers answer to a body they cannot read; whether it was the format, a second try in JSON tells.
+/// What servers answer to a body they cannot read; whether it was the format, a second try in JSON tells. Never a failure of
+/// the server's own: after that the records may be stored.
 fn is_not_understood(error: &CallError) -> bool {
     let codes = ["SerializationException", "UnknownOperationException", "UnsupportedMediaTypeException", ""];
-    codes.contains(&&*error.code) && matches!(error.status, Some(400 | 404 | 406 | 415 | 500 | 501))
+    codes.contains(&&*error.code) && matches!(error.status, Some(400 | 404 | 406 | 415 | 501))
 }

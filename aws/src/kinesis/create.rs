@@ -1,8 +1,9 @@
 //! Making a stream, and waiting until it takes records.
 
-use super::call::{Kinesis, StreamRef};
+use super::call::Kinesis;
 use super::error::{CallError, Class, Thing};
 use super::stream::{StreamInfo, StreamStatus};
+use super::subject::StreamRef;
 use crate::limits;
 use crate::wire::Field;
 use std::time::Duration;

@@ -258,7 +258,7 @@ impl Said {
         let formats = [format.unwrap_or(Format::Json), Format::Json, Format::Cbor];
         let written: Option<Written> = formats.into_iter().find_map(|format| format.decode(body));
         let written = written.unwrap_or_default();
-        // `com.amazonaws.kinesis#Name` and `Name:http://..` are both `Name`.
+        // `com.amazonaws.kinesis#Name` and `Name:http:..` are both `Name`.
         let code = written.code.as_deref().or(kind).unwrap_or_default();
         let code = code.rsplit('#').next().unwrap_or_default().split(':').next().unwrap_or_default();
         let request_id = request_id.map(bounded);

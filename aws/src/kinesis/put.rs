@@ -4,7 +4,7 @@
 //! Invariant: never more than [`limits::CALL_RECORDS_MAX`] records and [`limits::CALL_BYTES_MAX`] of keys and data, and no
 //! record larger than the target takes. Not here: the call (call), which records go together (relay).
 
-use super::call::StreamRef;
+use super::subject::StreamRef;
 use crate::kpl::Aggregate;
 use crate::limits;
 use crate::wire::{Format, head, text};

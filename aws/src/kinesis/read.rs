@@ -1,8 +1,9 @@
 //! Reading a shard, as tools and tests need it. Not for consumers: there are no leases and no checkpoints here.
 
-use super::call::{Kinesis, StreamRef};
+use super::call::Kinesis;
 use super::error::CallError;
 use super::shards::ShardId;
+use super::subject::StreamRef;
 use crate::timestamp::Timestamp;
 use crate::wire::{Blob, Field, Seconds};
 use serde::Deserialize;

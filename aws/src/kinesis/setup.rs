@@ -9,6 +9,9 @@ use crate::limits;
 use crate::profile::{ProfileError, Profiles};
 use std::time::Duration;
 
+/// What calls to other speakers of the API are signed for where nobody named a region.
+const REGION_ELSEWHERE: &str = "us-east-1";
+
 /// Everything about a target but its streams. What is not said comes from the environment and the shared files.
 #[derive(Debug, Clone)]
 pub struct KinesisSettings {
@@ -17,7 +20,8 @@ pub struct KinesisSettings {
     /// The profile of the shared files; nothing: `AWS_PROFILE`, else `default`. When it is said, the usual chain is not
     /// asked but this profile.
     pub profile: Option<String>,
-    /// The region; nothing: `AWS_REGION`, `AWS_DEFAULT_REGION`, the profile.
+    /// The region; nothing: `AWS_REGION`, `AWS_DEFAULT_REGION`, the profile. An endpoint that is not AWS needs none:
+    /// signatures then name `us-east-1`.
     pub region: Option<String>,
     /// The endpoint's URL; nothing: `AWS_ENDPOINT_URL_KINESIS`, `AWS_ENDPOINT_URL`, the profile, the region's.
     pub endpoint: Option<String>,
@@ -77,15 +81,7 @@ impl Kinesis {
             .get("AWS_PROFILE")
             .or_else(|| environment.get("AWS_DEFAULT_PROFILE"))
             .unwrap_or("default");
-        let region = Region::resolve(settings.region.as_deref(), &environment, &profiles, profile)?;
-        let endpoint = Endpoint::resolve(
-            "kinesis",
-            settings.endpoint.as_deref(),
-            &region,
-            &environment,
-            &profiles,
-            profile,
-        )?;
+        let (region, endpoint) = place(&settings, &environment, &profiles, profile)?;
         let of_profile = || {
             let mut http = HttpSettings::of(&environment);
             if let (Trust::Public, Some(file)) = (&http.trust, profiles.get(profile, "ca_bundle")) {
@@ -103,5 +99,28 @@ impl Kinesis {
             ProviderSettings { source, environment: environment.clone(), region: Some(region.clone()) };
         let provider = Provider::new(asked, &http);
         Ok(Kinesis::assemble(&settings, region, endpoint, provider, http))
+    }
+}
+
+fn place(
+    settings: &KinesisSettings,
+    environment: &Environment,
+    profiles: &Profiles,
+    profile: &str,
+) -> Result<(Region, Endpoint), EndpointError> {
+    let chosen = settings.endpoint.as_deref();
+    let endpoint =
+        |region: &Region| Endpoint::resolve("kinesis", chosen, region, environment, profiles, profile);
+    match Region::resolve(settings.region.as_deref(), environment, profiles, profile) {
+        Err(nowhere @ EndpointError::NoRegion { .. }) => {
+            let region = Region::parse(REGION_ELSEWHERE)?;
+            let endpoint = endpoint(&region)?;
+            if endpoint.is_aws() { Err(nowhere) } else { Ok((region, endpoint)) }
+        }
+        region => {
+            let region = region?;
+            let endpoint = endpoint(&region)?;
+            Ok((region, endpoint))
+        }
     }
 }

@@ -1,7 +1,8 @@
 //! The shards of a stream and which keys they take.
 
-use super::call::{Kinesis, StreamRef};
+use super::call::Kinesis;
 use super::error::{About, CallError};
+use super::subject::StreamRef;
 use crate::limits;
 use crate::wire::Field;
 use serde::Deserialize;

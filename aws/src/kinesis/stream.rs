@@ -1,7 +1,8 @@
 //! What a stream is like: DescribeStreamSummary.
 
-use super::call::{Kinesis, StreamRef};
+use super::call::Kinesis;
 use super::error::CallError;
+use super::subject::StreamRef;
 use crate::limits;
 use crate::text::bounded;
 use serde::Deserialize;

@@ -118,3 +118,15 @@ async fn a_choice_is_kept_and_a_request_that_is_wrong_in_both_does_not_change_wh
     assert!(learning.put_records(body(Format::Cbor)).await.is_err());
     assert_eq!((learning.format(), fixture.seen().len()), (Format::Cbor, 3));
 }
+
+#[tokio::test]
+async fn records_are_not_sent_again_after_a_failure_that_may_have_stored_them() {
+    let failure = Act::with(500, &[], "");
+    let fixture =
+        Fixture::start(move |_, number| if number == 0 { cbor(SUMMARY_CBOR) } else { failure.clone() }).await;
+    let client = client(&fixture.url());
+    client.describe(&StreamRef::name("s")).await.unwrap();
+    let error = client.put_records(body(Format::Cbor)).await.unwrap_err();
+    assert_eq!((error.class, error.may_be_done), (Class::Retry, true));
+    assert_eq!(fixture.seen().len(), 2);
+}

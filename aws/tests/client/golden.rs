@@ -141,7 +141,7 @@ fn the_library_of_aws_reads_what_we_aggregate() {
         .map(|count| {
             let record = |at: u8| {
                 let key = format!("gerät-{}", at % 7);
-                let hash = (at % 3 == 0).then(|| u128::from(at) << 120 | 5);
+                let hash = at.is_multiple_of(3).then(|| u128::from(at) << 120 | 5);
                 (key, hash, vec![at; usize::from(at) * 37 % 400])
             };
             (0..count).map(record).collect()

@@ -9,6 +9,7 @@ mod formats;
 mod golden;
 mod peers;
 mod proxies;
+mod setup;
 mod support;
 mod targets;
 mod tls;

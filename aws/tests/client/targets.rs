@@ -24,7 +24,7 @@ fn records() -> Vec<(String, Option<u128>, Vec<u8>)> {
             1 => Some(u128::MAX / 3 * 2),
             _ => None,
         };
-        let data = (0..at % 300).map(|byte| (byte % 256) as u8).collect();
+        let data = (0..at % 300).map(|byte| byte.to_le_bytes()[0]).collect();
         (key, hash, data)
     };
     (0..500).map(record).collect()

@@ -80,8 +80,7 @@ async fn a_program_gives_credentials_and_its_failures_are_said_without_its_words
         ("sh 'hidden", "quotation"),
     ];
     for (line, words) in failing {
-        let error =
-            provider(Source::Command(line.to_owned()), &[]).credentials().await.unwrap_err().to_string();
+        let error = provider(Source::Command(line.into()), &[]).credentials().await.unwrap_err().to_string();
         assert!(error.contains(words) && !error.contains("hidden"), "{line}: {error}");
     }
 }
@@ -117,6 +116,7 @@ fn no_secret_is_shown_by_anything() {
         )]))
     };
     let client = headwater_aws::Kinesis::new(settings.clone()).unwrap();
-    let shown = format!("{settings:?} {client:?} {settings:#?}");
+    let command = Source::Command("tool --key hidden".into());
+    let shown = format!("{settings:?} {client:?} {settings:#?} {command:?} {}", command.name());
     assert!(shown.contains("AKIA") && !shown.contains("hidden"), "{shown}");
 }

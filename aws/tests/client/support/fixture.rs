@@ -215,7 +215,7 @@ async fn request(stream: &mut (impl AsyncRead + Unpin + AsyncBufReadExt)) -> Opt
 }
 
 /// The Date header for milliseconds since 1970. Its day of the week is always the same: nobody checks it.
-pub(crate) fn http_date(ms: u64) -> String {
+fn http_date(ms: u64) -> String {
     let stamp = headwater_aws::Timestamp::from_ms(ms).basic();
     let months = ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
     let month: usize = stamp[4..6].parse().unwrap();

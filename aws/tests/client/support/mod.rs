@@ -4,7 +4,7 @@ mod engine;
 mod fixture;
 
 pub(crate) use engine::EngineServer;
-pub(crate) use fixture::{Act, Fixture, Seen, http_date};
+pub(crate) use fixture::{Act, Fixture, Seen};
 
 use headwater_aws::{
     Clock, Credentials, Environment, FormatChoice, HttpSettings, Kinesis, KinesisSettings, Source,
