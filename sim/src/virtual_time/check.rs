@@ -162,7 +162,7 @@ impl Check {
             self.findings.misordered(|| format!("{name} boot {boot} stands after a later boot"));
             return false;
         };
-        let is_merged = counts_on(&self.subjects[index].truth, boot, first);
+        let is_merged = record.kind == "gap" && counts_on(&self.subjects[index].truth, boot, first);
         match places.take(first, count) {
             Run::Repeat => {
                 self.findings.repeated(|| format!("{name} boot {boot} seq {first} is there twice"));
@@ -172,7 +172,7 @@ impl Check {
                 self.findings
                     .misordered(|| format!("{name} boot {boot} seq {first} stands after a later one"));
             }
-            Run::Next if !is_newest && !(record.kind == "gap" && is_merged) => {
+            Run::Next if !is_newest && !is_merged => {
                 self.findings
                     .misordered(|| format!("{name} boot {boot} seq {first} stands after a later boot"));
             }
