@@ -101,7 +101,7 @@ fn hosts(line: &str) -> impl Iterator<Item = String> {
 /// Names without a dot are machines of an example (`http://pi:4567`); reserved names cannot be anybody's.
 fn is_private_host(host: &str) -> bool {
     let reserved = [".example", ".example.com", ".local", ".test", ".invalid", ".amazonaws.com"];
-    let addresses = ["127.", "10.", "192.168.", "192.0.2."];
+    let addresses = ["127.", "10.", "169.254.", "192.168.", "192.0.2."];
     host.contains('.')
         && !HOSTS.contains(&host)
         && host != "example.com"
