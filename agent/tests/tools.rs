@@ -2,6 +2,8 @@
 
 #![expect(clippy::unwrap_used, reason = "a panic is the report")]
 
+mod support;
+
 #[path = "tools/bench.rs"]
 mod bench;
 #[path = "tools/images.rs"]
@@ -12,6 +14,8 @@ mod orders;
 mod papers;
 #[path = "tools/provisioning.rs"]
 mod provisioning;
+#[path = "tools/refusals.rs"]
+mod refusals;
 #[path = "tools/terminal.rs"]
 mod terminal;
 #[path = "tools/watching.rs"]
@@ -38,7 +42,13 @@ struct Said {
 
 /// Runs the program with arguments and lines of input.
 fn agent(arguments: &[&str], input: &str) -> Said {
+    agent_in(&std::env::temp_dir(), arguments, input)
+}
+
+/// The same, where files without a folder are those of `dir`.
+fn agent_in(dir: &Path, arguments: &[&str], input: &str) -> Said {
     let mut child = Command::new(PROGRAM)
+        .current_dir(dir)
         .args(arguments)
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())

@@ -79,6 +79,10 @@ fn provisioned_over_its_port_a_device_has_its_settings_and_nobody_sees_a_secret(
     );
     let listed = agent(&["devices", "--json", "--port", on(&board)], "");
     assert!(listed.out.contains("\"device\":\"barn-1\""), "{listed:?}");
+    for more in [&["identify"][..], &["command", "period", "100ms"], &["command", "reboot"]] {
+        let said = agent(&[more, &["--port", on(&board)]].concat(), "");
+        assert_eq!(said.code, Some(0), "{said:?}");
+    }
     let mut monitor = super::watching::Monitor::start(&["--take", "--port", on(&board)]);
     monitor.until("boot 1 seq 1 ");
     drop(monitor);
@@ -161,105 +165,6 @@ fn keys_are_read_in_every_form_that_tools_write() {
     let uplink = config.unwrap().uplink.unwrap();
     assert_eq!((uplink.host.as_str(), uplink.port), ("10.0.0.2", 9_000));
     assert_eq!(credentials.unwrap().0, "gateway.farm");
-}
-
-#[test]
-fn what_no_device_can_use_is_refused_before_anything_is_sent() {
-    let (dir, chip, board) = desk(Kind::default());
-    let papers = Papers::make(dir.path());
-    papers.write(
-        "locked.key",
-        "-----BEGIN ENCRYPTED PRIVATE KEY-----\nMIIB\n-----END ENCRYPTED PRIVATE KEY-----\n",
-    );
-    papers.write("two-lines", "one\ntwo\n");
-    papers.write("short", "1234567\r\n");
-    papers.write("long", "x".repeat(65));
-    let tls = |ca, certificate, key| -> Vec<String> {
-        let [ca, certificate, key] = [ca, certificate, key].map(|name| papers.path(name));
-        [
-            "--gateway".into(),
-            "g".into(),
-            "--ca".into(),
-            ca,
-            "--certificate".into(),
-            certificate,
-            "--key".into(),
-            key,
-        ]
-        .into()
-    };
-    let plain =
-        |arguments: &[&str]| -> Vec<String> { arguments.iter().map(|&text| text.to_owned()).collect() };
-    let (long_name, long_ssid) = ("n".repeat(33), "w".repeat(33));
-    let cases = [
-        (tls("ca.pem", "device.pem", "other.key"), "other.key: is not the key of certificate"),
-        (
-            tls("ca.pem", "device.pem", "p384.key"),
-            "p384.key: is no key that a device can use, expected a P-256 private key",
-        ),
-        (tls("ca.pem", "device.pem", "device.pem"), "device.pem: is no key that a device can use"),
-        (
-            tls("ca.pem", "device.key", "device.key"),
-            "device.key: is no certificate, expected one in PEM or DER",
-        ),
-        (
-            tls("ca.pem", "p384.pem", "p384.key"),
-            "p384.pem: is for a key that a device cannot use, expected P-256",
-        ),
-        (tls("chain.pem", "device.pem", "device.key"), "chain.pem: holds 2 certificates, expected one"),
-        (
-            tls("ca.pem", "device.pem", "locked.key"),
-            "locked.key: is encrypted, expected a key without passphrase",
-        ),
-        (tls("ca.pem", "device.pem", "missing.key"), "missing.key: No such file"),
-        (tls("ca.pem", "large.pem", "large.key"), "bytes together, expected at most 2048"),
-        (plain(&["--device", &long_name]), "device id has 33 bytes, must be 1 to 32"),
-        (plain(&["--device", "barn 1"]), "--device \"barn 1\""),
-        (plain(&["--gateway", "g", "--wifi", &long_ssid]), "--wifi has 33 bytes, expected at most 32"),
-        (plain(&["--gateway", &"g".repeat(65)]), "--gateway has 65 bytes, expected at most 64"),
-        (plain(&["--gateway", "mqtt://g:1883"]), "expected a name or an IPv4 address"),
-        (plain(&["--gateway", "g:0"]), "expected a name or an IPv4 address"),
-        (
-            plain(&["--gateway", "g", "--user", "u", "--password-file", &papers.path("long")]),
-            "password of u has 65 bytes, expected at most 64",
-        ),
-        (
-            plain(&["--gateway", "g", "--user", "u", "--password-file", &papers.path("two-lines")]),
-            "password of u has several lines",
-        ),
-        (
-            plain(&["--gateway", "g", "--wifi", "w", "--wifi-password-file", &papers.path("short")]),
-            "passphrase of w has 7 bytes, expected 8 to 64",
-        ),
-        (
-            plain(&["--gateway", "g", "--wifi", "w"]),
-            "passphrase of w is asked for on a terminal, expected one, or a file with it",
-        ),
-        (plain(&["--wifi", "w"]), "--gateway <HOST[:PORT]>"),
-        (plain(&["--period", "9ms"]), "period of 9 ms, expected 10 ms to a day"),
-        (plain(&["--period", "25h"]), "period of 90000000 ms"),
-        (plain(&["--batch-age", "61m"]), "batch age of 3660000 ms, expected at most 3600000 ms"),
-        (
-            [tls("ca.pem", "device.pem", "device.key"), plain(&["--server-name", "a b"])].concat(),
-            "server name \"a b\"",
-        ),
-    ];
-    for (arguments, expected) in cases {
-        let mut arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
-        if !arguments.contains(&"--device") {
-            arguments.extend(["--device", "barn-1"]);
-        }
-        let said = provision(&board, &arguments, "");
-        assert_eq!(said.code, Some(64), "{arguments:?}: {said:?}");
-        assert!(said.err.contains(expected), "{arguments:?}: expected {expected}: {}", said.err);
-        assert_eq!(said.out, "");
-        for secret in secrets(&papers) {
-            assert!(!holds(said.err.as_bytes(), &secret), "{}", said.err);
-        }
-    }
-    assert!(board.record().downs.is_empty(), "something was sent");
-    drop(board);
-    assert_eq!(found(&chip), (None, None));
 }
 
 #[test]

@@ -1,7 +1,10 @@
 //! `monitor`: what it shows, and what it leaves to the device.
 
 use super::bench::Kind;
-use super::{PROGRAM, agent, desk, on};
+use super::support::broker::Broker;
+use super::support::{config, until};
+use super::{PROGRAM, agent as agent_tool, desk, on};
+use headwater_agent::{Agent, LinkConfig};
 use headwater_telemetry::Down;
 use std::io::{BufRead, BufReader};
 use std::process::{Child, Command, Stdio};
@@ -110,12 +113,43 @@ fn monitor_shows_frames_as_they_come_and_takes_nothing() {
     board.until("the device heard of it", |record| record.delivered >= 3);
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn what_monitor_showed_the_agent_gets_afterwards_and_has_the_port_alone() {
+    let (dir, _chip, board) = desk(Kind::default());
+    let mut monitor = Monitor::start(&["--port", on(&board)]);
+    monitor.until("boot 1 seq 3 ");
+    drop(monitor);
+    let broker = Broker::start().await;
+    let mut config = config(dir.path(), broker.addr);
+    config.links = vec![LinkConfig::Serial { path: board.port.clone(), baud: 115_200 }];
+    let agent = Agent::start(config).await.unwrap();
+    let first = || {
+        let batches = broker.seen().into_iter().filter(|seen| seen.topic == "headwater/fresh-1/batch");
+        batches
+            .map(|seen| match headwater_telemetry::decode_body(&seen.payload) {
+                Ok(headwater_telemetry::Up::Batch(batch)) => (batch.boot.0, batch.first.0),
+                other => panic!("{other:?}"),
+            })
+            .next()
+    };
+    until("a batch is published", || first().is_some()).await;
+    assert_eq!(first(), Some((1, 0)), "the oldest was still there");
+    for tool in ["identify", "monitor"] {
+        let said = agent_tool(&[tool, "--port", on(&board)], "");
+        assert_eq!(said.code, Some(69), "{said:?}");
+        assert!(said.err.contains("stop the agent or take the port out of its links"), "{said:?}");
+    }
+    let said = agent_tool(&["devices", "--port", on(&board)], "");
+    assert!(said.out.ends_with("  in use by another program, the agent most likely\n"), "{said:?}");
+    agent.stop().await;
+}
+
 #[test]
 fn monitor_waits_for_a_board_that_is_restarted() {
     let (dir, chip, board) = desk(Kind::default());
     let mut monitor = Monitor::start(&["--port", on(&board)]);
     monitor.until("fresh-1: bench 1.0, boot 1,");
-    let busy = agent(&["identify", "--port", on(&board)], "");
+    let busy = agent_tool(&["identify", "--port", on(&board)], "");
     assert_eq!(busy.code, Some(69));
     assert!(busy.err.contains("is in use by another program, expected it free"), "{busy:?}");
     drop(board);

@@ -316,7 +316,12 @@ fn make_image(
         (Format::Raw, "pico-w") => {
             format!("probe-rs download --chip RP2040 --binary-format bin --base-address {address:#x} {path}")
         }
-        (Format::Raw, _) => format!("dd if={path} of=flash.bin bs=4096 seek={} conv=notrunc", address / 4096),
+        // A file stands for the flash of boards in QEMU.
+        (Format::Raw, _) => format!(
+            "start {board} once, which makes flash.bin in its folder, end it, and there: \
+             dd if={path} of=flash.bin bs=4096 seek={} conv=notrunc",
+            address / 4096
+        ),
     };
     say(&format!("wrote {path}, which holds the device's secrets; next: {next}"));
     Ok(())
