@@ -74,7 +74,9 @@ impl Forwarding {
         let is_full =
             self.targets.sendable >= records || self.sources.held_bytes - self.in_flight_bytes >= unit_bytes;
         let at_ms = self.targets.since_ms.saturating_add(self.config.calls.linger_ms);
-        if is_full || now_ms >= at_ms || self.targets.first(Class::Backlog).is_some() {
+        // With nothing under way there is no answer that would bring more lanes of a backlog.
+        let is_draining = self.in_flight.is_empty() && self.targets.first(Class::Backlog).is_some();
+        if is_full || now_ms >= at_ms || is_draining {
             return false;
         }
         self.call_at_ms = Some(at_ms);

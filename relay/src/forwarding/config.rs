@@ -21,8 +21,10 @@ pub struct ForwardConfig {
     pub record_bytes_max: u64,
     /// Own failures of a record, not counting throttling and calls that failed as a whole, after which it is set aside. At least 1.
     pub tries_max: u16,
-    /// Pauses after failures: of the link, of a throttled target shard, of a record.
+    /// Pauses after failures of the link and of single records.
     pub delays: Delays,
+    /// Pauses of a target shard that took too much. Shorter: others may use the shard as well, and then this goes on for ever.
+    pub throttle_delays: Delays,
     /// How a backlog is drained.
     pub drain: Drain,
     /// Packs records of one target shard into one; `None` sends each by itself.
@@ -43,6 +45,7 @@ impl Default for ForwardConfig {
             record_bytes_max: RECORD_BYTES_MAX,
             tries_max: 32,
             delays: Delays { base_ms: 100, max_ms: 30_000, stable_ms: 10_000 },
+            throttle_delays: Delays { base_ms: 100, max_ms: 2_000, stable_ms: 5_000 },
             drain: Drain::default(),
             packing: None,
             progress_interval_ms: 1_000,
@@ -60,7 +63,7 @@ pub struct CallLimits {
     pub records_max: usize,
     /// Data and keys of a call, in bytes. One record larger than this still goes, alone.
     pub bytes_max: u64,
-    /// How long a call that is not full waits for more, in ms. While a backlog is drained nothing waits.
+    /// How long a call that is not full waits for more, in ms. A backlog does not wait while no call is under way.
     pub linger_ms: u64,
 }
 

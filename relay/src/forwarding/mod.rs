@@ -101,7 +101,7 @@ impl Forwarding {
             sources: Sources::new(),
             records: Slab::new(),
             lanes: Lanes::new(seed),
-            targets: Targets::new(config.target_rate, delays, seed),
+            targets: Targets::new(config.target_rate, config.throttle_delays, seed),
             suspects: VecDeque::new(),
             in_flight: BTreeMap::new(),
             in_flight_bytes: 0,

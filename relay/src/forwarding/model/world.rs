@@ -39,6 +39,7 @@ pub(super) fn config(seed: u64) -> ForwardConfig {
         record_bytes_max: 900,
         tries_max: 2,
         delays: Delays { base_ms: 20, max_ms: 400, stable_ms: 500 },
+        throttle_delays: Delays { base_ms: 20, max_ms: 400, stable_ms: 500 },
         drain: Drain {
             order,
             bytes_per_s: seeded.once_in(3).then_some(40_000),
