@@ -44,9 +44,11 @@ pub(crate) fn client_in(endpoint: &str, format: FormatChoice) -> Kinesis {
     Kinesis::new(KinesisSettings { format, ..settings(endpoint) }).unwrap()
 }
 
+/// In JSON, so that every request has one reason.
 pub(crate) fn client_at(endpoint: &str, clock: Clock) -> Kinesis {
     let http = HttpSettings { clock, ..HttpSettings::default() };
-    Kinesis::new(KinesisSettings { http: Some(http), ..settings(endpoint) }).unwrap()
+    Kinesis::new(KinesisSettings { http: Some(http), format: FormatChoice::Json, ..settings(endpoint) })
+        .unwrap()
 }
 
 /// Writes a file into a test's directory and gives its path as text.
