@@ -25,7 +25,7 @@ impl Meter {
         self.turn(now_ms);
         let into_ms = now_ms.saturating_sub(self.span.saturating_mul(METER_MS)).min(METER_MS);
         let weighted = self.before.saturating_mul(METER_MS - into_ms) / METER_MS;
-        let span_ms = METER_MS.min(now_ms.saturating_sub(started_ms)).max(1);
+        let span_ms = METER_MS.min(now_ms.saturating_sub(started_ms)).max(1_000);
         self.present.saturating_add(weighted).saturating_mul(1_000_000) / span_ms
     }
 

@@ -32,7 +32,8 @@ impl Forwarding {
             return None;
         }
         let times = if class == Class::Live { LIVE_SHARE_OF_FREE } else { BACKLOG_SHARE_OF_FREE };
-        let room = |free: u64, used: u64| free.saturating_mul(times).saturating_sub(used).min(free);
+        // So much that afterwards it holds `times` what is left free.
+        let room = |free: u64, used: u64| free.saturating_mul(times).saturating_sub(used) / (times + 1);
         let records = room(free_records, region.slots() as u64);
         let bytes = room(free_bytes, region.open_bytes);
         // Each record may come with a loss before it, and one more at the end: both take a place in memory.
@@ -86,7 +87,8 @@ impl Forwarding {
         if !is_newest && is_last {
             region.class = if late && next.0 < tail { Class::Backlog } else { Class::Live };
         }
-        let class = region.class;
+        // With `oldest` the last records of a backlog are late although reading has caught up.
+        let class = if late && !is_newest { Class::Backlog } else { region.class };
         self.sources.release(places, bytes_max);
         if class == Class::Live && !records.is_empty() {
             self.share.saw_live(now_ms);

@@ -1,0 +1,7 @@
+//! Forwarding, claim by claim, from outside.
+
+mod calls;
+mod dead_letters;
+mod drain;
+mod order;
+mod shell;
