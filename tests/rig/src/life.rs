@@ -81,7 +81,7 @@ impl Life {
     }
 
     /// A start, a last check, and a clean stop.
-    pub(crate) fn end(mut self) -> Result<Report, String> {
+    pub(crate) fn end(&mut self) -> Result<Report, String> {
         self.machine.switch_on()?;
         let report = self.start()?;
         self.machine.gateway.stop()?;
@@ -101,6 +101,11 @@ impl Life {
         // It may well alarm; it must start.
         self.machine.start()?;
         Ok(self.read())
+    }
+
+    /// Keeps what is needed to find out why a life went wrong.
+    pub(crate) fn save(&self, home: &Path, to: &Path) -> Result<(), String> {
+        self.machine.save(home, to)
     }
 
     /// Starts the gateway on a disk that is not armed, and checks everything it has promised.

@@ -54,8 +54,10 @@ fn main() -> ExitCode {
         python::skip("power", &missing);
         return ExitCode::SUCCESS;
     }
-    println!("error: cannot make a world of its own: {}", world::enter());
-    ExitCode::FAILURE
+    world::run().unwrap_or_else(|error| {
+        println!("error: no world of its own: {error}");
+        ExitCode::FAILURE
+    })
 }
 
 fn inside() -> ExitCode {

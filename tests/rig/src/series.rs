@@ -71,6 +71,7 @@ impl Series {
         let mut chance = power::chance(self.seed ^ 1, cuts[0]);
         let segment = SEGMENTS[usize::try_from(chance.between(0, 2)).expect("below 3")];
         let mut life = self.new_life(medium, &name, segment)?;
+        let mut last = String::from("nothing");
         for cut in cuts {
             watch::alive();
             let plan = Plan::new(self.seed, *cut, medium == Medium::Files);
@@ -81,9 +82,9 @@ impl Series {
                 plan.moment,
                 plan.fates.mode()
             );
-            let done = life.cut(plan).map_err(|why| self.failed(&planned, &name, &why))?;
+            let done = life.cut(plan).map_err(|why| self.failed(&life, &name, &last, &why))?;
             let (toll, met) = (done.toll, if done.met { "" } else { ", the moment did not come" });
-            println!(
+            last = format!(
                 "{planned}{met}: {} of {} sectors and {} of {} names dropped; {} acknowledged so far; {} steps in a start",
                 toll.sectors_lost,
                 toll.sectors,
@@ -92,8 +93,9 @@ impl Series {
                 life.acked(),
                 life.start_steps()
             );
+            println!("{last}");
         }
-        life.end().map_err(|why| self.failed("the end", &name, &why))
+        life.end().map_err(|why| self.failed(&life, &name, &last, &why))
     }
 
     fn new_life(&self, medium: Medium, name: &str, segment: &str) -> Result<Life, String> {
@@ -102,7 +104,15 @@ impl Series {
         Life::new(medium, &home, name, segment)
     }
 
-    fn failed(&self, planned: &str, life: &str, why: &str) -> String {
-        format!("seed {}, life {life}, after {planned}: {why}", self.seed)
+    /// What went wrong, where, and where its traces are.
+    fn failed(&self, life: &Life, name: &str, last: &str, why: &str) -> String {
+        let program = std::env::current_exe().unwrap_or_default();
+        let target = program.ancestors().nth(2).unwrap_or(&self.home);
+        let to = target.join(format!("power-failures/seed-{}-{name}", self.seed));
+        let saved = match life.save(&self.home.join(name), &to) {
+            Ok(()) => format!("log and disk are in {}", to.display()),
+            Err(error) => format!("log and disk are not saved: {error}"),
+        };
+        format!("seed {}, life {name}, after {last}\n{why}\n{saved}", self.seed)
     }
 }

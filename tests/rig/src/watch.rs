@@ -1,21 +1,36 @@
 //! Ends the rig when somebody asks for it, or when it is stuck: an exit is all it takes, the rest is the kernel's.
 
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::mpsc::{Receiver, channel};
 use std::time::Duration;
+
+use tokio::signal::unix::{SignalKind, signal};
 
 /// Longest time between two signs of life: several times what the slowest step may take by its own patience.
 const STUCK: Duration = Duration::from_secs(180);
 
 /// Exit code of a process that was interrupted, as shells have it.
-const INTERRUPTED: i32 = 130;
+pub(crate) const INTERRUPTED: u8 = 130;
 
 static SIGNS: AtomicU64 = AtomicU64::new(0);
 
-/// Begins to watch, in a thread.
+/// Ends this process, and with it its world, on SIGINT, on SIGTERM, and when there is no sign of life for too long.
 pub(crate) fn begin() {
-    std::thread::spawn(|| {
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-        runtime.expect("an event loop of one thread").block_on(watch());
+    let stopped = stopped();
+    std::thread::spawn(move || {
+        let mut seen = SIGNS.load(Ordering::Relaxed);
+        loop {
+            match stopped.recv_timeout(STUCK) {
+                Ok(()) => exit("interrupted", i32::from(INTERRUPTED)),
+                Err(_) => {
+                    let now = SIGNS.load(Ordering::Relaxed);
+                    if now == seen {
+                        exit(&format!("error: nothing has happened for {STUCK:?}"), 1);
+                    }
+                    seen = now;
+                }
+            }
+        }
     });
 }
 
@@ -24,24 +39,27 @@ pub(crate) fn alive() {
     SIGNS.fetch_add(1, Ordering::Relaxed);
 }
 
-async fn watch() {
-    use tokio::signal::unix::{SignalKind, signal};
-    let mut interrupt = signal(SignalKind::interrupt()).expect("SIGINT can be handled");
-    let mut terminate = signal(SignalKind::terminate()).expect("SIGTERM can be handled");
-    let mut seen = SIGNS.load(Ordering::Relaxed);
-    loop {
-        tokio::select! {
-            _ = interrupt.recv() => exit("interrupted", INTERRUPTED),
-            _ = terminate.recv() => exit("terminated", INTERRUPTED),
-            () = tokio::time::sleep(STUCK) => {
-                let now = SIGNS.load(Ordering::Relaxed);
-                if now == seen {
-                    exit(&format!("error: nothing has happened for {STUCK:?}"), 1);
+/// Hears of SIGINT and SIGTERM, which from now on do nothing else.
+pub(crate) fn stopped() -> Receiver<()> {
+    let (told, stopped) = channel();
+    let (ready, listening) = channel();
+    std::thread::spawn(move || {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+        runtime.expect("an event loop of one thread").block_on(async {
+            let mut interrupt = signal(SignalKind::interrupt()).expect("SIGINT can be handled");
+            let mut terminate = signal(SignalKind::terminate()).expect("SIGTERM can be handled");
+            // Nobody waits for it any more when that fails.
+            let _ = ready.send(());
+            loop {
+                tokio::select! { _ = interrupt.recv() => {}, _ = terminate.recv() => {} }
+                if told.send(()).is_err() {
+                    return;
                 }
-                seen = now;
             }
-        }
-    }
+        });
+    });
+    let _ = listening.recv();
+    stopped
 }
 
 fn exit(why: &str, code: i32) -> ! {

@@ -5,19 +5,30 @@
 //! Not here: what happens inside.
 
 use std::io;
-use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, ExitCode};
+use std::time::Duration;
 
 use rustix::mount::MountFlags;
 use system_tests::python::installed;
 
+use crate::watch;
+
 /// The argument that says that the world has been made.
 pub(crate) const INSIDE: &str = "--inside";
 
+/// How often the outer process looks whether the inner one has ended.
+const LOOK_EVERY: Duration = Duration::from_millis(50);
+
 /// Programs that are needed, and the Debian package of each.
-const PROGRAMS: [(&str, &str); 4] =
-    [("mkfs.ext4", "e2fsprogs"), ("mkfs.xfs", "xfsprogs"), ("mount", "mount"), ("unshare", "util-linux")];
+const PROGRAMS: [(&str, &str); 6] = [
+    ("mkfs.ext4", "e2fsprogs"),
+    ("mkfs.xfs", "xfsprogs"),
+    ("mount", "mount"),
+    ("nsenter", "util-linux"),
+    ("setpriv", "util-linux"),
+    ("unshare", "util-linux"),
+];
 
 /// What of the machine is missing to cut its power, if anything is.
 pub(crate) fn missing() -> Option<String> {
@@ -44,15 +55,34 @@ pub(crate) fn missing() -> Option<String> {
     }
 }
 
-/// Becomes the rig inside of its world. Returns only when that fails.
-pub(crate) fn enter() -> io::Error {
-    let program = match std::env::current_exe() {
-        Ok(program) => program,
-        Err(error) => return error,
-    };
-    // SIGKILL of the outer process takes the inner one along, and with it the world.
-    let world = ["--mount", "--pid", "--fork", "--kill-child", "--mount-proc", "--"];
-    Command::new("unshare").args(world).arg(program).arg(INSIDE).exec()
+/// Runs the rig inside of its world until it ends or somebody wants it to end.
+pub(crate) fn run() -> io::Result<ExitCode> {
+    // Each is killed with its parent: SIGKILL of this process takes the world along too.
+    let mut world = Command::new("setpriv");
+    world.args([
+        "--pdeathsig",
+        "KILL",
+        "unshare",
+        "--mount",
+        "--pid",
+        "--fork",
+        "--kill-child",
+        "--mount-proc",
+        "--",
+    ]);
+    let mut world = world.arg(std::env::current_exe()?).arg(INSIDE).spawn()?;
+    // A handler is not inherited by programs that are started: inside, the rig has its own.
+    let stopped = watch::stopped();
+    loop {
+        if let Some(status) = world.try_wait()? {
+            return Ok(if status.success() { ExitCode::SUCCESS } else { ExitCode::FAILURE });
+        }
+        if stopped.recv_timeout(LOOK_EVERY).is_ok() {
+            world.kill()?;
+            world.wait()?;
+            return Ok(ExitCode::from(watch::INTERRUPTED));
+        }
+    }
 }
 
 /// A directory that nobody else sees, in memory, beside the program: the mount point stays behind, empty.

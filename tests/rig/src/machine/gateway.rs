@@ -70,13 +70,21 @@ impl Gateway {
         Ok(Self { child: None, config, log: home.join("headwater.log"), mqtt, kinesis, http })
     }
 
-    /// Starts it and returns at once.
-    pub(crate) fn spawn(&mut self) -> Result<(), String> {
+    /// Starts it, in another mount namespace if its files are there, and returns at once.
+    pub(crate) fn spawn(&mut self, namespace: Option<&str>) -> Result<(), String> {
         assert!(self.child.is_none(), "the gateway runs already");
         let open = || OpenOptions::new().create(true).append(true).open(&self.log);
         let logs = open().and_then(|log| Ok((log.try_clone()?, log)));
         let (out, err) = logs.map_err(|error| format!("{}: {error}", self.log.display()))?;
-        let mut command = Command::new(crate::binary());
+        let mut command = match namespace {
+            None => Command::new(crate::binary()),
+            Some(namespace) => {
+                // Becomes the gateway: the process that is killed is the gateway's.
+                let mut nsenter = Command::new("nsenter");
+                nsenter.arg(format!("--mount={namespace}")).arg("--").arg(crate::binary());
+                nsenter
+            }
+        };
         command.args(["run", "--config"]).arg(&self.config);
         let child = command.stdin(Stdio::null()).stdout(out).stderr(err).spawn();
         self.child = Some(child.map_err(|error| format!("{}: {error}", crate::binary().display()))?);

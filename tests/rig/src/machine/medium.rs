@@ -1,21 +1,15 @@
 //! What lies between the disk and the gateway's files: nothing, or a loop device with a real file system.
 
 use std::fs::File;
+use std::io::Read;
 use std::path::Path;
-use std::process::Command;
-use std::time::Duration;
-
-use rustix::mount::UnmountFlags;
-use system_tests::wait_until;
+use std::process::{Child, Command, Stdio};
 
 /// Bytes of the image below a loop device: mkfs.xfs makes nothing under 300 MB.
 const IMAGE_BYTES: u64 = 320 << 20;
 
 /// The image's name on the disk.
 const IMAGE: &str = "image";
-
-/// How long the kernel may take to write what a dead machine had in memory to a disk that nobody keeps.
-const UNMOUNT_PATIENCE: Duration = Duration::from_secs(20);
 
 /// Where the gateway's files are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -60,31 +54,55 @@ impl Medium {
     }
 
     /// Mounts the file system of the disk at `disk_at`; it repairs itself as after any power cut.
-    pub(super) fn mount(self, disk_at: &Path, files_at: &Path) -> Result<(), String> {
-        if self == Self::Files {
-            return Ok(());
+    pub(super) fn mount(self, disk_at: &Path, files_at: &Path) -> Result<Option<Held>, String> {
+        match self {
+            Self::Files => Ok(None),
+            Self::Ext4 | Self::Xfs => Held::new(self.name(), &disk_at.join(IMAGE), files_at).map(Some),
         }
-        // The loop device goes with the mount, and the mount with the namespace: nothing stays behind whatever happens to the rig.
-        // -n: no line in a table of mounts that others read.
-        let mut mount = Command::new("mount");
-        run(mount.args(["-n", "-t", self.name(), "-o", "loop"]).arg(disk_at.join(IMAGE)).arg(files_at))
-    }
-
-    /// Unmounts it.
-    pub(super) fn unmount(self, files_at: &Path) -> Result<(), String> {
-        if self == Self::Files {
-            return Ok(());
-        }
-        let mut said = Ok(());
-        let gone = wait_until(UNMOUNT_PATIENCE, || {
-            said = rustix::mount::unmount(files_at, UnmountFlags::empty());
-            said.is_ok()
-        });
-        if gone { Ok(()) } else { Err(format!("{}: cannot unmount: {:?}", files_at.display(), said.err())) }
     }
 }
 
-fn run(command: &mut Command) -> Result<(), String> {
+/// A file system on a loop device, mounted in a namespace of its own that a process of ours holds.
+///
+/// The rig must not see this mount: when the rig is killed, the kernel would unmount first and end the rig's side of FUSE later, and
+/// the unmounting would wait for it for ever. A process that holds the mount and not the disk waits for nobody.
+pub(super) struct Held {
+    holder: Child,
+}
+
+impl Held {
+    fn new(kind: &str, image: &Path, at: &Path) -> Result<Self, String> {
+        // The loop device goes with the mount, and the mount with the namespace. -n: no line in a table of mounts that others read.
+        let script = "mount -n -t \"$1\" -o loop \"$2\" \"$3\" && echo mounted && exec cat";
+        let mut unshare = Command::new("unshare");
+        unshare.args(["--mount", "--", "sh", "-c", script, "sh", kind]).args([image, at]);
+        unshare.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut holder = unshare.spawn().map_err(|error| format!("unshare: {error}"))?;
+        let mut line = [0; b"mounted\n".len()];
+        let mounted = holder.stdout.as_mut().is_some_and(|stdout| stdout.read_exact(&mut line).is_ok());
+        if mounted {
+            return Ok(Self { holder });
+        }
+        let said =
+            holder.wait_with_output().map(|output| String::from_utf8_lossy(&output.stderr).trim().to_owned());
+        Err(format!("{}: cannot mount {kind} on a loop device: {said:?}", image.display()))
+    }
+
+    /// The namespace, for a process that shall see the files.
+    pub(super) fn namespace(&self) -> String {
+        format!("/proc/{}/ns/mnt", self.holder.id())
+    }
+
+    /// Unmounts, and with that lets go of the loop device.
+    pub(super) fn unmount(mut self) -> Result<(), String> {
+        drop(self.holder.stdin.take());
+        let status = self.holder.wait().map_err(|error| error.to_string())?;
+        if status.success() { Ok(()) } else { Err(format!("who held a loop device ended with {status}")) }
+    }
+}
+
+/// Runs a program that must succeed.
+pub(super) fn run(command: &mut Command) -> Result<(), String> {
     let output = command.output().map_err(|error| format!("{command:?}: {error}"))?;
     if output.status.success() {
         return Ok(());

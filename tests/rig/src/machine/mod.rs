@@ -8,9 +8,11 @@ mod gateway;
 mod medium;
 
 use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::time::Duration;
 
 pub(crate) use self::gateway::{Gateway, Recovery};
+use self::medium::Held;
 pub(crate) use self::medium::Medium;
 use crate::disk::{Disk, Fates, Honours, Toll};
 use crate::mount::Mounted;
@@ -25,12 +27,14 @@ pub(crate) struct Machine {
     disk_at: PathBuf,
     files_at: PathBuf,
     power: Power,
+    /// The disk as it was when power came back: what a start that went wrong had to work with.
+    found: Disk,
     /// The gateway; it has its ports over all its starts.
     pub(crate) gateway: Gateway,
 }
 
 enum Power {
-    On(Mounted),
+    On(Mounted, Option<Held>),
     Off(Disk),
 }
 
@@ -50,25 +54,26 @@ impl Machine {
         let disk = mount(Disk::new(), &disk_at)?;
         medium.format(&disk_at)?;
         let (disk, _) = unmount(disk)?;
-        Ok(Self { medium, disk_at, files_at, power: Power::Off(disk), gateway })
+        Ok(Self { medium, disk_at, files_at, found: disk.clone(), power: Power::Off(disk), gateway })
     }
 
     /// Power on, up to the mounted file system.
     pub(crate) fn switch_on(&mut self) -> Result<(), String> {
         if let Power::Off(disk) = &mut self.power {
             let disk = std::mem::replace(disk, Disk::new());
-            self.power = Power::On(mount(disk, &self.disk_at)?);
-            self.medium.mount(&self.disk_at, &self.files_at)?;
+            self.found = disk.clone();
+            let disk = mount(disk, &self.disk_at)?;
+            self.power = Power::On(disk, self.medium.mount(&self.disk_at, &self.files_at)?);
         }
         Ok(())
     }
 
     /// Starts the gateway. What it found, or nothing when power went before it was ready.
     pub(crate) fn start(&mut self) -> Result<Option<Recovery>, String> {
-        let Self { gateway, power: Power::On(disk), .. } = self else {
+        let Self { gateway, power: Power::On(disk, held), .. } = self else {
             unreachable!("started with power on")
         };
-        gateway.spawn()?;
+        gateway.spawn(held.as_ref().map(Held::namespace).as_deref())?;
         gateway.healthy(|| disk.goes_off(Duration::ZERO))
     }
 
@@ -101,10 +106,10 @@ impl Machine {
 
     /// Unmounts everything. After a cut the disk is what the cut left.
     pub(crate) fn switch_off(&mut self) -> Result<Toll, String> {
-        self.medium.unmount(&self.files_at)?;
         match std::mem::replace(&mut self.power, Power::Off(Disk::new())) {
             Power::Off(_) => unreachable!("only a machine that is on is switched off"),
-            Power::On(mounted) => {
+            Power::On(mounted, held) => {
+                held.map_or(Ok(()), Held::unmount)?;
                 let (disk, toll) = unmount(mounted)?;
                 self.power = Power::Off(disk);
                 Ok(toll)
@@ -112,9 +117,23 @@ impl Machine {
         }
     }
 
+    /// Copies the gateway's log, its configuration, and the disk as it was when power came back the last time, into a new directory.
+    pub(crate) fn save(&self, home: &Path, to: &Path) -> Result<(), String> {
+        let at = home.join("found");
+        let said = |error: std::io::Error| format!("{}: {error}", to.display());
+        std::fs::create_dir(&at).map_err(said)?;
+        let found = mount(self.found.clone(), &at)?;
+        // An earlier failure under this name is of no use any more.
+        let _ = std::fs::remove_dir_all(to);
+        std::fs::create_dir_all(to).map_err(said)?;
+        let files = ["headwater.log", "headwater.toml", "found"].map(|name| home.join(name));
+        medium::run(Command::new("cp").args(["-r", "--sparse=always"]).args(files).arg(to))?;
+        unmount(found).map(drop)
+    }
+
     fn disk(&self) -> &Mounted {
         match &self.power {
-            Power::On(mounted) => mounted,
+            Power::On(mounted, _) => mounted,
             Power::Off(_) => unreachable!("only a machine that is on is asked"),
         }
     }
