@@ -27,7 +27,7 @@ impl Shell {
     /// One target shard, and no source yet.
     pub(crate) fn new(config: ForwardConfig) -> Self {
         let mut forwarding = Forwarding::new(config);
-        forwarding.handle_targets(&[shard(0, 0, MAX)], 1_000_000).unwrap();
+        forwarding.handle_targets(&[shard(0, 0, MAX)], 1_000_000).expect("as told");
         let (logs, stored) = (BTreeMap::new(), BTreeMap::new());
         Self { forwarding, now_ms: 1_000_000, logs, stored, dead: Vec::new(), stores: true }
     }
@@ -38,8 +38,11 @@ impl Shell {
             Self { now_ms: self.now_ms, logs: self.logs, stored: self.stored, ..Self::new(config) };
         for (id, log) in &shell.logs {
             let origin = Progress::new(Offset(0));
-            shell.forwarding.handle_source(*id, &[], shell.stored.get(id).unwrap_or(&origin)).unwrap();
-            shell.forwarding.handle_tail(*id, Offset(log.len() as u64), shell.now_ms).unwrap();
+            shell
+                .forwarding
+                .handle_source(*id, &[], shell.stored.get(id).unwrap_or(&origin))
+                .expect("as told");
+            shell.forwarding.handle_tail(*id, Offset(log.len() as u64), shell.now_ms).expect("as told");
         }
         shell
     }
@@ -47,7 +50,7 @@ impl Shell {
     pub(crate) fn source(&mut self, id: u32, parents: &[u32]) {
         let parents: Vec<_> = parents.iter().map(|id| SourceId(*id)).collect();
         self.logs.insert(SourceId(id), Vec::new());
-        self.forwarding.handle_source(SourceId(id), &parents, &Progress::new(Offset(0))).unwrap();
+        self.forwarding.handle_source(SourceId(id), &parents, &Progress::new(Offset(0))).expect("as told");
     }
 
     /// Appends a record of 100 bytes.
@@ -56,12 +59,12 @@ impl Shell {
     }
 
     pub(crate) fn append_sized(&mut self, source: u32, lane: u128, data_bytes: u32) {
-        let log = self.logs.get_mut(&SourceId(source)).unwrap();
+        let log = self.logs.get_mut(&SourceId(source)).expect("as told");
         let offset = Offset(log.len() as u64);
         let arrival_ms = self.now_ms;
         log.push(Record { offset, data_bytes, key_bytes: 10, lane, arrival_ms, is_packed: false });
         let tail = Offset(log.len() as u64);
-        self.forwarding.handle_tail(SourceId(source), tail, self.now_ms).unwrap();
+        self.forwarding.handle_tail(SourceId(source), tail, self.now_ms).expect("as told");
     }
 
     /// Reads whatever is asked for.
@@ -69,20 +72,20 @@ impl Shell {
         while let Some(read) = self.forwarding.poll_read() {
             let log = &self.logs[&read.source];
             let until = read.until.map_or(log.len() as u64, |until| until.0);
-            let from = usize::try_from(read.from.0).unwrap();
+            let from = usize::try_from(read.from.0).expect("as told");
             let mut bytes = 0;
             let fits = |record: &&Record| {
                 bytes += u64::from(record.data_bytes + record.key_bytes);
                 bytes <= read.bytes_max || record.offset == read.from
             };
-            let records: Vec<Record> = log[from..usize::try_from(until).unwrap()]
+            let records: Vec<Record> = log[from..usize::try_from(until).expect("as told")]
                 .iter()
                 .take(read.records_max)
                 .take_while(fits)
                 .copied()
                 .collect();
             let next = records.last().map_or(read.from, |last| Offset(last.offset.0 + 1));
-            self.forwarding.handle_records(&read, &records, next, self.now_ms).unwrap();
+            self.forwarding.handle_records(&read, &records, next, self.now_ms).expect("as told");
         }
     }
 
@@ -112,7 +115,7 @@ impl Shell {
     }
 
     pub(crate) fn answer(&mut self, call: &Call, outcomes: &[SendOutcome]) {
-        self.forwarding.handle_outcomes(call.id, outcomes, self.now_ms).unwrap();
+        self.forwarding.handle_outcomes(call.id, outcomes, self.now_ms).expect("as told");
         self.store();
     }
 
@@ -136,11 +139,13 @@ impl Shell {
             let before = self.dead.len();
             while let Some(dead) = self.forwarding.poll_dead_letter() {
                 self.dead.push(dead);
-                self.forwarding.handle_dead_letter_stored(dead.record).unwrap();
+                self.forwarding.handle_dead_letter_stored(dead.record).expect("as told");
             }
             while let Some(due) = self.forwarding.poll_progress(self.now_ms) {
                 self.stored.insert(due.source, due.progress);
-                self.forwarding.handle_progress_stored(due.source, due.version, self.now_ms).unwrap();
+                self.forwarding
+                    .handle_progress_stored(due.source, due.version, self.now_ms)
+                    .expect("as told");
             }
             if before == self.dead.len() {
                 return;
@@ -149,13 +154,13 @@ impl Shell {
     }
 
     pub(crate) fn checkpoint(&self, source: u32) -> u64 {
-        self.forwarding.progress(SourceId(source)).unwrap().checkpoint.0
+        self.forwarding.progress(SourceId(source)).expect("as told").checkpoint.0
     }
 
     /// The ledger adds up; returns delivered, set aside, dropped, waiting.
     pub(crate) fn ledger(&self, source: u32) -> [u64; 4] {
-        let (ledger, waiting) = self.forwarding.ledger(SourceId(source)).unwrap();
-        ledger.check(waiting).unwrap();
+        let (ledger, waiting) = self.forwarding.ledger(SourceId(source)).expect("as told");
+        ledger.check(waiting).expect("as told");
         [ledger.delivered, ledger.dead_lettered, ledger.dropped_total(), waiting]
     }
 }
