@@ -65,6 +65,7 @@ mod text;
 mod timekeeper;
 mod timestamp;
 mod wire;
+mod xml;
 
 pub use clock::{Clock, Now};
 pub use credentials::{

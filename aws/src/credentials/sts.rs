@@ -3,8 +3,6 @@
 //! A form is posted, XML comes back. AssumeRole is signed with the credentials that may assume the role; with a web
 //! identity the token is all the proof, and nothing is signed. Not here: who is asked first (fetch, plan).
 
-mod xml;
-
 use super::answer::unreachable;
 use super::cache::Fetched;
 use super::fetch::Asking;
@@ -15,6 +13,7 @@ use crate::limits;
 use crate::secret::Secret;
 use crate::sigv4::{Scope, Signable, sign};
 use crate::timestamp::Timestamp;
+use crate::xml;
 use bytes::Bytes;
 use hyper::Method;
 use hyper::header::{AUTHORIZATION, CONTENT_TYPE, HeaderName, HeaderValue};

@@ -4,6 +4,7 @@ use crate::credentials::CredentialsError;
 use crate::http::{HttpError, HttpErrorKind};
 use crate::text::bounded;
 use crate::wire::Format;
+use crate::xml;
 use serde::Deserialize;
 use std::error::Error;
 use std::fmt;
@@ -55,7 +56,8 @@ impl Class {
             | "KMSThrottlingException"
             | "TooManyRequestsException"
             | "SlowDown" => Class::Throttled,
-            "InternalFailure"
+            "ExpiredNextTokenException"
+            | "InternalFailure"
             | "InternalFailureException"
             | "InternalServerError"
             | "ServiceUnavailable"
@@ -247,8 +249,16 @@ struct Written {
     message: Option<String>,
 }
 
+impl Written {
+    /// What a server says that did not come as far as to see which API was meant.
+    fn of_xml(body: &[u8]) -> Self {
+        let text = String::from_utf8_lossy(body);
+        Written { code: xml::element(&text, "Code"), message: xml::element(&text, "Message") }
+    }
+}
+
 impl Said {
-    /// Reads a body in either format; `kind` is the header some servers name the error in.
+    /// Reads a body in either format, or in XML; `kind` is the header some servers name the error in.
     pub(super) fn read(
         body: &[u8],
         format: Option<Format>,
@@ -257,7 +267,7 @@ impl Said {
     ) -> Self {
         let formats = [format.unwrap_or(Format::Json), Format::Json, Format::Cbor];
         let written: Option<Written> = formats.into_iter().find_map(|format| format.decode(body));
-        let written = written.unwrap_or_default();
+        let written = written.unwrap_or_else(|| Written::of_xml(body));
         // `com.amazonaws.kinesis#Name` and `Name:http:..` are both `Name`.
         let code = written.code.as_deref().or(kind).unwrap_or_default();
         let code = code.rsplit('#').next().unwrap_or_default().split(':').next().unwrap_or_default();
@@ -308,6 +318,8 @@ mod tests {
             pair("AccessDeniedException", "")
         );
         assert_eq!(read(b"<html>", None, None), pair("", ""));
+        let xml = b"<E><Error><Code>SignatureDoesNotMatch</Code><Message>a &amp; b</Message></Error></E>";
+        assert_eq!(read(xml, None, None), pair("SignatureDoesNotMatch", "a & b"));
         let hostile = format!(r#"{{"__type":"X","message":"{}\u001b[2J"}}"#, "a".repeat(600_000));
         let (_, message) = read(hostile.as_bytes(), None, None);
         assert!(message.len() < 600 && !message.contains('\u{1b}'));

@@ -103,5 +103,5 @@ async fn moto_checks_our_signatures_and_those_of_a_role_by_sts() {
 
     let forged = client(Source::Fixed(Credentials::new(text("id"), "another secret", None)));
     let error = forged.describe(&stream).await.unwrap_err();
-    assert_eq!(error.class, Class::Final(Thing::Permission), "{error}");
+    assert_eq!(error.class, Class::Final(Thing::Credentials), "{error}");
 }

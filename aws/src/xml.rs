@@ -1,7 +1,7 @@
-//! The text of an element, as far as answers of STS need it: no attributes, no nesting of the same name.
+//! The text of an element, as far as answers of STS and errors need it: no attributes, no nesting of the same name.
 
 /// The text of the first element of this name, with entities replaced.
-pub(super) fn element(xml: &str, name: &str) -> Option<String> {
+pub(crate) fn element(xml: &str, name: &str) -> Option<String> {
     let (_, rest) = xml.split_once(&format!("<{name}>"))?;
     let (text, _) = rest.split_once(&format!("</{name}>"))?;
     let mut plain = String::with_capacity(text.len());
