@@ -6,19 +6,13 @@
 use std::path::Path;
 use std::time::Duration;
 
-use system_tests::flood::Flood;
 use system_tests::wait_until;
 
 use crate::disk::{Fates, Honours, Mode, Toll};
 use crate::ledger::{Ledger, Report};
+use crate::load::{Load, STREAM};
 use crate::machine::{Machine, Medium};
 use crate::power::{Aim, Moment, Phase, Plan};
-
-/// MQTT publishers of QoS 1, each with a window of unacknowledged publishes.
-const PUBLISHERS: usize = 4;
-
-/// Producers that call PutRecords.
-const PRODUCERS: usize = 2;
 
 /// How long load may take to be acknowledged on a slow machine.
 const LOAD_PATIENCE: Duration = Duration::from_secs(60);
@@ -31,12 +25,6 @@ pub(crate) struct Life {
     loads: u32,
     /// Steps of the disk in the last start that was not cut.
     start_steps: u64,
-}
-
-/// The load on a running gateway.
-struct Load {
-    mqtt: Flood,
-    kinesis: Flood,
 }
 
 /// One cut, for the line about it.
@@ -121,7 +109,7 @@ impl Life {
     }
 
     fn read(&mut self) -> Report {
-        self.ledger.check(&self.machine.gateway.kinesis().read_all("flood"))
+        self.ledger.check(&self.machine.gateway.kinesis().read_all(STREAM))
     }
 
     /// A start with power about to go. When it is quicker, load follows until power goes.
@@ -148,25 +136,21 @@ impl Life {
 
     fn flood(&mut self) -> Load {
         self.loads += 1;
-        let name = |kind: &str| format!("{}-{:03}-{kind}", self.name, self.loads);
         let gateway = &self.machine.gateway;
-        Load {
-            mqtt: Flood::publish(gateway.mqtt, PUBLISHERS, &name("mqtt")),
-            kinesis: Flood::put_records(gateway.kinesis, PRODUCERS, &name("put"), "flood"),
-        }
+        Load::new(gateway.mqtt, gateway.kinesis, &format!("{}-{:03}", self.name, self.loads))
     }
 
     /// Load of which so much has been acknowledged, and some by each door.
     fn load(&mut self, acked: u64) -> Result<Load, String> {
         let load = self.flood();
         let flowing = wait_until(LOAD_PATIENCE, || {
-            let (mqtt, kinesis) = (load.mqtt.acked(), load.kinesis.acked());
+            let (mqtt, kinesis) = load.acked();
             mqtt > 0 && kinesis > 0 && mqtt + kinesis >= acked
         });
         if flowing {
             return Ok(load);
         }
-        let counts = (load.mqtt.acked(), load.kinesis.acked());
+        let counts = load.acked();
         self.machine.gateway.signal_kill();
         Err(format!("acknowledged in {LOAD_PATIENCE:?}: {counts:?}\n{}", self.machine.gateway.tail()))
     }
@@ -174,14 +158,5 @@ impl Life {
     /// Steps of the disk in the last start that was not cut.
     pub(crate) fn start_steps(&self) -> u64 {
         self.start_steps
-    }
-}
-
-impl Load {
-    /// The ids that were acknowledged.
-    fn finish(self) -> Vec<String> {
-        let mut acked = self.mqtt.finish();
-        acked.extend(self.kinesis.finish());
-        acked
     }
 }

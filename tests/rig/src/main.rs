@@ -2,6 +2,7 @@
 //!
 //! In: the binary `headwater` beside this one (or in `HEADWATER_BIN_DIR`), `HEADWATER_SEED`, `HEADWATER_POWER_CUTS` (60). Out: a line a
 //! cut, claims, counts; exit 0 when all hold. Runs as root only; elsewhere it says SKIPPED with the reason, and fails where `CI` is set.
+//! `power-rig remote` does the same to a machine whose power a command switches, and needs no root.
 //! Always: it leaves nothing behind (`world`). What it cuts, and its limits: `docs/power-cuts.md`.
 //! Not here: the journal against a simulated disk, cut at every step (`journal/tests`).
 
@@ -11,10 +12,12 @@ mod claims;
 mod disk;
 mod ledger;
 mod life;
+mod load;
 mod machine;
 mod mount;
 mod own;
 mod power;
+mod remote;
 mod series;
 mod watch;
 mod world;
@@ -28,6 +31,7 @@ use system_tests::{number_from_env, python};
 
 use crate::claims::Claims;
 use crate::machine::Medium;
+use crate::remote::Remote;
 use crate::series::Series;
 
 /// Cuts in all, unless `HEADWATER_POWER_CUTS` says otherwise: what fits in a few minutes. One in six is at block level.
@@ -42,9 +46,26 @@ fn binary() -> &'static PathBuf {
     })
 }
 
+/// `HEADWATER_SEED`, else the clock's.
+fn seed() -> u64 {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |now| now.as_secs());
+    number_from_env("HEADWATER_SEED", now)
+}
+
 fn main() -> ExitCode {
-    if std::env::args().any(|arg| arg == world::INSIDE) {
-        return inside();
+    let args: Vec<String> = std::env::args().skip(1).collect();
+    match args.first().map(String::as_str) {
+        None => {}
+        Some(world::INSIDE) => return inside(),
+        Some(remote::COMMAND) => return remote(&args[1..]),
+        Some(other) => {
+            println!(
+                "unknown argument {other:?}, expected none, or {} with {}",
+                remote::COMMAND,
+                remote::ARGUMENTS
+            );
+            return ExitCode::from(64);
+        }
     }
     if let Some(missing) = world::missing() {
         if std::env::var_os("CI").is_some() {
@@ -60,6 +81,20 @@ fn main() -> ExitCode {
     })
 }
 
+fn remote(args: &[String]) -> ExitCode {
+    match Remote::parse(args) {
+        Err(why) => {
+            println!("{why}");
+            ExitCode::from(64)
+        }
+        Ok(remote) => {
+            let mut claims = Claims::default();
+            claims.claim("no_cut_of_a_real_machine_loses_what_was_acknowledged", || remote.run());
+            if claims.finish() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+        }
+    }
+}
+
 fn inside() -> ExitCode {
     watch::begin();
     let home = match world::home() {
@@ -69,8 +104,7 @@ fn inside() -> ExitCode {
             return ExitCode::FAILURE;
         }
     };
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |now| now.as_secs());
-    let seed = number_from_env("HEADWATER_SEED", now);
+    let seed = seed();
     let cuts = number_from_env("HEADWATER_POWER_CUTS", CUTS);
     println!("seed {seed}: HEADWATER_SEED={seed} decides about its {cuts} cuts in the same way again");
     let mut claims = Claims::default();

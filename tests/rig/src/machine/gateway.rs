@@ -185,7 +185,8 @@ fn ask_for_health(http: SocketAddr) -> Receiver<String> {
     answers
 }
 
-fn recovery(body: &str) -> Result<Recovery, String> {
+/// Reads the answer of `/health`.
+pub(crate) fn recovery(body: &str) -> Result<Recovery, String> {
     let health: Value =
         serde_json::from_str(body).map_err(|error| format!("/health is not JSON: {error}: {body}"))?;
     let found = &health["recovery"];

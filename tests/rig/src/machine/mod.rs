@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
-pub(crate) use self::gateway::{Gateway, Recovery};
+pub(crate) use self::gateway::{Gateway, Recovery, recovery};
 use self::medium::Held;
 pub(crate) use self::medium::Medium;
 use crate::disk::{Disk, Fates, Honours, Toll};
