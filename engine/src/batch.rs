@@ -100,6 +100,12 @@ impl EngineBatch {
         self.set.mark(key, value);
     }
 
+    /// Removes metadata `key` in the same flush as the records.
+    pub fn unmark(&mut self, key: &[u8]) {
+        debug_assert!(!key.starts_with(b"s/"), "metadata under s/ belongs to the engine");
+        self.set.unmark(key);
+    }
+
     /// Forgets everything put, keeps the memory.
     pub fn clear(&mut self) {
         self.set.clear();

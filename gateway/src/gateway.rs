@@ -5,12 +5,18 @@
 //! when [`Gateway::stop`] returns, and everything that was received and can be made durable is.
 //! Not here: signals and the command line (`cli`).
 
+mod error;
 mod front;
+mod ledger;
+
+pub use error::StartError;
+pub use ledger::Ledger;
 
 use self::front::{authorize, limits, retain_births};
 use crate::config::{self, Config, DurabilityMode};
+use crate::forward::Forwarders;
 use crate::mqtt::{self, Downlink, Server};
-use crate::route::{RouteCounters, Router, RouterError, RouterSettings};
+use crate::route::{Router, RouterSettings};
 use crate::status::{self, Status};
 use headwater_engine::{Clock, Engine, EngineConfig, OpenError};
 use headwater_journal as journal;
@@ -18,7 +24,6 @@ use std::fmt;
 use std::future::Future;
 use std::io;
 use std::net::SocketAddr;
-use std::path::PathBuf;
 use std::sync::Arc;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
@@ -32,85 +37,12 @@ pub struct Gateway {
     http_addr: SocketAddr,
     downlink: Downlink,
     status: Arc<Status>,
+    forwarders: Forwarders,
     /// `true` stops the front, then the API, then the status page: one channel each, in this order.
     stops: [watch::Sender<bool>; 3],
     front: JoinHandle<mqtt::Snapshot>,
     api: JoinHandle<()>,
     page: JoinHandle<()>,
-}
-
-/// Why a gateway did not start. Nothing runs then.
-#[derive(Debug, thiserror::Error)]
-pub enum StartError {
-    /// A port is taken, or an address is not one of this machine.
-    #[error("cannot listen on {addr} ({key}): {source}")]
-    Listen {
-        /// The setting that names the address.
-        key: &'static str,
-        /// The address.
-        addr: SocketAddr,
-        /// Why.
-        source: io::Error,
-    },
-    /// The state directory cannot be used.
-    #[error("cannot open the state directory {}: {}", dir.display(), chain(.source))]
-    Open {
-        /// The directory.
-        dir: PathBuf,
-        /// Why.
-        source: OpenError,
-    },
-    /// The files of the TLS listener are not good.
-    #[error("cannot set up mqtt.tls: {0}")]
-    Tls(io::Error),
-    /// The routes cannot run.
-    #[error("cannot open the routes: {}", chain(.0))]
-    Routes(RouterError),
-}
-
-/// An error with its causes on one line.
-fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        text = format!("{text}: {error}");
-        cause = error.source();
-    }
-    text
-}
-
-/// What a gateway received and what became of it.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Ledger {
-    /// Counters of the routes.
-    pub routes: RouteCounters,
-    /// Counters of the MQTT front.
-    pub mqtt: mqtt::Snapshot,
-}
-
-impl fmt::Display for Ledger {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let RouteCounters {
-            received,
-            stored,
-            downlink_only,
-            repeated,
-            dead_lettered,
-            unmatched,
-            ignored,
-            rejected,
-            records,
-            lost_at_devices,
-            ..
-        } = self.routes;
-        write!(
-            f,
-            "received {received} = stored {stored} + subscribers only {downlink_only} + repeated {repeated} + \
-             dead-lettered {dead_lettered} + unmatched {unmatched} + ignored {ignored} + rejected {rejected}; \
-             records {records}, lost at devices {lost_at_devices}, acknowledged {}",
-            self.mqtt.acks
-        )
-    }
 }
 
 impl fmt::Debug for Gateway {
@@ -155,7 +87,10 @@ impl Gateway {
         let (mqtt_addr, tls_addr) = (front.local_addr().map_err(listen_error)?, front.tls_addr());
         let (kinesis, kinesis_addr) = kinesis;
         let (http, http_addr) = http;
-        let status = Arc::new(Status::new(&config.gateway.name, router, front.counters(), recovery));
+        let forwarders = Forwarders::start(&engine, &config.sinks, &config.dead_letter);
+        let forwarders = forwarders.map_err(StartError::Sinks)?;
+        let board = forwarders.board();
+        let status = Arc::new(Status::new(&config.gateway.name, router, front.counters(), board, recovery));
         let stops: [watch::Sender<bool>; 3] = std::array::from_fn(|_| watch::Sender::new(false));
         let front = tokio::spawn(front.run(stopped(&stops[0])));
         let api = {
@@ -175,6 +110,7 @@ impl Gateway {
             http_addr,
             downlink,
             status,
+            forwarders,
             stops,
             front,
             api,
@@ -220,7 +156,9 @@ impl Gateway {
     /// Stops taking publishes, waits for what is under way (at most `mqtt.drain_timeout` and the API's own limit), makes
     /// everything durable and closes the journal.
     pub async fn stop(self) -> Ledger {
-        let Gateway { status, stops: [front_stop, api_stop, page_stop], front, api, page, .. } = self;
+        let Gateway {
+            status, forwarders, stops: [front_stop, api_stop, page_stop], front, api, page, ..
+        } = self;
         status.stopping();
         front_stop.send_replace(true);
         let mqtt = front.await.unwrap_or_else(|_| status.ledger().mqtt);
@@ -228,6 +166,7 @@ impl Gateway {
         if api.await.is_err() {
             tracing::error!("the Kinesis API did not stop cleanly");
         }
+        forwarders.stop().await;
         status.engine().close().await;
         page_stop.send_replace(true);
         if page.await.is_err() {

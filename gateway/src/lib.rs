@@ -18,6 +18,7 @@
 
 pub mod cli;
 pub mod config;
+pub mod forward;
 pub mod ingest;
 pub mod mqtt;
 pub mod route;

@@ -58,7 +58,7 @@ async fn failure(gateway: &Gateway) -> String {
 pub(super) fn not_started(error: &StartError) -> Exit {
     eprintln!("{error}");
     match error {
-        StartError::Tls(_) => Exit::Config,
+        StartError::Tls(_) | StartError::Sinks(_) => Exit::Config,
         StartError::Listen { key, source, .. } => {
             if source.kind() == ErrorKind::AddrInUse {
                 eprintln!("another program has this port; stop it, or set {key} to another one");

@@ -10,6 +10,7 @@ mod reader;
 mod routes;
 mod section;
 mod sections;
+mod sinks;
 mod streams;
 mod tls;
 mod types;

@@ -7,6 +7,7 @@ use super::Rate;
 use super::reader::Placed;
 use super::routes::routes;
 use super::section::Section;
+use super::sinks::sinks;
 use super::streams::{dead_letter, stream_defaults, streams};
 use super::tls::tls;
 use super::types::{
@@ -22,7 +23,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 use tracing::level_filters::LevelFilter;
 
-const SECOND: Duration = Duration::from_secs(1);
+pub(super) const SECOND: Duration = Duration::from_secs(1);
 pub(super) const HOUR: Duration = Duration::from_secs(3_600);
 pub(super) const DAY: Duration = Duration::from_secs(86_400);
 const KIB: u64 = 1 << 10;
@@ -39,6 +40,7 @@ pub(super) fn config(mut root: Section<'_, '_>) -> Config {
     let streams = streams(root.table("streams"), stream_defaults);
     let dead_letter = dead_letter(root.table("dead_letter"));
     let routes = routes(&mut root);
+    let sinks = sinks(root.table("sinks"));
     let repeats = repeats(root.table("repeats"));
     let sim = sim(root.table("sim"));
     root.end();
@@ -52,6 +54,7 @@ pub(super) fn config(mut root: Section<'_, '_>) -> Config {
         create_streams,
         streams,
         routes,
+        sinks,
         dead_letter,
         repeats,
         sim,
@@ -319,6 +322,6 @@ pub(super) fn narrow<T: TryFrom<u64>>(checked: u64) -> T {
     }
 }
 
-fn size(checked: u64) -> usize {
+pub(super) fn size(checked: u64) -> usize {
     narrow(checked)
 }

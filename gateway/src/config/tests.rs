@@ -23,7 +23,7 @@ const WRONG: &[(&str, &str)] = &[
     (
         "\n\n[mqqt]\n",
         "h.toml:3: mqqt is an unknown key, expected one of dead_letter, gateway, http, journal, kinesis, mqtt, \
-             repeats, routes, sim, stream_defaults, streams; did you mean \"mqtt\"?",
+             repeats, routes, sim, sinks, stream_defaults, streams; did you mean \"mqtt\"?",
     ),
     (
         "[gateway]\nlog = \"inof\"",

@@ -1,6 +1,7 @@
 //! The configuration as the rest of the gateway gets it.
 
 use super::Rate;
+use crate::forward::SinkSettings;
 use crate::mqtt::TlsSettings;
 use crate::route::Route;
 use headwater_engine::LimitProfile;
@@ -33,6 +34,8 @@ pub struct Config {
     pub streams: BTreeMap<String, Stream>,
     /// `[[routes]]`, in their order.
     pub routes: Vec<Route>,
+    /// `[sinks.<name>]`: where streams go on to.
+    pub sinks: Vec<SinkSettings>,
     /// `[dead_letter] stream`
     pub dead_letter: String,
     /// `[repeats]`

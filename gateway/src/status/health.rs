@@ -47,6 +47,7 @@ pub(super) fn report(status: &Status) -> (bool, String) {
             "records": routes.records,
             "lost_at_devices": routes.lost_at_devices,
         },
+        "sinks": super::sinks::json(&status.board.carried()),
         "unmatched": { "topics": unmatched, "other_topics": others },
     });
     (state == "ok", format!("{body:#}\n"))

@@ -20,6 +20,7 @@ pub(super) fn render(status: &Status) -> String {
     mqtt(&mut out, status);
     routes(&mut out, status);
     engine(&mut out, status);
+    super::sinks::render(&mut out, &status.board.carried());
     super::kinesis::render(&mut out, &status.engine().metrics());
     out.0
 }

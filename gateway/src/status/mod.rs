@@ -8,7 +8,9 @@ mod health;
 mod kinesis;
 mod metrics;
 mod page;
+mod sinks;
 
+use crate::forward::Board;
 use crate::gateway::Ledger;
 use crate::mqtt;
 use crate::route::Router;
@@ -43,6 +45,7 @@ pub(crate) struct Status {
     name: String,
     router: Arc<Router>,
     mqtt: Arc<mqtt::Counters>,
+    board: Board,
     recovery: Recovery,
     started: Instant,
     stopping: AtomicBool,
@@ -53,10 +56,11 @@ impl Status {
         name: &str,
         router: Arc<Router>,
         mqtt: Arc<mqtt::Counters>,
+        board: Board,
         recovery: Recovery,
     ) -> Self {
         let (name, started) = (name.to_owned(), Instant::now());
-        Status { name, router, mqtt, recovery, started, stopping: AtomicBool::new(false) }
+        Status { name, router, mqtt, board, recovery, started, stopping: AtomicBool::new(false) }
     }
 
     pub(crate) fn engine(&self) -> &Engine {
@@ -64,7 +68,7 @@ impl Status {
     }
 
     pub(crate) fn ledger(&self) -> Ledger {
-        Ledger { routes: self.router.counters(), mqtt: self.mqtt.snapshot() }
+        Ledger { routes: self.router.counters(), mqtt: self.mqtt.snapshot(), carried: self.board.carried() }
     }
 
     pub(crate) fn stopping(&self) {

@@ -1,0 +1,304 @@
+//! What a carrier waits for: each is a task that ends with an [`Event`].
+
+use super::sources::Sources;
+use super::{Carrier, Tools};
+use crate::forward::kept::Payload;
+use crate::forward::target::{self, Target};
+use crate::forward::{cursor, limits};
+use headwater_aws::{CallError, PutAnswer, RecordOutcome};
+use headwater_engine::storage::{AppendError, Cursor, Page, Position, ReadError};
+use headwater_engine::{EngineBatch, ShardId, StreamHandle};
+use headwater_relay::{
+    Call, DeadLetter, DeadReason, DropReason, Offset, ProgressDue, Read, RecordRef, SendOutcome,
+};
+use std::time::Instant;
+use tokio::task::JoinError;
+use tokio::time::sleep;
+
+/// Something that a carrier waited for.
+pub(super) enum Event {
+    /// A page was read, and where the oldest record is that is still kept.
+    Read(Read, Result<(Page, Offset), ReadError>),
+    /// A call has ended.
+    Sent(Box<Call>, Result<PutAnswer, CallError>),
+    /// A dead letter is durable, or the log has stopped.
+    LetterStored(RecordRef, bool),
+    /// A cursor is durable, or the log has stopped.
+    ProgressStored(ProgressDue, bool),
+    /// The target was looked at.
+    Looked(Result<Target, CallError>),
+    /// A shard has records up to here.
+    Grown(ShardId, u64),
+    /// Time to try again.
+    Again,
+}
+
+pub(super) async fn read(tools: Tools, stream: StreamHandle, shard: ShardId, read: Read) -> Event {
+    let from = Position { position: read.from.0, index: 0 };
+    let bytes = usize::try_from(read.bytes_max).unwrap_or(usize::MAX);
+    let both = async {
+        let page = tools.engine.read(&stream, shard, from, (read.records_max, bytes)).await?;
+        let oldest = tools.engine.locate(&stream, shard, Cursor::TrimHorizon).await?;
+        Ok((page, Offset(oldest.position)))
+    };
+    Event::Read(read, both.await)
+}
+
+/// Waits until a shard has records from `tail` on.
+pub(super) async fn watch(tools: Tools, stream: StreamHandle, shard: ShardId, tail: u64) -> Event {
+    let grown = tools.engine.wait(&stream, shard, Position { position: tail, index: 0 }).await;
+    if grown.is_err() {
+        // The log has stopped; whoever runs the gateway sees that elsewhere.
+        std::future::pending::<()>().await;
+    }
+    match tools.engine.locate(&stream, shard, Cursor::Latest).await {
+        Ok(end) => Event::Grown(shard, end.position),
+        Err(error) => {
+            tracing::warn!(stream = %stream.name(), %shard, %error, "shard cannot be watched, trying again");
+            sleep(limits::LOG_PAUSE).await;
+            Event::Grown(shard, tail)
+        }
+    }
+}
+
+/// Appends until it is taken; false when the log has stopped.
+async fn append(tools: &Tools, batch: &EngineBatch) -> bool {
+    loop {
+        match tools.engine.append(batch) {
+            Ok(commit) => return commit.await.is_ok(),
+            Err(AppendError::Full | AppendError::Busy | AppendError::NoKey(_)) => {
+                sleep(limits::LOG_PAUSE).await
+            }
+            Err(error) => {
+                tracing::error!(%error, "a sink's cursor or dead letter is not stored");
+                return false;
+            }
+        }
+    }
+}
+
+pub(super) async fn store(tools: Tools, stream: StreamHandle, shard: ShardId, due: ProgressDue) -> Event {
+    let mut batch = tools.engine.batch();
+    let key = cursor::key_of(&tools.settings.name, stream.number(), shard);
+    batch.mark(&key, &cursor::encode(&due.progress));
+    let is_stored = append(&tools, &batch).await;
+    if is_stored && tools.settings.required {
+        tools.holds.hold(&tools.settings.name, &stream, shard, due.progress.checkpoint.0);
+    }
+    Event::ProgressStored(due, is_stored)
+}
+
+/// The dead letter of a record: its key, and JSON.
+pub(super) fn letter(
+    tools: &Tools,
+    stream: &StreamHandle,
+    shard: ShardId,
+    dead: &DeadLetter,
+    payload: &Payload,
+) -> (String, Vec<u8>) {
+    let reason = match dead.reason {
+        DeadReason::Rejected => "the target refuses it".to_owned(),
+        DeadReason::Failed { tries } => format!("the target failed to take it {tries} times"),
+        DeadReason::TooLarge { size_bytes, bytes_max } => {
+            format!("key and data have {size_bytes} bytes, the target takes at most {bytes_max}")
+        }
+    };
+    let position = Position { position: dead.record.offset.0, index: 0 };
+    let number = Sources::named(stream, shard)
+        .map(|shard| tools.engine.number_of(stream, &shard, position).to_string());
+    let kept = &payload.data()[..payload.data().len().min(limits::LETTER_PAYLOAD_BYTES_MAX)];
+    tracing::error!(
+        sink = tools.settings.name, stream = %stream.name(), %shard, position = position.position, reason,
+        "record becomes a dead letter"
+    );
+    let letter = serde_json::json!({
+        "kind": "dead_letter",
+        "sink": tools.settings.name,
+        "stream": stream.name().as_str(),
+        "shard": shard.to_string(),
+        "sequence_number": number,
+        "partition_key": payload.key(),
+        "arrived_ms": payload.arrival_ms,
+        "reason": reason,
+        "size_bytes": payload.data().len(),
+        "truncated": kept.len() < payload.data().len(),
+        "payload": base64_simd::STANDARD.encode_to_string(kept),
+    });
+    (payload.key().to_owned(), letter.to_string().into_bytes())
+}
+
+pub(super) async fn put_letter(tools: Tools, (key, letter): (String, Vec<u8>), record: RecordRef) -> Event {
+    loop {
+        let mut batch = tools.engine.batch();
+        match tools.letters.stream().await {
+            Ok(stream) => match batch.put(&stream, &key, None, &letter) {
+                Ok(()) => return Event::LetterStored(record, append(&tools, &batch).await),
+                Err(error) => tracing::error!(%error, "dead letter is not taken, trying again"),
+            },
+            Err(error) => tracing::error!(%error, "no stream for dead letters, trying again"),
+        }
+        sleep(limits::LOG_PAUSE).await;
+    }
+}
+
+impl Carrier {
+    pub(super) fn handle_joined(&mut self, event: Result<Event, JoinError>) {
+        match event {
+            Ok(event) => self.handle_event(event),
+            Err(error) => tracing::error!(%error, "a task of a sink ended badly"),
+        }
+    }
+
+    fn handle_event(&mut self, event: Event) {
+        let now_ms = self.clock.now_ms();
+        match event {
+            Event::Read(read, outcome) => self.handle_read(&read, outcome, now_ms),
+            Event::Sent(call, outcome) => self.handle_sent(&call, outcome, now_ms),
+            Event::LetterStored(record, is_stored) => {
+                if is_stored && self.forwarding.handle_dead_letter_stored(record).is_ok() {
+                    self.kept.remove(record.source, record.offset);
+                }
+            }
+            Event::ProgressStored(due, is_stored) => {
+                if let Some(next) = self.sources.handle_stored(due.source) {
+                    self.spawn_store(next);
+                }
+                if is_stored {
+                    self.kept.remove_before(due.source, due.progress.checkpoint);
+                    let told = self.forwarding.handle_progress_stored(due.source, due.version, now_ms);
+                    debug_assert!(
+                        told.is_ok() || due.version > 0,
+                        "sources are forgotten after their progress is stored"
+                    );
+                }
+            }
+            Event::Looked(outcome) => self.handle_looked(outcome, now_ms),
+            Event::Grown(shard, tail) => {
+                let whose = (&self.tools, &self.stream);
+                self.sources.handle_grown(whose, shard, tail, &mut self.forwarding, &mut self.tasks, now_ms);
+            }
+            Event::Again => {}
+        }
+    }
+
+    fn handle_read(&mut self, read: &Read, outcome: Result<(Page, Offset), ReadError>, now_ms: u64) {
+        let (page, oldest) = match outcome {
+            Ok(read) => read,
+            Err(error) => {
+                tracing::warn!(sink = self.tools.settings.name, stream = %self.stream.name(), %error, "shard cannot be read, trying again");
+                let told = self.forwarding.handle_records(read, &[], read.from, now_ms);
+                debug_assert!(told.is_ok(), "a read that was asked for");
+                let (shard, tail) = (self.sources.shard(read.source), read.from.0);
+                self.tasks.spawn(async move {
+                    sleep(limits::LOG_PAUSE).await;
+                    Event::Grown(shard, tail)
+                });
+                return;
+            }
+        };
+        if oldest > read.from && read.until.is_none() {
+            // They were older than the stream keeps records, before the sink came to them.
+            let told = self.forwarding.handle_dropped(read.source, oldest, DropReason::Age);
+            debug_assert!(told.is_ok(), "a known source");
+            tracing::error!(
+                sink = self.tools.settings.name, stream = %self.stream.name(), shard = %self.sources.shard(read.source),
+                from = read.from.0, to = oldest.0, "records expired before they were delivered"
+            );
+            return;
+        }
+        for lost in &page.lost {
+            tracing::error!(
+                sink = self.tools.settings.name, stream = %self.stream.name(), shard = %self.sources.shard(read.source),
+                first = lost.first.position, last = lost.last.position, "records are lost by damage to the journal"
+            );
+        }
+        let records = self.kept.take(read.source, &page, read.until);
+        let next = Offset(page.next.position.min(read.until.map_or(u64::MAX, |until| until.0)));
+        if let Err(error) = self.forwarding.handle_records(read, &records, next, now_ms) {
+            // A read that something else answered meanwhile: what it brought is asked for again where it is needed.
+            tracing::debug!(%error, "records of a read are not taken");
+            for record in &records {
+                self.kept.remove(read.source, record.offset);
+            }
+        }
+        let told = self.forwarding.handle_tail(read.source, Offset(page.end.position), now_ms);
+        debug_assert!(told.is_ok(), "a known source");
+    }
+
+    fn handle_sent(&mut self, call: &Call, outcome: Result<PutAnswer, CallError>, now_ms: u64) {
+        let name = &self.tools.settings.name;
+        match outcome {
+            Ok(answer) => {
+                let outcomes = target::outcomes_of(&answer);
+                let retried =
+                    outcomes.iter().filter(|outcome| matches!(outcome, SendOutcome::Retry { .. })).count();
+                for (entry, outcome) in call.entries.iter().zip(&outcomes) {
+                    for record in &call.records[entry.records.clone()] {
+                        if *outcome == SendOutcome::Acked {
+                            self.kept.remove(record.source, record.offset);
+                        }
+                    }
+                }
+                let is_elsewhere = call.entries.iter().zip(&answer.outcomes).any(|(entry, outcome)| {
+                    matches!(outcome, RecordOutcome::Stored { shard, .. } if shard.number() != u64::from(entry.target.0))
+                });
+                if is_elsewhere {
+                    self.look_at = self.look_at.min(Instant::now());
+                }
+                if let Some(RecordOutcome::Failed { code, message, .. }) =
+                    answer.outcomes.iter().find(|outcome| matches!(outcome, RecordOutcome::Failed { .. }))
+                {
+                    tracing::debug!(sink = name, retried, code, message, "records were not taken");
+                }
+                let told = self.forwarding.handle_outcomes(call.id, &outcomes, now_ms);
+                if let Err(error) = told {
+                    tracing::error!(sink = name, %error, "answer does not fit its call");
+                }
+                let was_connected = self.shown.now().is_connected;
+                self.shown.change(|shown| {
+                    shown.records_retried += retried as u64;
+                    (shown.is_connected, shown.trouble) = (true, None);
+                });
+                if !was_connected {
+                    tracing::info!(sink = name, stream = %self.stream.name(), target = self.target.as_str(), "target takes records");
+                }
+            }
+            Err(error) => {
+                if target::is_stale(&error) {
+                    self.look_at = self.look_at.min(Instant::now() + limits::LOOK_SOON);
+                }
+                let told = self.forwarding.handle_call_failed(call.id, target::failure_of(&error), now_ms);
+                debug_assert!(told.is_ok(), "a call is settled once");
+                self.trouble(&error);
+            }
+        }
+    }
+
+    fn handle_looked(&mut self, outcome: Result<Target, CallError>, now_ms: u64) {
+        self.looking = false;
+        match outcome {
+            Ok(target) => {
+                let again = if target.shards.is_empty() { limits::LOOK_SOON } else { limits::LOOK_EVERY };
+                self.look_at = Instant::now() + again;
+                self.handle_target(&target, now_ms);
+            }
+            Err(error) => {
+                self.look_at = Instant::now() + limits::LOOK_SOON;
+                self.trouble(&error);
+            }
+        }
+    }
+
+    /// Says once what is wrong with the way to the target.
+    fn trouble(&mut self, error: &CallError) {
+        let text = error.to_string();
+        let before = self.shown.now();
+        if before.trouble.as_deref() != Some(&text) {
+            tracing::warn!(sink = self.tools.settings.name, stream = %self.stream.name(), error = text, "target does not take records, they wait");
+        }
+        self.shown.change(|shown| {
+            shown.calls_failed += 1;
+            (shown.is_connected, shown.trouble) = (false, Some(text));
+        });
+    }
+}

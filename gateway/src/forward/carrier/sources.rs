@@ -1,0 +1,294 @@
+//! The shards of one stream as a sink follows them: known, read to their end, forgotten.
+//!
+//! Invariants: a shard is told after its parents; a shard that a sink is not done with is followed although its stream has forgotten it.
+
+use super::Tools;
+use super::events::{self, Event};
+use crate::forward::cursor;
+use crate::forward::settings::Start;
+use headwater_engine::storage::{Cursor, Position, ReadError};
+use headwater_engine::{Shard, ShardId, StreamHandle, StreamState};
+use headwater_relay::{Forwarding, Ledger, Offset, Progress, ProgressDue, SourceId};
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use tokio::task::JoinSet;
+
+pub(super) struct Sources {
+    known: BTreeMap<ShardId, Source>,
+    /// The state that was followed last.
+    seen: Option<Arc<StreamState>>,
+    /// Cursors that were stored before the start.
+    stored: BTreeMap<ShardId, Progress>,
+    /// The counts of shards that were forgotten.
+    past: Ledger,
+    /// The sink never carried this stream.
+    is_new: bool,
+    /// Shards whose progress is on its way to the disk, and what comes after it.
+    storing: BTreeMap<SourceId, Option<ProgressDue>>,
+}
+
+#[derive(Default)]
+struct Source {
+    is_closed: bool,
+    /// Somebody waits for it to grow.
+    is_watched: bool,
+}
+
+/// The counts of shards that were forgotten are kept under this, beside the cursors.
+const PAST: &str = "past";
+
+impl Sources {
+    pub(super) fn new(tools: &Tools, stream: &StreamHandle) -> Self {
+        let prefix = cursor::prefix_of(&tools.settings.name, stream.number());
+        let mut stored = BTreeMap::new();
+        let mut past = Ledger::default();
+        for (key, value) in tools.engine.meta_list(prefix.as_bytes()) {
+            if key == format!("{prefix}{PAST}").as_bytes() {
+                past = cursor::decode(&value.value).map(|progress| progress.ledger).unwrap_or_default();
+                continue;
+            }
+            match (cursor::shard_of(&prefix, &key), cursor::decode(&value.value)) {
+                (Some(shard), Some(progress)) => drop(stored.insert(shard, progress)),
+                _ => {
+                    tracing::error!(key = %key.escape_ascii(), "cursor of a sink cannot be read, it begins anew")
+                }
+            }
+        }
+        let is_new = stored.is_empty();
+        Self { known: BTreeMap::new(), seen: None, stored, past, is_new, storing: BTreeMap::new() }
+    }
+
+    /// A shard's name among sources is its number.
+    pub(super) fn shard(&self, source: SourceId) -> ShardId {
+        ShardId(source.0)
+    }
+
+    /// Cursors on their way to the disk.
+    pub(super) fn storing(&self) -> usize {
+        self.storing.len()
+    }
+
+    /// Tells what is new of the stream's shards. False when the stream is gone.
+    pub(super) async fn follow(
+        &mut self,
+        tools: &Tools,
+        stream: &StreamHandle,
+        forwarding: &mut Forwarding,
+        tasks: &mut JoinSet<Event>,
+        now_ms: u64,
+    ) -> bool {
+        let state = stream.state();
+        if self.seen.as_ref().is_some_and(|seen| Arc::ptr_eq(seen, &state)) {
+            return true;
+        }
+        if !state.definition.status.is_usable() {
+            return false;
+        }
+        let told = self.tell(tools, stream, &state, forwarding, tasks, now_ms).await;
+        match told {
+            Ok(()) => {
+                self.seen = Some(state);
+                self.is_new = false;
+            }
+            Err(error) => {
+                tracing::warn!(sink = tools.settings.name, stream = %stream.name(), %error, "shards cannot be followed, trying again");
+                tasks.spawn(async {
+                    tokio::time::sleep(crate::forward::limits::LOG_PAUSE).await;
+                    Event::Again
+                });
+            }
+        }
+        true
+    }
+
+    async fn tell(
+        &mut self,
+        tools: &Tools,
+        stream: &StreamHandle,
+        state: &StreamState,
+        forwarding: &mut Forwarding,
+        tasks: &mut JoinSet<Event>,
+        now_ms: u64,
+    ) -> Result<(), ReadError> {
+        // Shards that the stream has forgotten and the sink has not: their parents are gone, nothing comes before them.
+        let forgotten: Vec<ShardId> =
+            self.stored.keys().copied().filter(|shard| state.shards.get(*shard).is_none()).collect();
+        for shard in forgotten {
+            if self.known.contains_key(&shard) {
+                continue;
+            }
+            let end = tools.engine.locate(stream, shard, Cursor::Latest).await?;
+            self.add(tools, stream, (shard, &[]), forwarding, tasks, now_ms).await?;
+            self.close(shard, end, forwarding, now_ms);
+        }
+        for shard in state.shards.all() {
+            if !self.known.contains_key(&shard.id) {
+                let parents: Vec<SourceId> = [shard.parent, shard.adjacent_parent]
+                    .into_iter()
+                    .flatten()
+                    .map(|id| SourceId(id.0))
+                    .collect();
+                self.add(tools, stream, (shard.id, &parents), forwarding, tasks, now_ms).await?;
+            }
+            if let Some(closed) = shard.closed {
+                self.close(shard.id, closed.end, forwarding, now_ms);
+            }
+        }
+        self.forget(tools, stream, state, forwarding);
+        Ok(())
+    }
+
+    async fn add(
+        &mut self,
+        tools: &Tools,
+        stream: &StreamHandle,
+        (shard, parents): (ShardId, &[SourceId]),
+        forwarding: &mut Forwarding,
+        tasks: &mut JoinSet<Event>,
+        now_ms: u64,
+    ) -> Result<(), ReadError> {
+        let source = SourceId(shard.0);
+        let (progress, is_first) = match self.stored.get(&shard) {
+            Some(progress) => (progress.clone(), false),
+            None => {
+                let start = if self.is_new { tools.settings.start } else { Start::Oldest };
+                let cursor = match start {
+                    Start::Oldest => Cursor::TrimHorizon,
+                    Start::Newest => Cursor::Latest,
+                };
+                let origin = tools.engine.locate(stream, shard, cursor).await?;
+                (Progress::new(Offset(origin.position)), true)
+            }
+        };
+        let tail = tools.engine.locate(stream, shard, Cursor::Latest).await?;
+        if tools.settings.required {
+            tools.holds.hold(&tools.settings.name, stream, shard, progress.checkpoint.0);
+        }
+        if let Err(error) = forwarding.handle_source(source, parents, &progress) {
+            tracing::error!(sink = tools.settings.name, stream = %stream.name(), %shard, %error, "shard is not carried");
+            self.known.insert(shard, Source { is_closed: true, is_watched: true });
+            return Ok(());
+        }
+        let told = forwarding.handle_tail(source, Offset(tail.position), now_ms);
+        debug_assert!(told.is_ok(), "it was just told");
+        self.known.insert(shard, Source::default());
+        self.watch(tools, stream, shard, tail.position, tasks);
+        if is_first {
+            // Where it began is kept before anything comes of it.
+            let due = self.handle_due(ProgressDue { source, version: 0, progress });
+            let due = due.expect("nothing of a new shard is on its way");
+            tasks.spawn(events::store(tools.clone(), stream.clone(), shard, due));
+        }
+        Ok(())
+    }
+
+    fn close(&mut self, shard: ShardId, end: Position, forwarding: &mut Forwarding, now_ms: u64) {
+        let Some(source) = self.known.get_mut(&shard).filter(|source| !source.is_closed) else { return };
+        source.is_closed = true;
+        let told = forwarding.handle_source_end(SourceId(shard.0), Offset(end.position), now_ms);
+        debug_assert!(told.is_ok(), "a known source");
+    }
+
+    /// Forgets shards that the stream has forgotten, once they are done.
+    fn forget(
+        &mut self,
+        tools: &Tools,
+        stream: &StreamHandle,
+        state: &StreamState,
+        forwarding: &mut Forwarding,
+    ) {
+        let gone: Vec<ShardId> =
+            self.known.keys().copied().filter(|shard| state.shards.get(*shard).is_none()).collect();
+        let mut batch = tools.engine.batch();
+        for shard in gone {
+            let source = SourceId(shard.0);
+            let Some((ledger, _)) = forwarding.ledger(source) else { continue };
+            if forwarding.handle_source_forgotten(source).is_err() {
+                continue;
+            }
+            self.past = self.past.plus(&ledger);
+            self.known.remove(&shard);
+            self.stored.remove(&shard);
+            batch.unmark(&cursor::key_of(&tools.settings.name, stream.number(), shard));
+            if tools.settings.required {
+                tools.holds.release(&tools.settings.name, stream, shard);
+            }
+        }
+        if self.past != Ledger::default() {
+            let past = Progress { ledger: self.past, ..Progress::default() };
+            let key = format!("{}{PAST}", cursor::prefix_of(&tools.settings.name, stream.number()));
+            batch.mark(key.as_bytes(), &cursor::encode(&past));
+            // One batch: a crash counts a shard here or there. When it is not taken, the next change of shards brings it again.
+            if let Err(error) = tools.engine.append(&batch) {
+                tracing::debug!(%error, "cursors of forgotten shards stay");
+            }
+        }
+    }
+
+    /// The counts of all shards, those that were forgotten included.
+    pub(super) fn ledger(&self, forwarding: &Forwarding) -> Ledger {
+        let of_known = self.known.keys().filter_map(|shard| forwarding.ledger(SourceId(shard.0)));
+        of_known.fold(self.past, |sum, (ledger, _)| sum.plus(&ledger))
+    }
+
+    /// Notes that a shard has grown, or could not be watched; watches it on.
+    pub(super) fn handle_grown(
+        &mut self,
+        (tools, stream): (&Tools, &StreamHandle),
+        shard: ShardId,
+        tail: u64,
+        forwarding: &mut Forwarding,
+        tasks: &mut JoinSet<Event>,
+        now_ms: u64,
+    ) {
+        let Some(source) = self.known.get_mut(&shard) else { return };
+        source.is_watched = false;
+        let told = forwarding.handle_tail(SourceId(shard.0), Offset(tail), now_ms);
+        debug_assert!(told.is_ok(), "a known source");
+        self.watch(tools, stream, shard, tail, tasks);
+    }
+
+    /// Takes a progress to store; gives it back when nothing of its shard is on the way to the disk. Otherwise the newest waits, so that
+    /// a cursor never goes back.
+    pub(super) fn handle_due(&mut self, due: ProgressDue) -> Option<ProgressDue> {
+        match self.storing.get_mut(&due.source) {
+            Some(next) => {
+                *next = Some(due);
+                None
+            }
+            None => {
+                self.storing.insert(due.source, None);
+                Some(due)
+            }
+        }
+    }
+
+    /// A progress is stored, or could not be; gives the next one of its shard.
+    pub(super) fn handle_stored(&mut self, source: SourceId) -> Option<ProgressDue> {
+        let next = self.storing.get_mut(&source)?.take();
+        if next.is_none() {
+            self.storing.remove(&source);
+        }
+        next
+    }
+
+    fn watch(
+        &mut self,
+        tools: &Tools,
+        stream: &StreamHandle,
+        shard: ShardId,
+        tail: u64,
+        tasks: &mut JoinSet<Event>,
+    ) {
+        let Some(source) = self.known.get_mut(&shard) else { return };
+        if !source.is_watched && !source.is_closed {
+            source.is_watched = true;
+            tasks.spawn(events::watch(tools.clone(), stream.clone(), shard, tail));
+        }
+    }
+
+    /// The shard as its stream has it.
+    pub(super) fn named(stream: &StreamHandle, shard: ShardId) -> Option<Shard> {
+        stream.state().shards.get(shard).cloned()
+    }
+}

@@ -1,0 +1,84 @@
+//! What is in records between their reading and their end.
+//!
+//! In: pages of shards. Out: keys and data, by place. Invariant: a record is here as long as somebody may send it. How much may be here is
+//! decided where reads are ([`headwater_relay::Forwarding`]).
+
+use headwater_engine::HashKey;
+use headwater_engine::storage::Page;
+use headwater_relay::{Offset, Record, SourceId};
+use std::collections::BTreeMap;
+
+/// Stands for the key of a record that was put without one: a target wants one.
+const NO_KEY: &str = "-";
+
+#[derive(Debug, Default)]
+pub(super) struct Kept(BTreeMap<(SourceId, u64), Payload>);
+
+/// Key and data in one piece: a record that waits long keeps no page alive.
+#[derive(Debug)]
+pub(super) struct Payload {
+    bytes: Box<[u8]>,
+    key_bytes: usize,
+    pub(super) arrival_ms: u64,
+}
+
+impl Payload {
+    /// The partition key.
+    pub(super) fn key(&self) -> &str {
+        match std::str::from_utf8(&self.bytes[..self.key_bytes]) {
+            Ok("") | Err(_) => NO_KEY,
+            Ok(key) => key,
+        }
+    }
+
+    pub(super) fn data(&self) -> &[u8] {
+        &self.bytes[self.key_bytes..]
+    }
+}
+
+impl Kept {
+    /// Takes the records of a page that lie before `until`, and tells what a forwarding must know of them.
+    pub(super) fn take(&mut self, source: SourceId, page: &Page, until: Option<Offset>) -> Vec<Record> {
+        let mut records = Vec::new();
+        for run in &page.runs {
+            run.visit(&mut |record| {
+                let offset = Offset(record.position.position);
+                if until.is_some_and(|until| offset >= until) {
+                    return;
+                }
+                let mut bytes = Vec::with_capacity(record.key.len() + record.data.len());
+                bytes.extend_from_slice(record.key);
+                bytes.extend_from_slice(record.data);
+                let payload =
+                    Payload { bytes: bytes.into(), key_bytes: record.key.len(), arrival_ms: record.time_ms };
+                let key = payload.key();
+                records.push(Record {
+                    offset,
+                    data_bytes: u32::try_from(record.data.len()).unwrap_or(u32::MAX),
+                    key_bytes: u32::try_from(key.len()).unwrap_or(u32::MAX),
+                    lane: HashKey::of(key.as_bytes()).0,
+                    arrival_ms: record.time_ms,
+                    is_packed: headwater_aws::kpl::is_aggregate(record.data),
+                });
+                self.0.insert((source, offset.0), payload);
+            });
+        }
+        records
+    }
+
+    pub(super) fn get(&self, source: SourceId, offset: Offset) -> Option<&Payload> {
+        self.0.get(&(source, offset.0))
+    }
+
+    pub(super) fn remove(&mut self, source: SourceId, offset: Offset) {
+        self.0.remove(&(source, offset.0));
+    }
+
+    /// Nothing of a source before this is sent any more.
+    pub(super) fn remove_before(&mut self, source: SourceId, before: Offset) {
+        while let Some(entry) = self.0.range((source, 0)..(source, before.0)).next() {
+            let place = *entry.0;
+            self.0.remove(&place);
+        }
+    }
+}

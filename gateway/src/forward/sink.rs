@@ -1,0 +1,162 @@
+//! All sinks of a gateway: started, shown and stopped together.
+//!
+//! In: settings, the engine. Out: a carrier for each stream that a sink carries, also for streams that come later.
+
+use super::carrier::{Carrier, Tools};
+use super::counters::{Carried, Shown};
+use super::holds::Holds;
+use super::letters::Letters;
+use super::limits;
+use super::settings::SinkSettings;
+use headwater_aws::{Environment, Kinesis, SetupError, StreamRef};
+use headwater_engine::{Engine, StreamName, StreamNumber};
+use std::collections::BTreeSet;
+use std::sync::{Arc, Mutex, PoisonError};
+use tokio::sync::watch;
+use tokio::task::{JoinHandle, JoinSet};
+use tokio::time::sleep;
+
+/// Why sinks do not start.
+#[derive(Debug, thiserror::Error)]
+pub enum SinkError {
+    /// The client of a sink cannot be set up.
+    #[error("sink {name}: {source}")]
+    Setup {
+        /// The sink.
+        name: String,
+        /// Why.
+        source: SetupError,
+    },
+    /// The stream for dead letters has no good name.
+    #[error("the stream for dead letters is named \"{0}\", which is no name of a stream")]
+    DeadLetter(String),
+}
+
+/// The sinks that run.
+#[derive(Debug)]
+pub struct Forwarders {
+    stop: watch::Sender<bool>,
+    sinks: Vec<JoinHandle<()>>,
+    shown: Board,
+}
+
+/// Every carrier there is. Cheap to clone.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Board(Arc<Mutex<Vec<Shown>>>);
+
+impl Board {
+    /// What each is doing, by sink and stream.
+    pub(crate) fn carried(&self) -> Vec<Carried> {
+        let shown = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut carried: Vec<Carried> = shown.iter().map(Shown::now).collect();
+        carried.sort_by(|a, b| (&a.sink, &a.stream).cmp(&(&b.sink, &b.stream)));
+        carried
+    }
+
+    fn add(&self, shown: Shown) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).push(shown);
+    }
+}
+
+impl Forwarders {
+    /// Starts all sinks. Asks no target yet; one that is away is tried again for ever. Must be called inside a tokio runtime.
+    ///
+    /// # Errors
+    /// The settings of a sink cannot work: shared files, certificates, region.
+    pub fn start(engine: &Engine, sinks: &[SinkSettings], dead_letter: &str) -> Result<Self, SinkError> {
+        let (stop, stopped) = watch::channel(false);
+        let shown = Board::default();
+        let name =
+            StreamName::parse(dead_letter).map_err(|_| SinkError::DeadLetter(dead_letter.to_owned()))?;
+        let letters = Letters::new(engine.clone(), name);
+        let holds = Holds::new(engine.clone());
+        let mut prepared = Vec::new();
+        for settings in sinks {
+            let client = Kinesis::new(settings.client(Environment::of_process()));
+            let client = client.map_err(|source| SinkError::Setup { name: settings.name.clone(), source })?;
+            prepared.push(Tools {
+                engine: engine.clone(),
+                settings: Arc::new(settings.clone()),
+                client,
+                holds: holds.clone(),
+                letters: letters.clone(),
+                stop: stopped.clone(),
+            });
+        }
+        release(engine, sinks);
+        let sinks = prepared.into_iter().map(|tools| tokio::spawn(run(tools, shown.clone()))).collect();
+        Ok(Self { stop, sinks, shown })
+    }
+
+    pub(crate) fn board(&self) -> Board {
+        self.shown.clone()
+    }
+
+    /// What each stream of each sink is doing.
+    #[must_use]
+    pub fn carried(&self) -> Vec<Carried> {
+        self.shown.carried()
+    }
+
+    /// Stops: calls on their way get a moment to be answered, and how far each shard came is stored.
+    pub async fn stop(self) {
+        self.stop.send_replace(true);
+        for sink in self.sinks {
+            if let Err(error) = sink.await {
+                tracing::error!(%error, "a sink ended badly");
+            }
+        }
+        for carried in self.shown.carried() {
+            tracing::info!(%carried, "sink stopped");
+        }
+    }
+}
+
+/// Ends the holds on streams that no required sink carries any more.
+fn release(engine: &Engine, sinks: &[SinkSettings]) {
+    for stream in engine.streams() {
+        let name = stream.name().as_str();
+        if !sinks.iter().any(|sink| sink.required && sink.carries(name)) {
+            for shard in stream.state().shards.all() {
+                engine.release(&stream, shard.id);
+            }
+        }
+    }
+}
+
+/// Runs one sink: looks for streams it should carry, and carries them.
+async fn run(tools: Tools, board: Board) {
+    let mut carriers = JoinSet::new();
+    let mut carried: BTreeSet<StreamNumber> = BTreeSet::new();
+    let mut stop = tools.stop.clone();
+    let settings = &tools.settings;
+    tracing::info!(sink = settings.name, endpoint = tools.client.endpoint(), streams = ?settings.streams, "sink started");
+    loop {
+        for stream in tools.engine.streams() {
+            let name = stream.name().as_str();
+            let is_usable = stream.state().definition.status.is_usable();
+            if !settings.carries(name) || !is_usable || !carried.insert(stream.number()) {
+                continue;
+            }
+            let target = settings.target_of(name);
+            let shown = Shown::default();
+            shown.change(|shown| {
+                (shown.sink, shown.stream) = (settings.name.clone(), name.to_owned());
+                shown.target.clone_from(&target);
+            });
+            board.add(shown.clone());
+            let carrier = Carrier::new(tools.clone(), stream.clone(), StreamRef::name(&target), shown);
+            carriers.spawn(carrier.run());
+        }
+        tokio::select! {
+            () = sleep(limits::STREAMS_EVERY) => {}
+            Some(ended) = carriers.join_next() => {
+                if let Err(error) = ended {
+                    tracing::error!(sink = settings.name, %error, "a carrier ended badly");
+                }
+            }
+            _ = stop.wait_for(|stop| *stop) => break,
+        }
+    }
+    while carriers.join_next().await.is_some() {}
+}

@@ -1,0 +1,79 @@
+//! How long records wait: for a required sink as long as it takes, for others as long as the stream keeps them.
+
+use super::far::{Far, Fault};
+use super::near::until;
+use headwater::config;
+use headwater::forward::{Carried, Forwarders};
+use headwater_engine::{Clock, Engine, EngineConfig, StreamName};
+use headwater_relay::Seeded;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+/// An engine whose clock stands in the hand of the test, with small segments.
+fn engine(dir: &std::path::Path, now_ms: &Arc<AtomicU64>) -> Engine {
+    let journal = headwater_journal::Config {
+        segment_bytes: 1 << 20,
+        reserve_bytes: 0,
+        ..headwater_journal::Config::small()
+    };
+    let now_ms = Arc::clone(now_ms);
+    let clock = Clock::new(move || now_ms.load(Ordering::Relaxed));
+    Engine::open(EngineConfig { journal, clock, ..EngineConfig::new(dir) }).unwrap().0
+}
+
+/// What became of 4,000 records that lie there for five days before the target can be reached, in a stream that keeps them for one.
+async fn after_five_days(more: &str) -> (Carried, usize) {
+    let (dir, far) = (tempfile::tempdir().unwrap(), Far::start(8).await);
+    far.fault(Fault::Refuse);
+    let now_ms = Arc::new(AtomicU64::new(Clock::system().now_ms()));
+    let engine = engine(dir.path(), &now_ms);
+    let stream = engine.ensure_stream(&StreamName::parse("telemetry").unwrap(), 1).await.unwrap();
+    let sinks = config::parse("test", &far.sink(&format!("retry = {{ max = \"300ms\" }}\n{more}")))
+        .unwrap()
+        .config
+        .sinks;
+    let forwarders = Forwarders::start(&engine, &sinks, "dead-letter").unwrap();
+    until("the sink has begun", || forwarders.carried().iter().any(|carried| carried.trouble.is_some()))
+        .await;
+    let mut chance = Seeded::new(7);
+    for number in 0..4_000 {
+        let mut batch = engine.batch();
+        // Nothing that could be made smaller, and more than fits into memory: segments shall fill before they are read.
+        let filler: String = (0..480).map(|_| format!("{:016x}", chance.next_u64())).collect();
+        let data = format!("{{\"number\":{number},\"filler\":\"{filler}\"}}");
+        batch.put(&stream, &format!("k{}", number % 100), None, data.as_bytes()).unwrap();
+        engine.append(&batch).unwrap().await.unwrap();
+        if number % 1_000 == 999 {
+            now_ms.fetch_add(36 * 3_600_000, Ordering::Relaxed);
+        }
+    }
+    // The journal looks for what is too old when it is written to.
+    tokio::time::sleep(std::time::Duration::from_millis(1_500)).await;
+    far.fault(Fault::None);
+    let shown = || forwarders.carried().pop().unwrap();
+    until("all has its end", || shown().ledger.stored >= 4_000 && shown().waiting == 0).await;
+    let carried = shown();
+    let arrived = far.records().await;
+    forwarders.stop().await;
+    for (key, numbers) in super::first_arrivals(&arrived) {
+        assert!(numbers.is_sorted(), "{key} is in order");
+    }
+    (carried, arrived.len())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn records_wait_past_their_retention_for_a_required_sink() {
+    let (carried, arrived) = after_five_days("").await;
+    assert_eq!((carried.ledger.delivered, arrived), (4_000, 4_000), "{carried}");
+    assert_eq!(carried.ledger.dropped_total(), 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_expires_before_a_sink_that_is_not_required_had_it_is_counted() {
+    let (carried, arrived) = after_five_days("required = false\n").await;
+    let dropped: u64 = carried.dropped().filter(|(reason, _)| *reason == "age").map(|(_, count)| count).sum();
+    assert!(dropped > 500, "nothing expired, the control says nothing: {carried}");
+    assert_eq!(usize::try_from(carried.ledger.delivered).unwrap(), arrived);
+    assert_eq!(carried.ledger.delivered + dropped, 4_000, "{carried}");
+    assert!(carried.balances());
+}

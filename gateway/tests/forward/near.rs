@@ -1,0 +1,137 @@
+//! The gateway that forwards.
+
+use headwater::forward::Carried;
+use headwater::{Gateway, config};
+use headwater_engine::{Engine, StreamHandle, StreamName};
+use serde_json::{Value, json};
+use std::ops::Range;
+use std::time::{Duration, Instant};
+
+/// Far longer than anything here takes; it ends a test that hangs.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
+
+pub(crate) struct Near {
+    dir: tempfile::TempDir,
+    sink: String,
+    gateway: Gateway,
+}
+
+/// Waits until `check` holds.
+pub(crate) async fn until(what: &str, mut check: impl FnMut() -> bool) {
+    let deadline = Instant::now() + PATIENCE;
+    while !check() {
+        assert!(Instant::now() < deadline, "waited too long until {what}");
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+}
+
+async fn start(dir: &std::path::Path, sink: &str) -> Gateway {
+    let text = format!(
+        "[gateway]\nstate = {dir:?}\n[mqtt]\nlisten = \"127.0.0.1:0\"\n[kinesis]\nlisten = \"127.0.0.1:0\"\n\
+         [http]\nlisten = \"127.0.0.1:0\"\n[journal]\nsegment = \"8MiB\"\nmax = \"256MiB\"\nreserve = \"0B\"\n\
+         [streams.telemetry]\nshards = 2\n{sink}"
+    );
+    Gateway::start(&config::parse("test", &text).unwrap().config).await.unwrap()
+}
+
+impl Near {
+    pub(crate) async fn start(sink: &str) -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let gateway = start(dir.path(), sink).await;
+        let near = Self { dir, sink: sink.to_owned(), gateway };
+        until("the sink has found the stream", || !near.gateway.ledger().carried.is_empty()).await;
+        near
+    }
+
+    /// Ends without stopping anything in order, and starts again in the same directory.
+    pub(crate) async fn crash_and_start(self) -> Self {
+        let Self { dir, sink, gateway } = self;
+        gateway.engine().close().await;
+        drop(gateway);
+        let copy = tempfile::tempdir().unwrap();
+        copy_all(&dir.path().join("journal"), &copy.path().join("journal"));
+        let gateway = start(copy.path(), &sink).await;
+        let near = Self { dir: copy, sink, gateway };
+        until("the sink has found the stream", || !near.gateway.ledger().carried.is_empty()).await;
+        near
+    }
+
+    pub(crate) async fn stop(self) -> headwater::Ledger {
+        self.gateway.stop().await
+    }
+
+    fn engine(&self) -> &Engine {
+        self.gateway.engine()
+    }
+
+    fn stream(&self, name: &str) -> StreamHandle {
+        self.engine().stream(&StreamName::parse(name).unwrap()).unwrap()
+    }
+
+    /// Puts `numbers` of so many keys, durably.
+    pub(crate) async fn put(&self, keys: usize, numbers: Range<u64>) {
+        for number in numbers {
+            let mut batch = self.engine().batch();
+            for key in 0..keys {
+                let data = json!({"number": number}).to_string();
+                batch.put(&self.stream("telemetry"), &format!("k{key}"), None, data.as_bytes()).unwrap();
+            }
+            let commit = loop {
+                match self.engine().append(&batch) {
+                    Ok(commit) => break commit,
+                    // A reshard is under way.
+                    Err(_) => tokio::time::sleep(Duration::from_millis(5)).await,
+                }
+            };
+            commit.await.unwrap();
+        }
+    }
+
+    pub(crate) async fn put_large(&self, key: &str, bytes: usize) {
+        let arn = self.stream("telemetry").arn().to_owned();
+        self.call("UpdateMaxRecordSize", json!({"StreamARN": arn, "MaxRecordSizeInKiB": 2048})).await;
+        let mut batch = self.engine().batch();
+        batch.put(&self.stream("telemetry"), key, None, &vec![7; bytes]).unwrap();
+        self.engine().append(&batch).unwrap().await.unwrap();
+    }
+
+    pub(crate) async fn resize(&self, shards: u32) {
+        resize(self.engine(), shards).await;
+    }
+
+    async fn call(&self, operation: &str, body: Value) {
+        let answer = self.engine().call(operation, body.to_string().as_bytes()).await;
+        assert_eq!(answer.status, 200, "{operation}: {}", String::from_utf8_lossy(&answer.body));
+    }
+
+    pub(crate) fn carried(&self) -> Carried {
+        self.gateway.ledger().carried.into_iter().find(|carried| carried.stream == "telemetry").unwrap()
+    }
+
+    pub(crate) async fn letters(&self) -> Vec<Value> {
+        let records = super::far::read_all(self.engine(), "dead-letter").await;
+        records.iter().map(|(_, data)| serde_json::from_slice(data).unwrap()).collect()
+    }
+}
+
+pub(crate) async fn resize(engine: &Engine, shards: u32) {
+    let body =
+        json!({"StreamName": "telemetry", "TargetShardCount": shards, "ScalingType": "UNIFORM_SCALING"});
+    let answer = engine.call("UpdateShardCount", body.to_string().as_bytes()).await;
+    assert_eq!(answer.status, 200, "{}", String::from_utf8_lossy(&answer.body));
+    let stream = engine.stream(&StreamName::parse("telemetry").unwrap()).unwrap();
+    until("the stream has its shards", || stream.state().shards.open_count() == shards as usize).await;
+}
+
+fn copy_all(from: &std::path::Path, to: &std::path::Path) {
+    std::fs::create_dir_all(to).unwrap();
+    for entry in std::fs::read_dir(from).unwrap() {
+        let entry = entry.unwrap();
+        let (from, to) = (entry.path(), to.join(entry.file_name()));
+        if from.is_dir() {
+            copy_all(&from, &to);
+        } else {
+            std::fs::copy(&from, &to).unwrap();
+        }
+    }
+}
