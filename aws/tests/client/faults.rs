@@ -17,7 +17,7 @@ async fn put(client: &Kinesis) -> Result<PutAnswer, CallError> {
 }
 
 fn impatient(endpoint: &str) -> Kinesis {
-    let quick = Duration::from_millis(400);
+    let quick = Duration::from_secs(1);
     Kinesis::new(KinesisSettings { timeout: quick, format: FormatChoice::Json, ..settings(endpoint) })
         .unwrap()
 }
@@ -33,7 +33,7 @@ async fn connections_are_used_again_and_one_that_was_closed_while_idle_does_no_h
     for _ in 0..6 {
         assert_eq!(put(&client).await.unwrap().failed(), 0);
         // Time for the end of the connection to arrive.
-        tokio::time::sleep(Duration::from_millis(20)).await;
+        tokio::time::sleep(Duration::from_millis(100)).await;
     }
     let connections: Vec<usize> = fixture.seen().iter().map(|seen| seen.connection).collect();
     assert_eq!(connections, [0, 0, 0, 1, 1, 1]);
@@ -74,7 +74,7 @@ async fn no_answer_in_time_may_have_done_it_and_the_next_call_has_a_connection_o
     let begun = Instant::now();
     let error = put(&client).await.unwrap_err();
     assert_eq!((error.class, error.may_be_done), (Class::Retry, true), "{error}");
-    assert!(begun.elapsed() < Duration::from_secs(3));
+    assert!(begun.elapsed() < Duration::from_secs(8));
     put(&client).await.unwrap();
     assert_eq!(fixture.seen()[1].connection, 1);
 }
