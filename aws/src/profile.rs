@@ -235,6 +235,17 @@ mod tests {
     }
 
     #[test]
+    fn no_text_panics() {
+        let text = "[profile a]\nb = c # d\ne =\n  f = g\n[services \"h\"]\nkinesis =\n  endpoint_url = i\n[default]\nj=k\n";
+        for at in 0..text.len() {
+            let _ = parsed(&text[..at], &text[at..]);
+            for letter in ["[", "]", "=", "\n", " ", "é", "\u{feff}", "#"] {
+                let _ = parsed(&format!("{}{letter}{}", &text[..at], &text[at + 1..]), text);
+            }
+        }
+    }
+
+    #[test]
     fn what_is_wrong_is_said_with_its_line_and_without_its_value() {
         for (text, line) in
             [("secret = x", 1), ("[default]\nsecret", 2), ("[default", 1), ("[default]\n= secret", 2)]

@@ -9,6 +9,8 @@ use headwater_aws::{
 use headwater_engine::LimitProfile;
 use std::collections::BTreeMap;
 use std::time::Duration;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
 
 /// Keys of all kinds, data of all bytes, some with a hash key of their own.
 fn records() -> Vec<(String, Option<u128>, Vec<u8>)> {
@@ -180,5 +182,57 @@ async fn aggregates_arrive_whole_in_both_formats() {
         let found: Vec<&str> = users.iter().map(|user| user.key).collect();
         assert_eq!(found, keys);
     }
+    server.engine.close().await;
+}
+
+/// Passes requests on; answers of PutRecords are lost on their way, with the connection.
+async fn losing_answers(server: std::net::SocketAddr) -> std::net::SocketAddr {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    tokio::spawn(async move {
+        loop {
+            let (mut near, _) = listener.accept().await.unwrap();
+            tokio::spawn(async move {
+                let mut far = TcpStream::connect(server).await.unwrap();
+                let (mut from_near, mut from_far) = (vec![0; 1 << 16], vec![0; 1 << 16]);
+                let mut is_put = false;
+                loop {
+                    tokio::select! {
+                        read = near.read(&mut from_near) => {
+                            let Ok(count @ 1..) = read else { return };
+                            is_put |= from_near[..count].windows(10).any(|bytes| bytes == b"PutRecords");
+                            far.write_all(&from_near[..count]).await.unwrap();
+                        }
+                        read = far.read(&mut from_far) => {
+                            let Ok(count @ 1..) = read else { return };
+                            if is_put {
+                                return;
+                            }
+                            near.write_all(&from_far[..count]).await.unwrap();
+                        }
+                    }
+                }
+            });
+        }
+    });
+    address
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_answer_that_is_lost_after_the_commit_is_told_apart_from_a_refusal() {
+    let server = EngineServer::start(LimitProfile::None).await;
+    let address = losing_answers(server.address).await;
+    let client = client(&format!("http://{address}"));
+    client.create_stream("lossy", NewStream { shards: Some(1), record_kib_max: None }).await.unwrap();
+    let stream = StreamRef::name("lossy");
+    client.wait_until_active(&stream, Duration::from_secs(10)).await.unwrap();
+    for _ in 0..2 {
+        let mut body = PutBody::new(&stream, client.format(), 1 << 20, 100);
+        body.put("k", None, b"stored all the same").unwrap();
+        let error = client.put_records(body).await.unwrap_err();
+        assert_eq!((error.class, error.may_be_done), (Class::Retry, true), "{error}");
+    }
+    let shard = ShardId::parse("shardId-000000000000").unwrap();
+    assert_eq!(read_all(&client, &stream, shard).await.len(), 2, "each was stored, once");
     server.engine.close().await;
 }
