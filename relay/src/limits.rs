@@ -28,6 +28,9 @@ pub const LINK_BURST_BYTES_MIN: u64 = 16 << 10;
 /// A bucket that ran dry fills to one part in this many of what it holds before it is used again, so that calls stay large.
 pub const REFILL_PARTS: u64 = 4;
 
+/// The least number of records in memory: with fewer a read could not be asked for, as each record may come with a loss before it.
+pub const MEMORY_RECORDS_MIN: usize = 8;
+
 /// Source shards of one forwarding: an account of the service has 20,000 shards at most, a box has dozens.
 pub const SOURCES_MAX: usize = 20_000;
 

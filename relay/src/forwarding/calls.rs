@@ -207,6 +207,8 @@ impl Forwarding {
                 let (key_bytes, data_bytes) = (held.key_bytes, held.data_bytes);
                 let added =
                     (packing.added)(super::Added { key_index: keys, is_new_key, key_bytes, data_bytes });
+                // The first record lends its key to the aggregate.
+                let added = if is_first { added.saturating_add(u64::from(key_bytes)) } else { added };
                 let most = if is_new_key { room } else { share_bytes };
                 let fits = bytes.saturating_add(added) <= most && !held.is_packed && !held.is_suspect();
                 if !is_first && !fits {

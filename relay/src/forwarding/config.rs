@@ -155,14 +155,15 @@ impl WireCost {
     }
 }
 
-/// How records are packed into one. Sizes are those of a format that only adds up, as the one of the KPL does.
+/// How records are packed into one. Sizes are those of a format that only adds up, as the one of the KPL does. An aggregate of one record
+/// is not made: that record is sent as it is.
 #[derive(Debug, Clone, Copy)]
 pub struct Packing {
-    /// Largest aggregate with its outer key, in bytes.
+    /// Largest aggregate with its outer key, in bytes. The outer key is that of the first record.
     pub bytes_max: u64,
     /// Most records in an aggregate, at least 1.
     pub records_max: usize,
-    /// Bytes of an empty aggregate: magic, checksum, outer key.
+    /// Bytes of an aggregate beside what its records add, without the outer key: magic and checksum.
     pub frame_bytes: u64,
     /// Bytes the next record adds.
     pub added: fn(Added) -> u64,

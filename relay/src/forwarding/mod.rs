@@ -10,16 +10,6 @@
 //! - memory, calls, each target shard and the link keep their limits;
 //! - the same seed and the same calls give the same answers; each record costs the same however many wait.
 //!
-//! What follows for whoever reads the target: a record can arrive twice (an answer was lost, a crash), with the same identity and bytes. Of
-//! each lane the *first* arrivals are in order.
-//!
-//! With [`DrainOrder::Newest`] a shard that is behind is read in several regions: live data at its end, and holes that an outage left,
-//! the newest first. Order per lane then holds within live data and within each hole, not between them. The checkpoint stays at the first
-//! record of the oldest hole without an end; what is done above it is kept as at most [`crate::limits::REGIONS_MAX`] ranges in the
-//! [`Progress`], so a start neither sends it again nor counts it twice. A region that cannot be opened for want of ranges waits in line.
-//!
-//! `now_ms` must not go back, or pauses become as long as the way back.
-//!
 //! Not here: payloads, names, sockets, credentials, storing.
 
 mod calls;
@@ -47,6 +37,7 @@ pub use words::{
     ProgressDue, Read, Record, RecordRef, SendOutcome, SourceId, TargetId, TargetShard,
 };
 
+use crate::limits::MEMORY_RECORDS_MIN;
 use crate::meter::Meter;
 use crate::{Offset, Seeded};
 use gate::Gate;
@@ -58,7 +49,32 @@ use sources::Sources;
 use targets::Targets;
 use timers::{Timer, Timers};
 
-/// The state of forwarding several source shards to one target stream.
+/// The state of forwarding several source shards to one target stream. The crate's documentation shows its loop.
+///
+/// # What it promises
+/// - Records of one lane reach the target in their order: at most one entry of a lane is under way, and the lane waits for its outcome,
+///   through retries, resharding on both sides and restarts from a stored progress.
+/// - A child is not read before its parents are closed and every record of them has its end.
+/// - A checkpoint never moves back and never passes a record without an end: acked, set aside and durable there, or dropped with a reason.
+/// - Memory, calls, each target shard and the link keep their limits.
+///
+/// A record can arrive twice, when an answer was lost or after a crash, with the same identity and bytes. Of each lane the *first*
+/// arrivals are in order.
+///
+/// # What one lane can do
+/// A lane that waits for its outcome sends one record a round trip. Where one key carries most of a stream, [`Packing`] sends
+/// as many of its records at once as fit an aggregate; order is kept, as there is one aggregate of a target shard under way.
+///
+/// # What `newest` gives up
+/// With [`DrainOrder::Newest`] a source shard that is behind is read in several regions: live data at its end, and a hole for each
+/// outage, the newest first. Order per lane then holds within live data and within each hole, and not between them. The checkpoint
+/// stays at the first record without an end of the oldest hole; what is done above it is kept in the [`Progress`] as at most
+/// [`crate::limits::REGIONS_MAX`] ranges, so that a start neither sends it again nor counts it twice. Behind an outage that
+/// would need one more range, live data waits in line.
+///
+/// # Clock
+/// `now_ms` is on the clock of the records' arrival times and must not go back: pauses would last as long as the way back. It may jump
+/// forwards.
 #[derive(Debug)]
 pub struct Forwarding {
     config: ForwardConfig,
@@ -95,7 +111,8 @@ enum Planted {
 
 impl Forwarding {
     /// Starts with nothing known.
-    pub fn new(config: ForwardConfig) -> Self {
+    pub fn new(mut config: ForwardConfig) -> Self {
+        config.memory.records_max = config.memory.records_max.max(MEMORY_RECORDS_MIN);
         let (delays, seed) = (config.delays, config.seed);
         Self {
             sources: Sources::new(),

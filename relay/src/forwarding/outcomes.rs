@@ -136,12 +136,7 @@ impl Forwarding {
     }
 
     fn handle_acked(&mut self, target: TargetId, records: &[u32], now_ms: u64) {
-        let Some(lane) = records.first().map(|index| self.records.get(*index).lane) else { return };
-        // Lanes keep their place in the map, so most acks find their shard without looking for it.
-        let known = self.lanes.get(lane);
-        let place =
-            if known.epoch == self.targets.epoch { Some(known.target) } else { self.targets.place(target) };
-        if let Some(place) = place.filter(|place| *place != NONE) {
+        if let Some(place) = self.targets.place(target) {
             self.targets.acked(place, now_ms);
         }
         let mut before = NONE;

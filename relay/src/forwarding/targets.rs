@@ -2,7 +2,7 @@
 //!
 //! Always true: `sendable` is the number of ready lanes at shards that are open; `active` holds every open shard with ready lanes.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 
 use super::region::Class;
 use super::words::{ForwardError, TargetId, TargetShard};
@@ -46,6 +46,7 @@ pub(super) struct Targets {
     /// Since when something could be sent.
     pub(super) since_ms: u64,
     active: [VecDeque<u32>; 2],
+    by_id: BTreeMap<TargetId, u32>,
     rate: TargetRate,
     delays: Delays,
     seed: u64,
@@ -54,7 +55,17 @@ pub(super) struct Targets {
 impl Targets {
     pub(super) fn new(rate: TargetRate, delays: Delays, seed: u64) -> Self {
         let active = [VecDeque::new(), VecDeque::new()];
-        Self { shards: Vec::new(), epoch: 0, sendable: 0, since_ms: 0, active, rate, delays, seed }
+        Self {
+            shards: Vec::new(),
+            epoch: 0,
+            sendable: 0,
+            since_ms: 0,
+            active,
+            by_id: BTreeMap::new(),
+            rate,
+            delays,
+            seed,
+        }
     }
 
     /// Takes another map; buckets and pauses of shards that stay are kept. Returns the lanes that have to be routed again, or `None`
@@ -84,6 +95,7 @@ impl Targets {
             let target = known.map_or_else(|_| self.target(shard, now_ms), |index| before.remove(index));
             self.shards.push(Target { shard, ..target });
         }
+        self.by_id = (0..).zip(&self.shards).map(|(place, target)| (target.shard.id, place)).collect();
         self.epoch = self.epoch.wrapping_add(1);
         self.active.iter_mut().for_each(VecDeque::clear);
         self.sendable = 0;
@@ -112,10 +124,9 @@ impl Targets {
         (self.shards[index].shard.last >= key).then(|| u32::try_from(index).unwrap_or(u32::MAX))
     }
 
-    /// The place of a shard by its name. Rare: after a failure and for aggregates.
+    /// The place of a shard by its name, while it is in the map.
     pub(super) fn place(&self, id: TargetId) -> Option<u32> {
-        let index = self.shards.iter().position(|target| target.shard.id == id)?;
-        u32::try_from(index).ok()
+        self.by_id.get(&id).copied()
     }
 
     pub(super) fn get_mut(&mut self, place: u32) -> &mut Target {

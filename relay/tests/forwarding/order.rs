@@ -114,7 +114,7 @@ fn an_aggregate_holds_one_target_shard_and_is_packed_again_after_a_reshard() {
     let call = shell.call().unwrap();
     assert_eq!(call.entries.len(), 1, "one shard, one aggregate");
     assert_eq!(offsets(&call), [0, 2, 1, 3, 4], "lane by lane, each in order");
-    assert_eq!(call.size_bytes, 30 + 3 * 12 + 5 * 96);
+    assert_eq!(call.size_bytes, 30 + 10 + 3 * 12 + 5 * 96, "frame, outer key, keys, records");
     shell.append(1, 9);
     assert!(shell.call().is_none(), "one aggregate of a shard under way");
     shell.forwarding.handle_targets(&[shard(1, 0, HALF - 1), shard(2, HALF, MAX)], shell.now_ms).unwrap();
@@ -139,7 +139,7 @@ fn what_is_an_aggregate_already_goes_as_it_is() {
         calls.push((offsets(&call), call.size_bytes));
         shell.ack(&call);
     }
-    assert_eq!(calls, [(vec![0, 1], 30 + 12 + 2 * 96), (vec![2], 100), (vec![3], 100)]);
+    assert_eq!(calls, [(vec![0, 1], 30 + 10 + 12 + 2 * 96), (vec![2], 100), (vec![3], 100)]);
 }
 
 #[test]
