@@ -16,20 +16,20 @@ const WATCHDOG: Duration = Duration::from_secs(30);
 /// A sign every third of it.
 const SIGN_EVERY: Duration = Duration::from_secs(10);
 
-struct Manager {
+struct Listener {
     socket: UnixDatagram,
     // Holds the address.
     _directory: tempfile::TempDir,
     notify: Notify,
 }
 
-fn manager(watchdog: Option<Duration>) -> Manager {
+fn listener(watchdog: Option<Duration>) -> Listener {
     let directory = tempfile::tempdir().unwrap();
     let address = directory.path().join("notify");
     let socket = UnixDatagram::bind(&address).unwrap();
     socket.set_nonblocking(true).unwrap();
     let notify = Notify::to(address.as_os_str(), watchdog).unwrap();
-    Manager { socket, _directory: directory, notify }
+    Listener { socket, _directory: directory, notify }
 }
 
 fn read(socket: &UnixDatagram) -> Vec<String> {
@@ -50,11 +50,11 @@ fn signs(messages: &[String]) -> usize {
 
 #[test]
 fn a_path_and_an_abstract_name_are_told() {
-    let manager = manager(None);
-    manager.notify.ready("two\nlines");
-    manager.notify.reloading();
-    manager.notify.stopping();
-    let told = read(&manager.socket);
+    let listener = listener(None);
+    listener.notify.ready("two\nlines");
+    listener.notify.reloading();
+    listener.notify.stopping();
+    let told = read(&listener.socket);
     assert_eq!(told[0], "READY=1\nSTATUS=two lines");
     let micros: i128 = told[1].strip_prefix("RELOADING=1\nMONOTONIC_USEC=").unwrap().parse().unwrap();
     assert!(micros > 0);
@@ -70,18 +70,18 @@ fn a_path_and_an_abstract_name_are_told() {
 #[test]
 fn an_address_where_nobody_listens_is_an_error_and_a_manager_that_went_stops_nothing() {
     assert!(Notify::to(OsStr::new("/nowhere/notify"), None).is_err());
-    let Manager { socket, _directory, notify } = manager(None);
+    let Listener { socket, _directory, notify } = listener(None);
     drop(socket);
     notify.ready("told to nobody");
 }
 
 #[test]
 fn a_manager_that_does_not_read_delays_and_does_not_block() {
-    let manager = manager(None);
+    let listener = listener(None);
     // More than the queue of a socket holds (net.unix.max_dgram_qlen, 10 to 512): the sends above it time out.
     let filled = (0..10_000).take_while(|_| {
         let began = std::time::Instant::now();
-        manager.notify.ready("again");
+        listener.notify.ready("again");
         began.elapsed() < Duration::from_millis(900)
     });
     assert!(filled.count() < 10_000, "the queue was never full");
@@ -89,13 +89,13 @@ fn a_manager_that_does_not_read_delays_and_does_not_block() {
 
 #[tokio::test(start_paused = true)]
 async fn an_idle_program_shows_signs_of_life() {
-    let manager = manager(Some(WATCHDOG));
-    let attend = manager.notify.attend(|| ready(Ok::<_, ()>(())), || "idle".to_owned());
+    let listener = listener(Some(WATCHDOG));
+    let attend = listener.notify.attend(|| ready(Ok::<_, ()>(())), || "idle".to_owned());
     tokio::select! {
         never = attend => match never {},
         () = sleep(10 * SIGN_EVERY - Duration::from_millis(1)) => {}
     }
-    let told = read(&manager.socket);
+    let told = read(&listener.socket);
     assert_eq!(signs(&told), 10, "{told:?}");
     assert!(told.iter().all(|message| message == "WATCHDOG=1\nSTATUS=idle"), "{told:?}");
 }
@@ -103,7 +103,7 @@ async fn an_idle_program_shows_signs_of_life() {
 #[tokio::test(start_paused = true)]
 async fn a_commit_that_hangs_ends_the_signs_and_is_named() {
     // Commits work for a while, then none comes back.
-    let manager = manager(Some(WATCHDOG));
+    let listener = listener(Some(WATCHDOG));
     let hangs = AtomicBool::new(false);
     let barrier = || {
         let hangs = hangs.load(Relaxed);
@@ -116,15 +116,15 @@ async fn a_commit_that_hangs_ends_the_signs_and_is_named() {
     };
     let course = async {
         sleep(2 * SIGN_EVERY + SIGN_EVERY / 2).await;
-        assert_eq!(signs(&read(&manager.socket)), 3);
+        assert_eq!(signs(&read(&listener.socket)), 3);
         hangs.store(true, Relaxed);
         sleep(20 * SIGN_EVERY).await;
-        let told = read(&manager.socket);
+        let told = read(&listener.socket);
         assert_eq!(signs(&told), 0, "{told:?}");
         assert_eq!(told[0], "STATUS=a commit has been waiting for the disk for 10 s");
     };
     tokio::select! {
-        never = manager.notify.attend(barrier, String::new) => match never {},
+        never = listener.notify.attend(barrier, String::new) => match never {},
         () = course => {}
     }
 }
@@ -132,7 +132,7 @@ async fn a_commit_that_hangs_ends_the_signs_and_is_named() {
 #[tokio::test(start_paused = true)]
 async fn slow_commits_are_not_hung_ones() {
     // Every commit takes half the watchdog's time, and signs still come in time.
-    let manager = manager(Some(WATCHDOG));
+    let listener = listener(Some(WATCHDOG));
     let barrier = || async {
         sleep(WATCHDOG / 2).await;
         Ok::<_, ()>(())
@@ -142,37 +142,37 @@ async fn slow_commits_are_not_hung_ones() {
         for _ in 0..1_000 {
             sleep(Duration::from_secs(1)).await;
             silent += Duration::from_secs(1);
-            if signs(&read(&manager.socket)) > 0 {
+            if signs(&read(&listener.socket)) > 0 {
                 silent = Duration::ZERO;
             }
             assert!(silent < WATCHDOG);
         }
     };
     tokio::select! {
-        never = manager.notify.attend(barrier, String::new) => match never {},
+        never = listener.notify.attend(barrier, String::new) => match never {},
         () = course => {}
     }
 }
 
 #[tokio::test(start_paused = true)]
 async fn storage_that_stopped_shows_no_signs() {
-    let manager = manager(Some(WATCHDOG));
-    let attend = manager.notify.attend(|| ready(Err(())), String::new);
+    let listener = listener(Some(WATCHDOG));
+    let attend = listener.notify.attend(|| ready(Err(())), String::new);
     tokio::select! {
         never = attend => match never {},
         () = sleep(10 * WATCHDOG) => {}
     }
-    assert!(read(&manager.socket).is_empty());
+    assert!(read(&listener.socket).is_empty());
 }
 
 #[tokio::test(start_paused = true)]
 async fn without_a_watchdog_only_the_status_is_told() {
-    let manager = manager(None);
-    let attend = manager.notify.attend(|| ready(Ok::<_, ()>(())), || "idle".to_owned());
+    let listener = listener(None);
+    let attend = listener.notify.attend(|| ready(Ok::<_, ()>(())), || "idle".to_owned());
     tokio::select! {
         never = attend => match never {},
         () = sleep(Duration::from_secs(100)) => {}
     }
-    let told = read(&manager.socket);
+    let told = read(&listener.socket);
     assert!(told.len() >= 5 && told.iter().all(|message| message == "STATUS=idle"), "{told:?}");
 }

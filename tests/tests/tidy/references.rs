@@ -5,7 +5,7 @@ use system_tests::binaries::workspace;
 use crate::sources::{Source, assert_clean, everything, sources};
 
 /// Where documents and examples may point. A host that is not here is a private one or a typing error.
-const HOSTS: [&str; 16] = [
+const HOSTS: [&str; 17] = [
     "127.0.0.1",
     "localhost",
     "github.com",
@@ -21,6 +21,7 @@ const HOSTS: [&str; 16] = [
     "keepachangelog.com",
     "mosquitto.org",
     "nats.io",
+    "www.raspberrypi.com",
     "www.usenix.org",
 ];
 
