@@ -88,7 +88,7 @@ impl Gateway {
         let (kinesis, kinesis_addr) = kinesis;
         let (http, http_addr) = http;
         let forwarders = Forwarders::start(&engine, &config.sinks, &config.dead_letter);
-        let forwarders = forwarders.map_err(StartError::Sinks)?;
+        let forwarders = forwarders.await.map_err(StartError::Sinks)?;
         let board = forwarders.board();
         let status = Arc::new(Status::new(&config.gateway.name, router, front.counters(), board, recovery));
         let stops: [watch::Sender<bool>; 3] = std::array::from_fn(|_| watch::Sender::new(false));

@@ -7,6 +7,7 @@ use crate::environment::Environment;
 use crate::http::{Http, HttpSettings, Trust, TrustError};
 use crate::limits;
 use crate::profile::{ProfileError, Profiles};
+use crate::timestamp::Timestamp;
 use std::time::Duration;
 
 /// What calls to other speakers of the API are signed for where nobody named a region.
@@ -33,6 +34,8 @@ pub struct KinesisSettings {
     pub timeout: Duration,
     /// How servers are reached; nothing: [`HttpSettings::of`] the environment, with the `ca_bundle` of the profile.
     pub http: Option<HttpSettings>,
+    /// It is certainly not earlier than this, see [`HttpSettings::not_before`]. The later of the two counts.
+    pub not_before: Timestamp,
 }
 
 impl KinesisSettings {
@@ -48,6 +51,7 @@ impl KinesisSettings {
             format: FormatChoice::Learn,
             timeout: limits::CALL_TIMEOUT,
             http: None,
+            not_before: Timestamp::default(),
         }
     }
 }
@@ -89,7 +93,9 @@ impl Kinesis {
             }
             http
         };
-        let http = Http::new(&settings.http.clone().unwrap_or_else(of_profile))?;
+        let mut http = settings.http.clone().unwrap_or_else(of_profile);
+        http.not_before = http.not_before.max(settings.not_before);
+        let http = Http::new(&http)?;
         let usual = || match &settings.profile {
             Some(profile) => Source::Profile(Some(profile.clone())),
             None => Source::chain(),

@@ -1,7 +1,7 @@
 //! What a sink is told: which streams, where to, how fast, and what to do when it does not get rid of them.
 
 use headwater_aws::{
-    Credentials, Environment, FormatChoice, IotSettings, KinesisSettings, RoleSettings, Source,
+    Credentials, Environment, FormatChoice, IotSettings, KinesisSettings, RoleSettings, Source, Timestamp,
 };
 use headwater_relay::Delays;
 use std::time::Duration;
@@ -103,9 +103,9 @@ impl SinkSettings {
         self.target.replace("{stream}", stream)
     }
 
-    /// The client for it.
+    /// The client for it. It is certainly not earlier than `not_before`.
     #[must_use]
-    pub fn client(&self, environment: Environment) -> KinesisSettings {
+    pub fn client(&self, environment: Environment, not_before: Timestamp) -> KinesisSettings {
         let base = match &self.credentials {
             CredentialsFrom::Auto => None,
             CredentialsFrom::Unchecked => {
@@ -124,6 +124,8 @@ impl SinkSettings {
             }
         };
         KinesisSettings {
+            // A board without a clock starts in 1970, when no certificate is valid yet.
+            not_before,
             profile: self.profile.clone(),
             region: self.region.clone(),
             endpoint: self.endpoint.clone(),

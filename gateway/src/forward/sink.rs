@@ -8,7 +8,8 @@ use super::holds::Holds;
 use super::letters::Letters;
 use super::limits;
 use super::settings::SinkSettings;
-use headwater_aws::{Environment, Kinesis, SetupError, StreamRef};
+use headwater_aws::{Environment, Kinesis, SetupError, StreamRef, Timestamp};
+use headwater_engine::storage::Cursor;
 use headwater_engine::{Engine, StreamName, StreamNumber};
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -63,16 +64,21 @@ impl Forwarders {
     ///
     /// # Errors
     /// The settings of a sink cannot work: shared files, certificates, region.
-    pub fn start(engine: &Engine, sinks: &[SinkSettings], dead_letter: &str) -> Result<Self, SinkError> {
+    pub async fn start(
+        engine: &Engine,
+        sinks: &[SinkSettings],
+        dead_letter: &str,
+    ) -> Result<Self, SinkError> {
         let (stop, stopped) = watch::channel(false);
         let shown = Board::default();
         let name =
             StreamName::parse(dead_letter).map_err(|_| SinkError::DeadLetter(dead_letter.to_owned()))?;
         let letters = Letters::new(engine.clone(), name);
         let holds = Holds::new(engine.clone());
+        let not_before = if sinks.is_empty() { Timestamp::default() } else { newest(engine).await };
         let mut prepared = Vec::new();
         for settings in sinks {
-            let client = Kinesis::new(settings.client(Environment::of_process()));
+            let client = Kinesis::new(settings.client(Environment::of_process(), not_before));
             let client = client.map_err(|source| SinkError::Setup { name: settings.name.clone(), source })?;
             prepared.push(Tools {
                 engine: engine.clone(),
@@ -110,6 +116,19 @@ impl Forwarders {
             tracing::info!(%carried, "sink stopped");
         }
     }
+}
+
+/// When the newest record arrived that is stored: it is not earlier than that now, whatever the clock of this machine says.
+async fn newest(engine: &Engine) -> Timestamp {
+    let mut newest_ms = 0;
+    for stream in engine.streams() {
+        for shard in stream.state().shards.open() {
+            let Ok(end) = engine.locate(&stream, shard.id, Cursor::Latest).await else { continue };
+            let page = engine.read(&stream, shard.id, end, (1, 1)).await;
+            newest_ms = newest_ms.max(page.ok().and_then(|page| page.newest_ms).unwrap_or(0));
+        }
+    }
+    Timestamp::from_ms(newest_ms)
 }
 
 /// Ends the holds on streams that no required sink carries any more.

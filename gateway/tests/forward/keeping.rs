@@ -32,7 +32,7 @@ async fn after_five_days(more: &str) -> (Carried, usize) {
         .unwrap()
         .config
         .sinks;
-    let forwarders = Forwarders::start(&engine, &sinks, "dead-letter").unwrap();
+    let forwarders = Forwarders::start(&engine, &sinks, "dead-letter").await.unwrap();
     until("the sink has begun", || forwarders.carried().iter().any(|carried| carried.trouble.is_some()))
         .await;
     let mut chance = Seeded::new(7);
