@@ -43,6 +43,11 @@ impl Gate {
         }
     }
 
+    /// Whether calls go through, as far as anybody knows.
+    pub(super) fn is_open(&self) -> bool {
+        self.state == State::Open && !self.is_away
+    }
+
     pub(super) fn handle_call(&mut self, call: CallId) {
         if matches!(self.state, State::Closed { .. }) {
             self.state = State::Trying { call };

@@ -8,9 +8,14 @@ use crate::limits::{BACKLOG_SHARE_OF_FREE, LIVE_SHARE_OF_FREE, READ_LOOKS_MAX, R
 use crate::{DropReason, Offset};
 
 impl Forwarding {
-    /// What to read next; `None` while there is no room or nothing to read. Live data is read first. Answer with
+    /// What to read next; `None` while there is no room or nothing to read, or enough for a link that is away. Live data is read first. Answer with
     /// [`Forwarding::handle_records`].
     pub fn poll_read(&mut self) -> Option<Read> {
+        // What is read during an outage is old when the link comes back, and with `newest` stands before what is new then.
+        let has_enough = self.targets.sendable > 0 || !self.in_flight.is_empty();
+        if !self.gate.is_open() && has_enough {
+            return None;
+        }
         Class::ALL.into_iter().find_map(|class| {
             let looks = self.sources.readable[class as usize].len().min(READ_LOOKS_MAX);
             (0..looks).find_map(|_| self.look(class))

@@ -171,6 +171,56 @@ fn a_start_in_the_middle_of_a_drain_sends_nothing_twice_that_was_stored() {
 }
 
 #[test]
+fn live_data_is_on_time_while_six_hours_are_drained() {
+    // Ten devices at a record a second each, a link of 100 KB/s that is away for six hours.
+    let wire = WireCost { percent: 134, record_bytes: 40, call_bytes: 1_500 };
+    let drain = Drain { bytes_per_s: Some(100_000), order: DrainOrder::Newest, wire, ..Drain::default() };
+    let mut shell = Shell::new(ForwardConfig { drain, ..ForwardConfig::default() });
+    shell.source(1, &[]);
+    let append = |shell: &mut Shell| (0..10).for_each(|lane| shell.append(1, lane));
+    for second in 0..6 * 3_600 {
+        if second == 5 {
+            shell.forwarding.handle_connection_lost(shell.now_ms);
+        }
+        append(&mut shell);
+        shell.now_ms += 1_000;
+        if let Some(call) = shell.call() {
+            assert!(second < 5);
+            shell.ack(&call);
+        }
+    }
+    shell.forwarding.handle_connection_restored();
+    let started_ms = shell.now_ms;
+    let mut late_ms = Vec::new();
+    let mut seconds = 0;
+    while shell.checkpoint(1) < 216_000 {
+        seconds += 1;
+        assert!(seconds < 3_600, "{:?}", shell.forwarding.drain_state(shell.now_ms));
+        append(&mut shell);
+        while let Some(call) = shell.call_within(started_ms + seconds * 1_000 - shell.now_ms) {
+            shell.now_ms += 50;
+            for offset in offsets(&call) {
+                let arrival_ms = shell.logs[&SourceId(1)][usize::try_from(offset).unwrap()].arrival_ms;
+                if arrival_ms >= started_ms {
+                    late_ms.push(shell.now_ms - arrival_ms);
+                }
+            }
+            shell.ack(&call);
+            if shell.now_ms >= started_ms + seconds * 1_000 {
+                break;
+            }
+        }
+    }
+    late_ms.sort_unstable();
+    let p99_ms = late_ms[late_ms.len() * 99 / 100];
+    assert!(
+        late_ms.len() > 5_000 && p99_ms < 2_000,
+        "p99 {p99_ms} ms of {} records in {seconds} s",
+        late_ms.len()
+    );
+}
+
+#[test]
 fn ranges_are_bounded_and_beyond_them_live_data_waits_in_line() {
     let mut shell = Shell::new(newest());
     shell.source(1, &[]);
