@@ -128,7 +128,11 @@ impl Mounted {
             return Err(io::Error::other(found));
         }
         // Not the session's own unmounting: it would report that there is nothing left to unmount.
-        self.session.join()?;
+        match self.session.join() {
+            // A request nobody waited for (a forgotten name) was on its way when the kernel hung up.
+            Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => {}
+            ended => ended?,
+        }
         let state = &mut *self.server.lock();
         let left = state.left.take();
         Ok(left.unwrap_or_else(|| (std::mem::replace(&mut state.disk, Disk::new()), Toll::default())))

@@ -74,7 +74,8 @@ impl Series {
         let mut last = String::from("nothing");
         for cut in cuts {
             watch::alive();
-            let plan = Plan::new(self.seed, *cut, medium == Medium::Files);
+            let mut plan = Plan::new(self.seed, *cut, medium == Medium::Files);
+            plan.fates = plan.fates.with_sectors(medium.sector_bytes());
             let planned = format!(
                 "cut {cut} on {}, {:?}, {:?}, {:?}",
                 medium.name(),

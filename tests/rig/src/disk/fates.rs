@@ -2,7 +2,7 @@
 
 use system_tests::chance::Chance;
 
-/// What is torn never tears inside of one: the unit that a disk writes whole or not at all.
+/// What a disk writes whole or not at all, and so what a write is torn at.
 pub(crate) const SECTOR_BYTES: usize = 512;
 
 /// How a cut treats what was not synced.
@@ -23,12 +23,18 @@ pub(crate) enum Mode {
 pub(crate) struct Fates {
     chance: Chance,
     mode: Mode,
+    sector_bytes: usize,
 }
 
 impl Fates {
     /// Decisions that follow from a mode and a seed alone.
     pub(crate) fn new(mode: Mode, seed: u64) -> Self {
-        Self { chance: Chance::new(seed), mode }
+        Self { chance: Chance::new(seed), mode, sector_bytes: SECTOR_BYTES }
+    }
+
+    /// The same decisions for a disk with larger sectors.
+    pub(crate) fn with_sectors(self, sector_bytes: usize) -> Self {
+        Self { sector_bytes, ..self }
     }
 
     /// Decisions of a seed, mode included.
@@ -45,6 +51,11 @@ impl Fates {
     /// How this cut treats what was not synced.
     pub(crate) fn mode(&self) -> Mode {
         self.mode
+    }
+
+    /// What a write is torn at.
+    pub(super) fn sector_bytes(&self) -> usize {
+        self.sector_bytes
     }
 
     /// Whether a change of a name is kept.

@@ -8,7 +8,7 @@
 //! What a sync covers. A file's sync makes its bytes and its length durable, never its name; a directory's sync makes the names in
 //! it durable, never the bytes behind them. Real file systems often do more. A program that is right here is right on them.
 //!
-//! What a cut does. Each write since its file's last sync is kept, lost, or torn at sectors of 512 bytes; losing the later of two
+//! What a cut does. Each write since its file's last sync is kept, lost, or torn at sectors of 512 bytes (or larger ones); losing the later of two
 //! writes to one place and keeping the earlier is how reordering looks from outside. Each change of a name since the last sync of its
 //! directory is kept or lost as a whole, and so is each change of a length. A file can keep a length whose bytes are lost: zeros.
 
@@ -303,11 +303,13 @@ impl File {
 
 /// Puts those sectors of a write on the platter that the cut leaves, and perhaps the length of a write whose bytes are lost.
 fn tear(left: &mut Content, offset: u64, bytes: &[u8], fates: &mut Fates, toll: &mut Toll) {
+    let sector = fates.sector_bytes();
     let mut pieces = Vec::new();
     let mut start = 0;
     while start < bytes.len() {
-        let within = usize::try_from((offset + start as u64) % SECTOR_BYTES as u64).expect("below 512");
-        let end = bytes.len().min(start + SECTOR_BYTES - within);
+        let within =
+            usize::try_from((offset + start as u64) % sector as u64).expect("below the size of a sector");
+        let end = bytes.len().min(start + sector - within);
         pieces.push(start..end);
         start = end;
     }

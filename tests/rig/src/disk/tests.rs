@@ -120,6 +120,19 @@ fn writes_are_torn_at_sectors_and_reordered() {
 }
 
 #[test]
+fn a_disk_with_larger_sectors_tears_at_those() {
+    let (mut disk, file) = disk();
+    disk.write(file, 2048, [2; 8192].into()).unwrap();
+    for seed in 0..50 {
+        let mut fates = Fates::new(Mode::Sectors(500), seed).with_sectors(4096);
+        let left = disk.cut(&mut fates).0.read(file, 0, 10_240).unwrap();
+        let pieces =
+            [2048..4096, 4096..8192, 8192..10_240].map(|range| left.get(range).unwrap_or_default().to_vec());
+        assert!(pieces.iter().all(|piece| piece.iter().all(|byte| *byte == piece[0])), "seed {seed}");
+    }
+}
+
+#[test]
 fn a_length_can_be_kept_whose_bytes_are_lost() {
     let (mut disk, file) = disk();
     disk.write(file, 1024, [2; 512].into()).unwrap();

@@ -5,6 +5,8 @@ use std::io::Read;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
+use crate::disk::SECTOR_BYTES;
+
 /// Bytes of the image below a loop device: mkfs.xfs makes nothing under 300 MB.
 const IMAGE_BYTES: u64 = 320 << 20;
 
@@ -29,6 +31,15 @@ impl Medium {
             Self::Files => "files",
             Self::Ext4 => "ext4",
             Self::Xfs => "xfs",
+        }
+    }
+
+    /// What the disk below tears writes at. XFS does not survive a metadata block that is torn inside: its first sector says how new
+    /// it is, recovery takes that for the whole block and leaves it alone, and the checksum then stops the mount.
+    pub(crate) fn sector_bytes(self) -> usize {
+        match self {
+            Self::Files | Self::Ext4 => SECTOR_BYTES,
+            Self::Xfs => 4096,
         }
     }
 
