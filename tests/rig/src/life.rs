@@ -3,6 +3,7 @@
 //! Always: every start is followed by a reading of all shards before anything is written by the load. A life ends with the first
 //! promise that is broken; the error says which and shows the gateway's log.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 use std::time::Duration;
 
@@ -88,7 +89,7 @@ impl Life {
         self.machine.switch_on()?;
         // It may well alarm; it must start.
         self.machine.start()?;
-        Ok(self.read())
+        self.read()
     }
 
     /// Keeps what is needed to find out why a life went wrong.
@@ -101,15 +102,20 @@ impl Life {
         let before = self.machine.steps();
         let recovery = self.machine.start()?.ok_or("power went without being cut")?;
         self.start_steps = self.machine.steps() - before;
-        let report = self.read();
+        let report = self.read()?;
         if recovery.alarm() || !report.clean() {
             return Err(format!("{report:?}\n{recovery:?}\n{}", self.machine.gateway.tail()));
         }
         Ok(report)
     }
 
-    fn read(&mut self) -> Report {
-        self.ledger.check(&self.machine.gateway.kinesis().read_all(STREAM))
+    fn read(&mut self) -> Result<Report, String> {
+        let mut kinesis = self.machine.gateway.kinesis();
+        // The client panics when a call fails. Here that is a failure like another, with a disk that is worth keeping.
+        let records = catch_unwind(AssertUnwindSafe(|| kinesis.read_all(STREAM)));
+        let records = records
+            .map_err(|_| format!("the shards cannot be read, see above\n{}", self.machine.gateway.tail()))?;
+        Ok(self.ledger.check(&records))
     }
 
     /// A start with power about to go. When it is quicker, load follows until power goes.

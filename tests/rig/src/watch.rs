@@ -7,7 +7,7 @@ use std::time::Duration;
 use tokio::signal::unix::{SignalKind, signal};
 
 /// Longest time between two signs of life: several times what the slowest step may take by its own patience.
-const STUCK: Duration = Duration::from_secs(180);
+const STUCK: Duration = Duration::from_secs(300);
 
 /// Exit code of a process that was interrupted, as shells have it.
 pub(crate) const INTERRUPTED: u8 = 130;
