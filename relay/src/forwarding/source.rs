@@ -27,6 +27,8 @@ pub(super) struct Source {
     pub(super) awaiting: Vec<(u64, u32)>,
     /// Number of the progress given out last.
     pub(super) version: u64,
+    /// Number of the progress stored last.
+    pub(super) stored_version: u64,
     pub(super) is_dirty: bool,
     set_aside: BTreeSet<u64>,
     origin: u64,
@@ -65,6 +67,7 @@ impl Source {
             is_told: false,
             awaiting: Vec::new(),
             version: 0,
+            stored_version: 0,
             is_dirty: false,
             set_aside: progress.set_aside.iter().map(|offset| offset.0).collect(),
             origin: progress.origin.0,

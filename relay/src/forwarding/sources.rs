@@ -189,11 +189,12 @@ impl Forwarding {
     /// Forgets a source that is closed and done and whose progress is stored. Its children are told before.
     ///
     /// # Errors
-    /// The source is not known or not drained.
+    /// The source is not known, not drained, or its last progress is not stored.
     pub fn handle_source_forgotten(&mut self, id: SourceId) -> Result<(), ForwardError> {
         let place = self.sources.place(id)?;
         let source = self.sources.slab.get(place);
-        if !source.is_drained || !source.awaiting.is_empty() {
+        let is_stored = !source.is_dirty && source.stored_version == source.version;
+        if !source.is_drained || !is_stored || !source.awaiting.is_empty() {
             return Err(ForwardError::NotDrained(id));
         }
         self.sources.slab.remove(place);
@@ -247,7 +248,9 @@ impl Forwarding {
         now_ms: u64,
     ) -> Result<(), ForwardError> {
         let place = self.sources.place(id)?;
-        let awaiting = &mut self.sources.slab.get_mut(place).awaiting;
+        let source = self.sources.slab.get_mut(place);
+        source.stored_version = source.stored_version.max(version.min(source.version));
+        let awaiting = &mut source.awaiting;
         let lanes: Vec<u32> =
             awaiting.extract_if(.., |(wanted, _)| *wanted <= version).map(|(_, lane)| lane).collect();
         for lane in lanes {

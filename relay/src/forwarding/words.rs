@@ -206,7 +206,7 @@ pub enum ForwardError {
         /// How many there can be.
         max: usize,
     },
-    /// The source cannot be forgotten: it is not drained.
+    /// The source cannot be forgotten: it is not drained, or that is not stored.
     NotDrained(SourceId),
     /// Nobody asked for these records, or they are out of order, or more than was asked for.
     Unasked(SourceId),
@@ -231,7 +231,7 @@ impl std::fmt::Display for ForwardError {
             Self::SourceKnown(SourceId(id)) => write!(f, "source {id} is known already"),
             Self::SourceUnknown(SourceId(id)) => write!(f, "source {id} is not known"),
             Self::TooMany { max } => write!(f, "too many, expected at most {max}"),
-            Self::NotDrained(SourceId(id)) => write!(f, "source {id} is not drained"),
+            Self::NotDrained(SourceId(id)) => write!(f, "source {id} is not drained, or that is not stored"),
             Self::Unasked(SourceId(id)) => write!(f, "records of source {id} that were not asked for so"),
             Self::Overlap(TargetId(id)) => write!(f, "target shard {id} overlaps another or is upside down"),
             Self::CallUnknown(CallId(id)) => write!(f, "call {id} is not under way"),

@@ -61,6 +61,10 @@ fn a_child_is_not_read_before_its_parents_are_done() {
     shell.forwarding.handle_source_end(SourceId(2), Offset(1), shell.now_ms).unwrap();
     assert_eq!(shell.drain(0), [(4, 0)]);
     assert!(shell.forwarding.is_drained(SourceId(3)), "an empty shard is done when its parents are");
+    let error = shell.forwarding.handle_source_forgotten(SourceId(2)).unwrap_err();
+    assert_eq!(error.to_string(), "source 2 is not drained, or that is not stored");
+    shell.now_ms += 1_000;
+    shell.store();
     shell.forwarding.handle_source_forgotten(SourceId(2)).unwrap();
 }
 
