@@ -17,6 +17,7 @@ use crate::meters::Meters;
 use crate::names::{ShardId, StreamArn, StreamName};
 use crate::operations;
 use crate::queues::{self, Queues};
+use crate::quota::HeldBack;
 use crate::scaling::Scalings;
 use crate::storage::embedded::{EmbeddedLog, EmbeddedMeta};
 use crate::storage::{AppendError, LogState, MetaStore, ShardLog, Versioned};
@@ -31,7 +32,7 @@ use std::time::Duration;
 use tokio::sync::Semaphore;
 
 /// Directory of streams' wrapped keys, beside the journal's.
-const KEYS_DIR: &str = "keys";
+pub(crate) const KEYS_DIR: &str = "keys";
 
 /// Settings of an engine.
 #[derive(Debug, Clone)]
@@ -96,6 +97,7 @@ pub(crate) struct Inner {
     /// `None` without rate limits.
     pub(crate) throttle: Option<Throttle>,
     pub(crate) consumers: Consumers,
+    pub(crate) held_back: HeldBack,
     /// Bytes left for replies that clients have not taken yet.
     pub(crate) replies: Arc<Semaphore>,
     journal: Mutex<Option<Journal>>,
@@ -153,6 +155,7 @@ impl Engine {
             scalings: Scalings::default(),
             throttle: Throttle::of(config.limits),
             consumers,
+            held_back: HeldBack::default(),
             replies: Arc::new(Semaphore::new(limits::REPLY_BYTES_IN_FLIGHT_MAX)),
             journal: Mutex::new(None),
         }));
@@ -211,6 +214,9 @@ impl Engine {
     }
 
     fn stage(&self, batch: &EngineBatch) -> Result<Commit, AppendError> {
+        if self.0.held_back.refuses(batch) {
+            return Err(AppendError::Full);
+        }
         let pending = self.0.log.append(batch.set(), self.0.clock.now_ms())?;
         Tally::add(&self.0.tally.records_put, batch.len());
         Tally::add(&self.0.tally.bytes_put, batch.set().record_bytes());
@@ -279,7 +285,7 @@ impl Engine {
         }
     }
 
-    fn journal(&self) -> std::sync::MutexGuard<'_, Option<Journal>> {
+    pub(crate) fn journal(&self) -> std::sync::MutexGuard<'_, Option<Journal>> {
         self.0.journal.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

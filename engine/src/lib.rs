@@ -59,6 +59,7 @@ mod meters;
 mod names;
 mod operations;
 mod queues;
+mod quota;
 mod reader;
 mod reshard;
 mod scaling;

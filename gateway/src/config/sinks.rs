@@ -5,7 +5,7 @@ use super::section::Section;
 use super::sections::{HOUR, SECOND, narrow, size};
 use super::streams::is_stream_name;
 use super::units::parse_percent;
-use crate::forward::{CredentialsFrom, Drain, Order, SinkSettings, Start, limits};
+use crate::forward::{CredentialsFrom, Drain, Order, SinkSettings, Start, WhenFull, limits};
 use headwater_aws::{FormatChoice, Identity, IotSettings, RoleSettings};
 use headwater_relay::Delays;
 use std::path::PathBuf;
@@ -42,6 +42,7 @@ fn sink(name: String, mut table: Section<'_, '_>) -> SinkSettings {
     let role = role(&mut table);
     let credentials = credentials(&mut table);
     let formats = [("auto", FormatChoice::Learn), ("json", FormatChoice::Json), ("cbor", FormatChoice::Cbor)];
+    let policies = [("block", WhenFull::Block), ("drop_oldest", WhenFull::DropOldest)];
     let sink = SinkSettings {
         name,
         streams,
@@ -57,6 +58,8 @@ fn sink(name: String, mut table: Section<'_, '_>) -> SinkSettings {
         aggregate: table.choice("aggregate", "none", &[("none", false), ("kpl", true)]),
         start: table.choice("start", "oldest", &[("oldest", Start::Oldest), ("newest", Start::Newest)]),
         required: table.flag("required", true),
+        waiting_bytes_max: table.bytes("max_waiting", 0, 0..=1 << 50),
+        when_full: table.choice("when_full", "block", &policies),
         tries: narrow(table.count("tries", 20, 1..=1_000_000)),
         calls: size(table.count("calls", 4, 1..=limits::CALLS_MAX as u64)),
         retry: retry(table.table("retry")),

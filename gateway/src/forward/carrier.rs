@@ -6,6 +6,7 @@
 //! Not here: what goes when and again ([`Forwarding`]), HTTP and signatures (`headwater_aws`).
 
 mod events;
+mod quota;
 mod sources;
 
 use super::counters::Shown;
@@ -20,8 +21,8 @@ use headwater_aws::kpl::{self, Aggregate};
 use headwater_aws::{Kinesis, PutBody, StreamRef};
 use headwater_engine::{Engine, StreamHandle};
 use headwater_relay::{
-    Added, Call, CallFailure, CallLimits, Drain, DrainOrder, ForwardConfig, Forwarding, Packing, ProgressDue,
-    WireCost,
+    Added, Call, CallFailure, CallLimits, Drain, DrainOrder, DropReason, ForwardConfig, Forwarding, Packing,
+    ProgressDue, WireCost,
 };
 use sources::Sources;
 use std::sync::Arc;
@@ -56,6 +57,11 @@ pub(super) struct Carrier {
     /// The target is being looked at, or will be at this moment.
     looking: bool,
     look_at: Instant,
+    /// The stream takes no records because of us.
+    is_held_back: bool,
+    /// Losses that are being written down; and those that are, by reason, none before the first look, for those of before the start.
+    noting: usize,
+    noted: Option<[u64; DropReason::ALL.len()]>,
     shown_at: Instant,
 }
 
@@ -94,6 +100,9 @@ impl Carrier {
             tasks: JoinSet::new(),
             record_bytes_max: headwater_aws::limits::RECORD_KIB_DEFAULT as usize * 1024,
             looking: false,
+            is_held_back: false,
+            noting: 0,
+            noted: None,
             look_at: now,
             shown_at: now,
             tools,
@@ -233,9 +242,11 @@ impl Carrier {
     }
 
     fn show(&mut self, now_ms: u64) {
+        self.mind_quota();
         self.shown_at = Instant::now() + limits::SHOWN_EVERY;
         let state = self.forwarding.drain_state(now_ms);
         let ledger = self.sources.ledger(&self.forwarding);
+        self.note_losses(&ledger);
         let behind = self.tools.client.clock_behind_ms();
         self.shown.change(|shown| {
             shown.drains(&state);
@@ -246,6 +257,7 @@ impl Carrier {
 
     /// Takes no more from the shards; waits a moment for what is under way, and stores how far it came.
     async fn settle(&mut self) {
+        self.let_go();
         let deadline = Instant::now() + limits::SETTLE_WITHIN;
         while self.forwarding.calls_in_flight() > 0 {
             match timeout(deadline.saturating_duration_since(Instant::now()), self.tasks.join_next()).await {
@@ -255,14 +267,14 @@ impl Carrier {
         }
         // At the end of its interval every progress is due.
         self.store(u64::MAX);
+        self.show(self.clock.now_ms());
         let deadline = Instant::now() + limits::SETTLE_WITHIN;
-        while self.sources.storing() > 0 {
+        while self.sources.storing() > 0 || self.noting > 0 {
             match timeout(deadline.saturating_duration_since(Instant::now()), self.tasks.join_next()).await {
                 Ok(Some(event)) => self.handle_joined(event),
                 Ok(None) | Err(_) => break,
             }
         }
-        self.show(self.clock.now_ms());
     }
 
     fn handle_target(&mut self, target: &Target, now_ms: u64) {

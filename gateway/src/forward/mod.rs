@@ -28,6 +28,6 @@ mod sink;
 mod target;
 
 pub use counters::Carried;
-pub use settings::{CredentialsFrom, Drain, Order, SinkSettings, Start};
+pub use settings::{CredentialsFrom, Drain, Order, SinkSettings, Start, WhenFull};
 pub(crate) use sink::Board;
 pub use sink::{Forwarders, SinkError};

@@ -37,6 +37,10 @@ pub struct SinkSettings {
     pub start: Start,
     /// Whether records wait for this sink, past their retention.
     pub required: bool,
+    /// Bytes on the disk that may wait for it, for each stream; 0: as many as the journal takes.
+    pub waiting_bytes_max: u64,
+    /// What happens when so many wait.
+    pub when_full: WhenFull,
     /// Times a record is tried before it is a dead letter.
     pub tries: u32,
     /// Calls on their way at once.
@@ -56,6 +60,15 @@ pub enum CredentialsFrom {
     Unchecked,
     /// AWS IoT Core's credentials endpoint.
     Iot(IotSettings),
+}
+
+/// What happens when as much waits for a sink as may.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum WhenFull {
+    /// The stream takes no records: publishers are not acknowledged and keep what they have.
+    Block,
+    /// The sink does without the oldest, counted and written down among the dead letters.
+    DropOldest,
 }
 
 /// Where a sink begins.

@@ -4,6 +4,7 @@ use super::far::{Far, Fault};
 use super::near::until;
 use headwater::config;
 use headwater::forward::{Carried, Forwarders};
+use headwater_engine::storage::AppendError;
 use headwater_engine::{Clock, Engine, EngineConfig, StreamName};
 use headwater_relay::Seeded;
 use std::sync::Arc;
@@ -76,4 +77,80 @@ async fn what_expires_before_a_sink_that_is_not_required_had_it_is_counted() {
     assert_eq!(usize::try_from(carried.ledger.delivered).unwrap(), arrived);
     assert_eq!(carried.ledger.delivered + dropped, 4_000, "{carried}");
     assert!(carried.balances());
+}
+
+/// A gateway's sink with room for 8 MiB, its target away, and 24 MiB put by somebody who takes no for an answer; how many were taken.
+async fn with_a_quota(more: &str) -> (Forwarders, Engine, Far, u64, tempfile::TempDir) {
+    let (dir, far) = (tempfile::tempdir().unwrap(), Far::start(8).await);
+    far.fault(Fault::Refuse);
+    let now_ms = Arc::new(AtomicU64::new(Clock::system().now_ms()));
+    let engine = engine(dir.path(), &now_ms);
+    let stream = engine.ensure_stream(&StreamName::parse("telemetry").unwrap(), 2).await.unwrap();
+    let more = format!("retry = {{ max = \"300ms\" }}\nmax_waiting = \"24MiB\"\n{more}");
+    let sinks = config::parse("test", &far.sink(&more)).unwrap().config.sinks;
+    let forwarders = Forwarders::start(&engine, &sinks, "dead-letter").await.unwrap();
+    until("the sink has begun", || !forwarders.carried().is_empty()).await;
+    let (mut chance, mut taken) = (Seeded::new(7), 0);
+    for number in 0..6_000 {
+        let mut batch = engine.batch();
+        let filler: String = (0..480).map(|_| format!("{:016x}", chance.next_u64())).collect();
+        let data = format!("{{\"number\":{number},\"filler\":\"{filler}\"}}");
+        batch.put(&stream, &format!("k{}", number % 100), None, data.as_bytes()).unwrap();
+        let appended = loop {
+            match engine.append(&batch) {
+                // The disk of a test machine is behind; that is not what this is about.
+                Err(AppendError::Busy) => tokio::time::sleep(std::time::Duration::from_millis(2)).await,
+                appended => break appended,
+            }
+        };
+        match appended {
+            Ok(commit) => {
+                commit.await.unwrap();
+                taken += 1;
+            }
+            Err(error) => assert_eq!(error, AppendError::Full),
+        }
+        if number % 500 == 499 {
+            // The sink looks twice a second.
+            tokio::time::sleep(std::time::Duration::from_millis(700)).await;
+        }
+    }
+    (forwarders, engine, far, taken, dir)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stream_with_too_much_waiting_takes_no_more_until_it_is_delivered() {
+    let (forwarders, engine, far, taken, _dir) = with_a_quota("").await;
+    assert!((1_000..5_500).contains(&taken), "{taken} of 6,000 were taken");
+    far.fault(Fault::None);
+    let shown = || forwarders.carried().pop().unwrap();
+    until("all is delivered", || shown().ledger.delivered == taken).await;
+    let stream = engine.stream(&StreamName::parse("telemetry").unwrap()).unwrap();
+    until("the stream is open again", || {
+        let mut batch = engine.batch();
+        batch.put(&stream, "k", None, b"{\"number\":1}").unwrap();
+        engine.append(&batch).is_ok()
+    })
+    .await;
+    assert_eq!(shown().ledger.dropped_total(), 0);
+    forwarders.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_oldest_that_a_sink_does_without_are_counted_and_written_down() {
+    let (forwarders, engine, far, taken, _dir) = with_a_quota("when_full = \"drop_oldest\"\n").await;
+    assert_eq!(taken, 6_000, "publishers do not notice");
+    far.fault(Fault::None);
+    let shown = || forwarders.carried().pop().unwrap();
+    until("all has its end", || shown().ledger.stored >= 6_000 && shown().waiting == 0).await;
+    let dropped: u64 =
+        shown().dropped().filter(|(reason, _)| *reason == "quota").map(|(_, count)| count).sum();
+    assert!(dropped > 300, "{}", shown());
+    assert_eq!(shown().ledger.delivered + dropped, 6_000, "{}", shown());
+    forwarders.stop().await;
+    let letters = super::far::read_all(&engine, "dead-letter").await;
+    let read = |letter: &[u8]| serde_json::from_slice::<serde_json::Value>(letter).unwrap();
+    let noted: Vec<serde_json::Value> = letters.iter().map(|(_, letter)| read(letter)).collect();
+    assert!(noted.iter().all(|noted| noted["kind"] == "dropped" && noted["reason"] == "quota"));
+    assert_eq!(noted.iter().map(|noted| noted["count"].as_u64().unwrap()).sum::<u64>(), dropped);
 }

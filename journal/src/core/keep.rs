@@ -8,6 +8,7 @@ use std::sync::atomic::Ordering;
 
 use crate::ShardKey;
 use crate::core::Core;
+use crate::core::index::Piece;
 use crate::core::meta::own;
 use crate::set::AppendSet;
 use crate::storage::Storage;
@@ -75,6 +76,20 @@ impl<S: Storage> Core<S> {
             self.append_own(&set, self.newest_ms.load(Ordering::Relaxed));
             self.trim(shard, 0);
         }
+    }
+
+    /// Bytes that the records of `shard` from sequence `from` on take on the device, as they are stored. Counted by whole pieces; of the
+    /// piece that holds `from` its part by number of records.
+    pub fn bytes_from(&self, shard: ShardKey, from: u64) -> u64 {
+        let index = self.index();
+        let Some(state) = index.shard(shard) else { return 0 };
+        let part = |(first, piece): (&u64, &Piece)| {
+            let records = piece.last.saturating_sub(*first).saturating_add(1);
+            let wanted = piece.last.saturating_add(1).saturating_sub(from.max(*first));
+            let bytes = u128::from(piece.bytes) * u128::from(wanted) / u128::from(records.max(1));
+            u64::try_from(bytes).unwrap_or(u64::MAX)
+        };
+        state.pieces.iter().map(part).sum()
     }
 
     /// Forgets all shards of `stream` and its [keys](Self::keys); its number is never used again. Durable with the next commit.

@@ -29,6 +29,8 @@ pub(super) enum Event {
     Looked(Result<Target, CallError>),
     /// A shard has records up to here.
     Grown(ShardId, u64),
+    /// A loss is written down.
+    Noted,
     /// Time to try again.
     Again,
 }
@@ -127,12 +129,23 @@ pub(super) fn letter(
     (payload.key().to_owned(), letter.to_string().into_bytes())
 }
 
-pub(super) async fn put_letter(tools: Tools, (key, letter): (String, Vec<u8>), record: RecordRef) -> Event {
+pub(super) async fn put_letter(tools: Tools, letter: (String, Vec<u8>), record: RecordRef) -> Event {
+    Event::LetterStored(record, put_json(&tools, &letter).await)
+}
+
+/// Writes something down that is no record's letter.
+pub(super) async fn note(tools: Tools, letter: (String, Vec<u8>)) -> Event {
+    put_json(&tools, &letter).await;
+    Event::Noted
+}
+
+/// Puts a letter until it is taken; false when the log has stopped.
+async fn put_json(tools: &Tools, (key, letter): &(String, Vec<u8>)) -> bool {
     loop {
         let mut batch = tools.engine.batch();
         match tools.letters.stream().await {
-            Ok(stream) => match batch.put(&stream, &key, None, &letter) {
-                Ok(()) => return Event::LetterStored(record, append(&tools, &batch).await),
+            Ok(stream) => match batch.put(&stream, key, None, letter) {
+                Ok(()) => return append(tools, &batch).await,
                 Err(error) => tracing::error!(%error, "dead letter is not taken, trying again"),
             },
             Err(error) => tracing::error!(%error, "no stream for dead letters, trying again"),
@@ -177,6 +190,7 @@ impl Carrier {
                 let whose = (&self.tools, &self.stream);
                 self.sources.handle_grown(whose, shard, tail, &mut self.forwarding, &mut self.tasks, now_ms);
             }
+            Event::Noted => self.noting = self.noting.saturating_sub(1),
             Event::Again => {}
         }
     }

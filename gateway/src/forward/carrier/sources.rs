@@ -63,6 +63,11 @@ impl Sources {
         ShardId(source.0)
     }
 
+    /// Every shard that is followed.
+    pub(super) fn all(&self) -> impl Iterator<Item = ShardId> + '_ {
+        self.known.keys().copied()
+    }
+
     /// Cursors on their way to the disk.
     pub(super) fn storing(&self) -> usize {
         self.storing.len()
