@@ -22,7 +22,7 @@ mod series;
 mod watch;
 mod world;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::OnceLock;
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -57,6 +57,8 @@ fn main() -> ExitCode {
     match args.first().map(String::as_str) {
         None => {}
         Some(world::INSIDE) => return inside(),
+        Some(own::WRITE) => return own_part(&args, |at| own::write(at).map_err(|error| error.to_string())),
+        Some(own::CHECK) => return own_part(&args, own::check),
         Some(remote::COMMAND) => return remote(&args[1..]),
         Some(other) => {
             println!(
@@ -79,6 +81,16 @@ fn main() -> ExitCode {
         println!("error: no world of its own: {error}");
         ExitCode::FAILURE
     })
+}
+
+fn own_part(args: &[String], part: impl FnOnce(&Path) -> Result<(), String>) -> ExitCode {
+    match part(Path::new(args.get(1).map_or("", String::as_str))) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(why) => {
+            println!("{why}");
+            ExitCode::FAILURE
+        }
+    }
 }
 
 fn remote(args: &[String]) -> ExitCode {

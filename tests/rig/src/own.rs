@@ -4,6 +4,7 @@ use std::fs::{File, OpenOptions};
 use std::io::Write;
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::Path;
+use std::process::Command;
 
 use rustix::fs::OFlags;
 
@@ -11,16 +12,41 @@ use crate::disk::{Disk, Fates, Mode};
 use crate::mount::Mounted;
 use crate::power::{Aim, Moment};
 
+/// The argument that asks for [`write`].
+pub(crate) const WRITE: &str = "--own-write";
+
+/// The argument that asks for [`check`].
+pub(crate) const CHECK: &str = "--own-check";
+
 /// Writes in every way there is, cuts, and looks at what is left.
 pub(crate) fn keeps_what_was_synced_and_nothing_else(at: &Path) -> Result<String, String> {
     let said = |error: std::io::Error| error.to_string();
     let mounted = Mounted::new(Disk::new(), at).map_err(said)?;
-    write(at).map_err(said)?;
+    in_a_process(WRITE, at)?;
     mounted.arm(Moment { aim: Aim::Any, skip: 0, done: false }, Fates::new(Mode::Nothing, 0));
     mounted.cut();
     mounted.release();
     let (disk, toll) = mounted.unmount().map_err(said)?;
     let mounted = Mounted::new(disk, at).map_err(said)?;
+    in_a_process(CHECK, at)?;
+    mounted.unmount().map_err(said)?;
+    Ok(format!(
+        "own disk: {} of {} unsynced sectors and {} of {} names dropped",
+        toll.sectors_lost, toll.sectors, toll.names_lost, toll.names
+    ))
+}
+
+/// The part that opens files, in a process of its own: one that serves a FUSE disk and has a file of it open cannot be killed.
+fn in_a_process(part: &str, at: &Path) -> Result<(), String> {
+    let program = std::env::current_exe().map_err(|error| error.to_string())?;
+    let output = Command::new(program).arg(part).arg(at).output().map_err(|error| error.to_string())?;
+    let said = || String::from_utf8_lossy(&output.stdout).into_owned();
+    if output.status.success() { Ok(()) } else { Err(format!("{part}: {}: {}", output.status, said())) }
+}
+
+/// What is left, against what must be.
+pub(crate) fn check(at: &Path) -> Result<(), String> {
+    let said = |error: std::io::Error| error.to_string();
     let mut left: Vec<(String, String)> = Vec::new();
     for entry in std::fs::read_dir(at).map_err(said)? {
         let path = entry.map_err(said)?.path();
@@ -29,7 +55,6 @@ pub(crate) fn keeps_what_was_synced_and_nothing_else(at: &Path) -> Result<String
         left.push((name, String::from_utf8_lossy(&bytes).into_owned()));
     }
     left.sort();
-    mounted.unmount().map_err(said)?;
     let expected = [
         ("appended", "1"),
         ("closed", ""),
@@ -43,16 +68,14 @@ pub(crate) fn keeps_what_was_synced_and_nothing_else(at: &Path) -> Result<String
     let short = |bytes: &str| if bytes.len() == 4096 { "4096 bytes".to_owned() } else { bytes.to_owned() };
     let left: Vec<(String, String)> = left.into_iter().map(|(name, bytes)| (name, short(&bytes))).collect();
     if left.iter().map(|(name, bytes)| (name.as_str(), bytes.as_str())).eq(expected) {
-        Ok(format!(
-            "own disk: {} of {} unsynced sectors and {} of {} names dropped",
-            toll.sectors_lost, toll.sectors, toll.names_lost, toll.names
-        ))
+        Ok(())
     } else {
         Err(format!("the disk kept {left:?}, expected {expected:?}"))
     }
 }
 
-fn write(at: &Path) -> std::io::Result<()> {
+/// Writes in every way there is.
+pub(crate) fn write(at: &Path) -> std::io::Result<()> {
     let with = |name: &str, flags: OFlags| {
         let flags = i32::try_from(flags.bits()).map_err(std::io::Error::other)?;
         OpenOptions::new().write(true).create_new(true).custom_flags(flags).open(at.join(name))
