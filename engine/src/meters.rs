@@ -250,6 +250,12 @@ impl Engine {
     /// [`METERED_SHARDS_MAX`](crate::limits::METERED_SHARDS_MAX): what is beyond is added up under an empty name.
     #[must_use]
     pub fn metrics(&self) -> Vec<Metric> {
-        families::read(self)
+        families::read(self, families::Shards::Chosen)
+    }
+
+    /// The same with every open shard, chosen or not: for whoever looks at this engine for a while. Within the same bounds.
+    #[must_use]
+    pub fn metrics_of_open_shards(&self) -> Vec<Metric> {
+        families::read(self, families::Shards::Open)
     }
 }

@@ -3,7 +3,8 @@
 use super::{CallMeter, ShardMeter, StreamMeter};
 use crate::engine::Engine;
 use crate::limits;
-use crate::names::StreamNumber;
+use crate::names::{ShardId, StreamNumber};
+use crate::shards::ShardMap;
 use std::collections::BTreeMap;
 use std::sync::{Arc, PoisonError};
 
@@ -267,7 +268,16 @@ impl<T> Metered<T> {
     }
 }
 
-pub(super) fn read(engine: &Engine) -> Vec<Metric> {
+/// Which shards are shown one by one.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Shards {
+    /// Those of the streams and metrics that `EnableEnhancedMonitoring` chose.
+    Chosen,
+    /// Every open one.
+    Open,
+}
+
+pub(super) fn read(engine: &Engine, which: Shards) -> Vec<Metric> {
     let now_ms = engine.0.clock.now_ms();
     let mut by_stream = Metered::new(STREAMS, now_ms);
     let mut by_shard = Metered::new(SHARDS, now_ms);
@@ -290,15 +300,12 @@ pub(super) fn read(engine: &Engine) -> Vec<Metric> {
         }
         drop(consumers);
         let chosen = &state.definition.settings.shard_level_metrics;
-        if chosen.is_empty() {
-            continue;
-        }
-        let shards = meter.shards.read().unwrap_or_else(PoisonError::into_inner);
-        for (shard, shard_meter) in shards.iter() {
+        let wanted = |word: &str| which == Shards::Open || chosen.iter().any(|name| name == word);
+        for (shard, shard_meter) in meter.shown(which, &state.shards, chosen.is_empty()) {
             let fits = shown && shards_shown < limits::METERED_SHARDS_MAX;
             shards_shown += usize::from(fits);
             let shard = if fits { shard.to_string() } else { String::new() };
-            by_shard.read(&(name.clone(), shard), shard_meter, |word| chosen.iter().any(|name| name == word));
+            by_shard.read(&(name.clone(), shard), &shard_meter, wanted);
         }
     }
     engine.0.meters.keep(&streams.iter().map(|stream| stream.number()).collect::<Vec<_>>());
@@ -309,6 +316,21 @@ pub(super) fn read(engine: &Engine) -> Vec<Metric> {
     let of_consumer =
         by_consumer.done(|(stream, name), value| Sample { stream, shard: None, consumer: Some(name), value });
     of_stream.chain(of_shard).chain(of_consumer).collect()
+}
+
+impl StreamMeter {
+    /// The meters of the shards that are shown one by one.
+    fn shown(&self, which: Shards, shards: &ShardMap, none_chosen: bool) -> Vec<(ShardId, Arc<ShardMeter>)> {
+        match which {
+            Shards::Chosen if none_chosen => Vec::new(),
+            Shards::Chosen => {
+                let meters = self.shards.read().unwrap_or_else(PoisonError::into_inner);
+                meters.iter().map(|(&shard, meter)| (shard, Arc::clone(meter))).collect()
+            }
+            // Also those that nothing went through yet.
+            Shards::Open => shards.open().map(|shard| (shard.id, self.shard(shard.id))).collect(),
+        }
+    }
 }
 
 impl super::Meters {

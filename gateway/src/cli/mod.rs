@@ -5,6 +5,7 @@
 
 mod certificates;
 mod demo;
+mod doctor;
 mod explain;
 mod fleet;
 mod init;
@@ -14,6 +15,9 @@ mod logging;
 mod run;
 mod signals;
 mod sim;
+mod status;
+mod tap;
+mod top;
 mod validate;
 
 use crate::config::{self, CONFIG_VARIABLE, LoadError, Loaded, LogFormat};
@@ -110,6 +114,14 @@ enum Command {
     Run,
     /// Check the configuration and say everything that is wrong with it.
     Validate(validate::Options),
+    /// How a running gateway is. Exit code 0: well, 1: not well, 69: not running.
+    Status(status::Options),
+    /// A running gateway at a glance, renewed each second: devices, streams, shards, sinks. q quits.
+    Top,
+    /// Show records as they are stored, of a stream or of a device.
+    Tap(tap::Options),
+    /// Look at everything a gateway needs, running or not, and say what to do. Exit code 1: something fails.
+    Doctor(doctor::Options),
     /// Tell where a publish would go: route, stream, key, shard, records.
     Explain(explain::Options),
     /// The configuration file.
@@ -163,6 +175,17 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> Exit {
         }
         Some(Command::Certificates(options)) => certificates::certificates(&options),
         Some(Command::Validate(options)) => validate::validate(global.config.as_deref(), &options),
+        Some(Command::Status(options)) => {
+            with_config(&silent(global), |loaded| status::status(&loaded.config, &options))
+        }
+        Some(Command::Top) => with_config(&silent(global), |loaded| top::top(&loaded.config)),
+        Some(Command::Tap(options)) => {
+            with_config(&silent(global), |loaded| tap::tap(&loaded.config, &options))
+        }
+        Some(Command::Doctor(options)) => {
+            let file = global.config.clone();
+            with_config(&silent(global), |loaded| doctor::doctor(loaded, file.as_deref(), &options))
+        }
         Some(Command::Explain(options)) => {
             with_config(&global, |loaded| explain::explain(&loaded.config, &options))
         }
@@ -178,6 +201,12 @@ fn demonstrate(global: Global, options: demo::Options) -> Exit {
 /// more.
 fn quiet(mut global: Global) -> Global {
     global.log = global.log.or(Some(LevelFilter::WARN));
+    global
+}
+
+/// Beside a gateway that runs: warnings about the configuration were shown at its start.
+fn silent(mut global: Global) -> Global {
+    global.log = global.log.or(Some(LevelFilter::ERROR));
     global
 }
 

@@ -25,6 +25,13 @@ pub(super) fn render(status: &Status) -> String {
     out.0
 }
 
+/// Kinesis' metrics with every open shard one by one, monitored or not: for `headwater top`, which looks for a while.
+pub(super) fn shards(status: &Status) -> String {
+    let mut out = Text(String::with_capacity(16 * 1024));
+    super::kinesis::render(&mut out, &status.engine().metrics_of_open_shards());
+    out.0
+}
+
 fn mqtt(out: &mut Text, status: &Status) {
     let mqtt = status.mqtt.snapshot();
     for (name, value) in mqtt.named() {

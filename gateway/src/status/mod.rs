@@ -128,8 +128,15 @@ fn answer<B>(status: &Status, request: &Request<B>) -> Response<Full<Bytes>> {
         "/metrics" => {
             text(StatusCode::OK, "text/plain; version=0.0.4; charset=utf-8", metrics::render(status))
         }
+        "/metrics/shards" => {
+            text(StatusCode::OK, "text/plain; version=0.0.4; charset=utf-8", metrics::shards(status))
+        }
         "/" => text(StatusCode::OK, "text/html; charset=utf-8", page::render(status)),
-        _ => text(StatusCode::NOT_FOUND, "text/plain", "there is /, /health and /metrics\n".to_owned()),
+        _ => text(
+            StatusCode::NOT_FOUND,
+            "text/plain",
+            "there is /, /health, /metrics and /metrics/shards\n".to_owned(),
+        ),
     }
 }
 

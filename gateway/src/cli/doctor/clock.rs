@@ -1,0 +1,94 @@
+//! The clock: is it one of today, and does something keep it right.
+
+use super::Subject;
+use super::report::Finding;
+use headwater_aws::Timestamp;
+use headwater_telemetry::TimeQuality;
+use std::path::Path;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use tokio::process::Command;
+use tokio::time::timeout;
+
+const ABOUT: &str = "clock";
+
+/// No program of this version ran before: 2026-01-01. A Raspberry Pi begins in 1970, or where it was switched off.
+const FIRST_MS: u64 = 1_767_225_600_000;
+
+/// Two digits tell no later year, and small parsers of certificates know no more: 2050-01-01.
+const LAST_MS: u64 = 2_524_608_000_000;
+
+/// systemd-timesyncd makes this file at its first synchronisation after the start of the host (systemd-timesyncd.service(8)).
+const TIMESYNCD: &str = "/run/systemd/timesync/synchronized";
+
+/// The system bus answers at once, or not at all.
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(5);
+
+pub(super) async fn check(subject: &Subject<'_>) -> Vec<Finding> {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    let now_ms = u64::try_from(since.as_millis()).unwrap_or(u64::MAX);
+    vec![sane(now_ms), synchronised(is_synchronised().await, subject.config.gateway.time_quality)]
+}
+
+fn sane(now_ms: u64) -> Finding {
+    let shown = Timestamp::from_ms(now_ms).basic();
+    match now_ms {
+        ..FIRST_MS | LAST_MS.. => Finding::fail(
+            ABOUT,
+            format!("it says {shown}, which cannot be"),
+            "set it (`date -s`), and let something keep it right: `timedatectl set-ntp true`; records would carry this time, \
+             and AWS refuses signatures until the gateway has learned the time from its answers",
+        ),
+        _ => Finding::ok(ABOUT, format!("it says {shown}")),
+    }
+}
+
+fn synchronised(known: Option<bool>, told: TimeQuality) -> Finding {
+    match known {
+        Some(true) => Finding::ok(ABOUT, "it is synchronised"),
+        Some(false) | None => {
+            let found = match known {
+                None => "nobody here can say whether it is synchronised",
+                Some(_) => "it is not synchronised",
+            };
+            let told = match told {
+                TimeQuality::Synced => {
+                    "; until then tell devices the truth: [gateway] time_quality = \"estimated\""
+                }
+                _ => "",
+            };
+            Finding::warn(ABOUT, found, format!("`timedatectl set-ntp true`, or install chrony{told}"))
+        }
+    }
+}
+
+/// By the file of timesyncd; or by the kernel's flag as `timedatectl` reads it, which every NTP daemon keeps.
+async fn is_synchronised() -> Option<bool> {
+    if Path::new(TIMESYNCD).exists() {
+        return Some(true);
+    }
+    let mut command = Command::new("timedatectl");
+    command.args(["show", "--property=NTPSynchronized", "--value"]).kill_on_drop(true);
+    let output = timeout(ANSWER_TIMEOUT, command.output()).await.ok()?.ok()?;
+    match output.stdout.trim_ascii() {
+        b"yes" if output.status.success() => Some(true),
+        b"no" if output.status.success() => Some(false),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::report::Level;
+    use super::*;
+
+    #[test]
+    fn a_clock_of_1970_fails_and_one_that_nobody_keeps_is_told_of() {
+        assert_eq!(sane(86_400_000).level, Level::Fail);
+        assert_eq!(sane(u64::MAX).level, Level::Fail);
+        assert_eq!(sane(1_795_248_000_000).level, Level::Ok);
+        assert_eq!(synchronised(Some(true), TimeQuality::Synced).level, Level::Ok);
+        let finding = synchronised(Some(false), TimeQuality::Synced);
+        assert!(finding.level == Level::Warn && finding.remedy.unwrap().contains("time_quality"));
+        assert!(!synchronised(None, TimeQuality::Estimated).remedy.unwrap().contains("time_quality"));
+    }
+}
