@@ -57,6 +57,8 @@ pub(super) struct Carrier {
     /// The target is being looked at, or will be at this moment.
     looking: bool,
     look_at: Instant,
+    /// What is shown as trouble came of looking.
+    is_look_trouble: bool,
     /// The stream takes no records because of us.
     is_held_back: bool,
     /// Losses that are being written down; and those that are, by reason, none before the first look, for those of before the start.
@@ -100,6 +102,7 @@ impl Carrier {
             tasks: JoinSet::new(),
             record_bytes_max: headwater_aws::limits::RECORD_KIB_DEFAULT as usize * 1024,
             looking: false,
+            is_look_trouble: false,
             is_held_back: false,
             noting: 0,
             noted: None,

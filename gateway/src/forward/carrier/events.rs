@@ -268,14 +268,8 @@ impl Carrier {
                 if let Err(error) = told {
                     tracing::error!(sink = name, %error, "answer does not fit its call");
                 }
-                let was_connected = self.shown.now().is_connected;
-                self.shown.change(|shown| {
-                    shown.records_retried += retried as u64;
-                    (shown.is_connected, shown.trouble) = (true, None);
-                });
-                if !was_connected {
-                    tracing::info!(sink = name, stream = %self.stream.name(), target = self.target.as_str(), "target takes records");
-                }
+                self.shown.change(|shown| shown.records_retried += retried as u64);
+                self.recovered();
             }
             Err(error) => {
                 if target::is_stale(&error) {
@@ -294,22 +288,41 @@ impl Carrier {
             Ok(target) => {
                 let again = if target.shards.is_empty() { limits::LOOK_SOON } else { limits::LOOK_EVERY };
                 self.look_at = Instant::now() + again;
+                // What a call for records said stays until one says otherwise.
+                if self.is_look_trouble || self.shown.now().trouble.is_none() {
+                    self.recovered();
+                }
                 self.handle_target(&target, now_ms);
             }
             Err(error) => {
                 self.look_at = Instant::now() + limits::LOOK_SOON;
                 self.trouble(&error);
+                self.is_look_trouble = true;
             }
+        }
+    }
+
+    /// The target answers.
+    fn recovered(&mut self) {
+        let was_connected = self.shown.now().is_connected;
+        self.shown.change(|shown| (shown.is_connected, shown.trouble) = (true, None));
+        self.is_look_trouble = false;
+        if !was_connected {
+            let name = &self.tools.settings.name;
+            tracing::info!(sink = name, stream = %self.stream.name(), target = self.target.as_str(), "target answers");
         }
     }
 
     /// Says once what is wrong with the way to the target.
     fn trouble(&mut self, error: &CallError) {
         let text = error.to_string();
-        let before = self.shown.now();
-        if before.trouble.as_deref() != Some(&text) {
+        // Every call has a name of its own at the target, which makes it no other trouble.
+        let plain = |text: &str| text.split(" (request ").next().map(str::to_owned);
+        let before = self.shown.now().trouble;
+        if before.as_deref().and_then(plain) != plain(&text) {
             tracing::warn!(sink = self.tools.settings.name, stream = %self.stream.name(), error = text, "target does not take records, they wait");
         }
+        self.is_look_trouble = false;
         self.shown.change(|shown| {
             shown.calls_failed += 1;
             (shown.is_connected, shown.trouble) = (false, Some(text));
