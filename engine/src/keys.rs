@@ -13,6 +13,7 @@ mod change;
 mod file;
 mod lookup;
 mod master;
+mod offline;
 mod secret;
 #[cfg(test)]
 mod tests;
@@ -22,6 +23,7 @@ pub use file::{CREDENTIAL_NAME, KeyFileError, KeySource, write_keys};
 pub use master::{DEFAULT_ALIAS, KeyListError, KeyState, MasterKey, MasterKeys};
 
 pub(crate) use change::{start, stop};
+pub(crate) use offline::sealed_streams;
 
 use crate::api::{ApiError, ErrorType};
 use crate::definition::StreamStatus;

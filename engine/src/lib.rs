@@ -39,6 +39,7 @@
 
 pub mod keys;
 pub mod limits;
+pub mod offline;
 pub mod storage;
 
 mod api;

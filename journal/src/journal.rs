@@ -23,7 +23,7 @@ use crate::types::{Appended, Recovery, Ticket};
 const UPKEEP_PERIOD: Duration = Duration::from_secs(1);
 
 /// Directory of the lane that is always there. A second retention class would be `lane-1` beside it, a journal of its own format.
-const LANE_DIR: &str = "lane-0";
+pub(crate) const LANE_DIR: &str = "lane-0";
 
 /// A journal with its threads. Cheap to clone; everything of [`Core`] can be called on it.
 pub struct Journal<S: Storage = FileStorage> {

@@ -41,6 +41,7 @@ mod format;
 mod journal;
 mod keys;
 pub mod limits;
+mod offline;
 mod page;
 mod queue;
 mod set;
@@ -53,10 +54,11 @@ pub use crate::config::{Cipher, Compression, Config, Durability, IoMode};
 #[cfg(feature = "fuzzing")]
 #[doc(hidden)]
 pub use crate::core::fuzzing;
-pub use crate::core::{Core, Keys};
+pub use crate::core::{Core, Finding, Holdings, Keys, Progress, Standing, Verification};
 pub use crate::error::{AppendError, Failed, OpenError, ReadError};
 pub use crate::journal::Journal;
 pub use crate::keys::{STREAM_KEY_BYTES, StreamKey};
+pub use crate::offline::Offline;
 pub use crate::page::{LostRange, Page, ReadLimits, RecordRef, Records, Run};
 pub use crate::set::AppendSet;
 pub use crate::storage::{FileStorage, Storage, StorageFile};

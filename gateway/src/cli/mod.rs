@@ -3,6 +3,7 @@
 //! In: arguments. Out: an [`Exit`] code by sysexits, what was asked for on standard output, the log on standard error.
 //! Not here: what a gateway is (`Gateway`), what the configuration means (`config`).
 
+mod buffer;
 mod certificates;
 mod demo;
 mod doctor;
@@ -124,6 +125,8 @@ enum Command {
     Doctor(doctor::Options),
     /// Tell where a publish would go: route, stream, key, shard, records.
     Explain(explain::Options),
+    /// The data of a gateway that does not run: ls, verify, repair, export.
+    Buffer(buffer::Options),
     /// The configuration file.
     #[command(subcommand)]
     Config(ConfigCommand),
@@ -188,6 +191,11 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> Exit {
         }
         Some(Command::Explain(options)) => {
             with_config(&global, |loaded| explain::explain(&loaded.config, &options))
+        }
+        Some(Command::Buffer(options)) => {
+            // What the log would say of damage is what these commands say.
+            let global = Global { log: global.log.or(Some(LevelFilter::OFF)), ..global };
+            with_config(&global, |loaded| buffer::buffer(&loaded.config, &options))
         }
         Some(Command::Config(ConfigCommand::Init(options))) => init::init(&options),
     }

@@ -44,7 +44,7 @@ pub(super) fn encode(progress: &Progress) -> Vec<u8> {
     value
 }
 
-pub(super) fn decode(value: &[u8]) -> Option<Progress> {
+pub(crate) fn decode(value: &[u8]) -> Option<Progress> {
     let mut reader = Reader(value);
     if reader.take::<1>()? != [VERSION] {
         return None;

@@ -18,7 +18,7 @@
 
 mod carrier;
 mod counters;
-mod cursor;
+pub(crate) mod cursor;
 mod holds;
 mod kept;
 mod letters;

@@ -30,6 +30,7 @@ pub use codec::Codec;
 pub use counters::RouteCounters;
 pub use explain::{ExplainedRecord, Explanation, explain};
 pub use filter::{FilterError, TopicFilter};
+pub(crate) use json::is_json;
 pub use router::{RouteCommit, Router, RouterError, RouterSettings};
 pub use rule::{DEVICE_LEVEL, Route, Target, first_match};
 pub use template::{RenderError, Scope, Template, TemplateError};

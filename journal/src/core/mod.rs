@@ -9,6 +9,7 @@ mod coder;
 mod files;
 #[cfg(feature = "fuzzing")]
 pub mod fuzzing;
+mod holdings;
 mod index;
 mod keep;
 mod keys;
@@ -25,6 +26,7 @@ mod tables;
 mod tail;
 mod totals;
 mod upkeep;
+mod verify;
 mod writer;
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -32,6 +34,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockW
 use std::time::Duration;
 
 use self::files::Files;
+pub use self::holdings::Holdings;
 use self::index::Index;
 use self::keys::KeyRing;
 pub use self::keys::Keys;
@@ -42,6 +45,7 @@ use self::tables::TableCache;
 use self::tail::Tail;
 use self::totals::Totals;
 use self::upkeep::Upkeep;
+pub use self::verify::{Finding, Progress, Standing, Verification};
 use self::writer::Writer;
 use crate::ShardKey;
 use crate::config::Config;

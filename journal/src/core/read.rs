@@ -170,7 +170,13 @@ impl<S: Storage> Core<S> {
     }
 
     /// The runs of a piece, from the cache or from the footer whose run table begins at `offset`.
-    fn table(&self, number: u64, file: &S::File, offset: u64, table: TableRef) -> Option<Arc<[RunRef]>> {
+    pub(super) fn table(
+        &self,
+        number: u64,
+        file: &S::File,
+        offset: u64,
+        table: TableRef,
+    ) -> Option<Arc<[RunRef]>> {
         let key = (number, table.start);
         if let Some(runs) = lock(&self.tables).get(key) {
             return Some(runs);

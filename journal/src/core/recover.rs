@@ -212,7 +212,7 @@ impl<F: StorageFile> Survey<F> {
     }
 }
 
-fn by_shard(known: Vec<(ShardKey, LostRange)>) -> BTreeMap<ShardKey, Vec<LostRange>> {
+pub(super) fn by_shard(known: Vec<(ShardKey, LostRange)>) -> BTreeMap<ShardKey, Vec<LostRange>> {
     let mut map: BTreeMap<ShardKey, Vec<LostRange>> = BTreeMap::new();
     for (shard, range) in known {
         map.entry(shard).or_default().push(range);
@@ -221,7 +221,7 @@ fn by_shard(known: Vec<(ShardKey, LostRange)>) -> BTreeMap<ShardKey, Vec<LostRan
 }
 
 /// The parts of `range` that none of `known` covers.
-fn without(range: LostRange, known: &[LostRange]) -> Vec<LostRange> {
+pub(super) fn without(range: LostRange, known: &[LostRange]) -> Vec<LostRange> {
     let mut rest = vec![range];
     for known in known {
         rest = rest

@@ -57,6 +57,8 @@ pub(super) struct FoundGroup {
 pub(super) struct Damage {
     pub(super) first_group: u64,
     pub(super) last_group: u64,
+    /// Where in the file it begins.
+    pub(super) at: u32,
     /// Bytes whose runs nobody knows; 0 when the damaged runs' headers are whole.
     pub(super) unknown_bytes: u64,
     /// Runs known by their headers whose bodies are lost.
@@ -94,12 +96,12 @@ impl<F: StorageFile> Scanner<'_, F> {
                 continue;
             };
             if head.number > next {
-                self.damage(next, head.number - 1, 0, Vec::new());
+                self.damage(at, (next, head.number - 1), 0, Vec::new());
                 chain = None;
             }
             if chain.is_some_and(|chain| chain != head.previous_crc) {
                 // Every byte is right, but it does not follow what we read: a write that went astray. Not ours.
-                self.damage(head.number, head.number, head.padded() as u64, Vec::new());
+                self.damage(at, (head.number, head.number), head.padded() as u64, Vec::new());
                 (at, next, chain) = (at + head.padded(), head.number + 1, None);
                 continue;
             }
@@ -112,7 +114,7 @@ impl<F: StorageFile> Scanner<'_, F> {
                     self.found.torn_bytes = head.padded() as u64;
                     return Ok(());
                 }
-                self.damage(head.number, head.number, 0, broken);
+                self.damage(at, (head.number, head.number), 0, broken);
             }
             self.found.groups.push(FoundGroup {
                 number: head.number,
@@ -132,10 +134,10 @@ impl<F: StorageFile> Scanner<'_, F> {
             && first > next
         {
             let unknown_bytes = self.file_bytes.saturating_sub(at) as u64;
-            self.damage(next, first - 1, unknown_bytes, Vec::new());
+            self.damage(at, (next, first - 1), unknown_bytes, Vec::new());
         } else if self.has_traces(at + BLOCK_BYTES)? {
             let unknown_bytes = self.file_bytes.saturating_sub(at) as u64;
-            self.damage(next, next, unknown_bytes, Vec::new());
+            self.damage(at, (next, next), unknown_bytes, Vec::new());
         } else if at + BLOCK_BYTES <= self.file_bytes {
             let salt = self.found.salt;
             let head = self.bytes(at, HEAD_BYTES)?;
@@ -190,12 +192,19 @@ impl<F: StorageFile> Scanner<'_, F> {
 
     fn lose(&mut self, at: usize, after: usize, next: u64) -> usize {
         let number = self.head_at(after, next).ok().flatten().map_or(next, |(head, _)| head.number);
-        self.damage(next, number.saturating_sub(1).max(next), (after - at) as u64, Vec::new());
+        self.damage(at, (next, number.saturating_sub(1).max(next)), (after - at) as u64, Vec::new());
         after
     }
 
-    fn damage(&mut self, first_group: u64, last_group: u64, unknown_bytes: u64, runs: Vec<RunHeader>) {
-        self.found.damage.push(Damage { first_group, last_group, unknown_bytes, runs });
+    fn damage(
+        &mut self,
+        at: usize,
+        (first_group, last_group): (u64, u64),
+        unknown_bytes: u64,
+        runs: Vec<RunHeader>,
+    ) {
+        let at = u32::try_from(at).unwrap_or(u32::MAX);
+        self.found.damage.push(Damage { first_group, last_group, at, unknown_bytes, runs });
     }
 
     /// Splits the runs of the group at `at` into whole and broken ones.

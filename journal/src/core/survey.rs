@@ -252,6 +252,7 @@ impl<F: StorageFile> Survey<F> {
         self.damage(Damage {
             first_group,
             last_group,
+            at: 0,
             unknown_bytes: candidate.file_bytes,
             runs: Vec::new(),
         });

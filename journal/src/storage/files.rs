@@ -16,6 +16,7 @@ use std::sync::Arc;
 use rustix::fs::OFlags;
 
 use self::lock::DirLock;
+pub(super) use self::lock::SharedLock;
 use super::{Storage, StorageFile, check_alignment};
 use crate::blocks::{BLOCK_BYTES, Blocks};
 
@@ -123,14 +124,7 @@ impl Storage for FileStorage {
         let mut names = Vec::new();
         for entry in std::fs::read_dir(path).map_err(|error| named(path, "list", &error))? {
             let entry = entry.map_err(|error| named(path, "list", &error))?;
-            // A name that is not UTF-8 is not ours, nor is a directory (lost+found).
-            if let Ok(name) = entry.file_name().into_string()
-                && !is_own(&name)
-                && !name.starts_with('.')
-                && entry.file_type().is_ok_and(|kind| kind.is_file())
-            {
-                names.push(name);
-            }
+            names.extend(is_journal_file(&entry));
         }
         Ok(names)
     }
@@ -287,12 +281,19 @@ fn make_missing(path: &Path) -> io::Result<()> {
     }
 }
 
+/// The name of a file that is the journal's. One that is not UTF-8 is not ours, nor is a directory (lost+found).
+pub(super) fn is_journal_file(entry: &std::fs::DirEntry) -> Option<String> {
+    let name = entry.file_name().into_string().ok()?;
+    let ours = !is_own(&name) && !name.starts_with('.') && entry.file_type().is_ok_and(|kind| kind.is_file());
+    ours.then_some(name)
+}
+
 fn is_own(name: &str) -> bool {
     name == lock::LOCK_NAME || name == PROBE_NAME
 }
 
 /// The same error, saying which file and what was tried. The kind stays, so that callers can still tell a full disk.
-fn named(path: &Path, tried: &str, error: &io::Error) -> io::Error {
+pub(super) fn named(path: &Path, tried: &str, error: &io::Error) -> io::Error {
     io::Error::new(error.kind(), format!("{}: cannot {tried}: {error}", path.display()))
 }
 

@@ -8,11 +8,13 @@
 
 pub(crate) mod files;
 pub(crate) mod sim;
+pub(crate) mod view;
 
 use std::io;
 
 pub use self::files::{FileStorage, IoMode};
 pub use self::sim::{Fate, Fault, Operation, Pending, SimCounters, SimDisk, SimFile, Step};
+pub use self::view::{ViewFile, ViewStorage};
 use crate::blocks::{BLOCK_BYTES, Blocks};
 
 /// One flat directory of files, of which this process is the only user.

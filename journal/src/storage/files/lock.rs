@@ -27,17 +27,42 @@ impl DirLock {
         let opened =
             OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o600).open(&path);
         let mut file = opened.map_err(|error| super::named(&path, "open", &error))?;
-        loop {
-            match rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive) {
-                Ok(()) => break,
-                Err(Errno::INTR) => {}
-                Err(Errno::WOULDBLOCK) => return Err(busy(dir, &file)),
-                Err(error) => return Err(super::named(&path, "lock", &error.into())),
-            }
-        }
+        take(dir, &path, &file, FlockOperation::NonBlockingLockExclusive)?;
         // For the person who reads the error of a second opener. A full disk must not stop a start, so failures are passed over.
         let _ = file.set_len(0).and_then(|()| file.write_all(format!("{}\n", std::process::id()).as_bytes()));
         Ok(Self { _file: file })
+    }
+}
+
+/// Held by whoever only looks: others may look too, nobody may write.
+#[derive(Debug)]
+pub(in crate::storage) struct SharedLock {
+    _file: File,
+}
+
+impl SharedLock {
+    /// Locks `dir` without changing a byte in it; fails at once like [`DirLock::take`]. `None` when no journal was ever opened there
+    /// (a copy of one, say): there is nothing to lock then, and making it would be a change.
+    pub(in crate::storage) fn take(dir: &Path) -> io::Result<Option<Self>> {
+        let path = dir.join(LOCK_NAME);
+        let file = match File::open(&path) {
+            Ok(file) => file,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            Err(error) => return Err(super::named(&path, "open", &error)),
+        };
+        take(dir, &path, &file, FlockOperation::NonBlockingLockShared)?;
+        Ok(Some(Self { _file: file }))
+    }
+}
+
+fn take(dir: &Path, path: &Path, file: &File, how: FlockOperation) -> io::Result<()> {
+    loop {
+        match rustix::fs::flock(file, how) {
+            Ok(()) => return Ok(()),
+            Err(Errno::INTR) => {}
+            Err(Errno::WOULDBLOCK) => return Err(busy(dir, file)),
+            Err(error) => return Err(super::named(path, "lock", &error.into())),
+        }
     }
 }
 
@@ -45,8 +70,14 @@ fn busy(dir: &Path, file: &File) -> io::Error {
     let mut text = String::new();
     let read = file.take(TEXT_BYTES_MAX).read_to_string(&mut text);
     let holder = match (read, text.trim().parse::<u32>()) {
-        (Ok(_), Ok(pid)) => format!("process {pid}"),
+        // Those who only look do not write who they are: the text may be of a process that is gone.
+        (Ok(_), Ok(pid)) if !is_gone(pid) => format!("process {pid}"),
         _ => "another process".to_owned(),
     };
     io::Error::new(io::ErrorKind::ResourceBusy, format!("{}: in use by {holder}", dir.display()))
+}
+
+/// Whether there is surely no such process. Where there is no /proc nobody is sure.
+fn is_gone(pid: u32) -> bool {
+    Path::new("/proc/self").exists() && !Path::new("/proc").join(pid.to_string()).exists()
 }
