@@ -18,6 +18,8 @@ pub mod process;
 pub mod proxy;
 pub mod python;
 pub mod resharding;
+pub mod target;
+pub mod target_http;
 
 use std::time::{Duration, Instant};
 

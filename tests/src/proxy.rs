@@ -1,5 +1,6 @@
-//! A TCP link that can be cut: connections to `address()` go to the target until somebody pulls the plug.
-//! Invariant: after `cut` every connection of that moment is closed at both ends; bytes on the way may or may not have arrived.
+//! A TCP link that can be cut, slow, silent or half closed: connections to `address()` go to the target until somebody pulls the plug.
+//! Invariants: after `cut` every connection of that moment is closed at both ends; bytes on the way may or may not have arrived. What
+//! arrives of a connection is always a beginning of what was sent.
 
 use std::io::{Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
@@ -26,6 +27,8 @@ pub struct Proxy {
 struct Shared {
     ends: Mutex<Vec<TcpStream>>,
     down: AtomicBool,
+    silent: AtomicBool,
+    delay_ms: AtomicU64,
     stop: AtomicBool,
     carried: AtomicU64,
     heads: Mutex<Vec<Vec<u8>>>,
@@ -72,6 +75,30 @@ impl Proxy {
         if down {
             self.cut();
         }
+    }
+
+    /// While silent, bytes vanish and connections stay open, like behind a router that forgot them. A connection that lost bytes stays
+    /// silent for ever, new ones are carried once this is over.
+    pub fn set_silent(&self, silent: bool) {
+        self.shared.silent.store(silent, Ordering::SeqCst);
+    }
+
+    /// Every chunk of up to 4 KiB waits so long before it goes on, each way.
+    pub fn set_delay(&self, delay: Duration) {
+        let delay_ms = u64::try_from(delay.as_millis()).unwrap_or(u64::MAX);
+        self.shared.delay_ms.store(delay_ms, Ordering::SeqCst);
+    }
+
+    /// Ends the way to the target of every connection of this moment: the target has read to the end and may still answer, the caller
+    /// notices when it writes on. Returns how many connections there were.
+    ///
+    /// # Panics
+    /// Never, short of a poisoned lock.
+    pub fn half_close(&self) -> usize {
+        let ends = self.shared.ends.lock().expect("no thread panics with this lock");
+        // Callers and targets by turns.
+        let far = ends.iter().skip(1).step_by(2);
+        far.filter(|far| far.shutdown(Shutdown::Write).is_ok()).count()
     }
 
     /// Bytes carried so far, both ways. A test that cuts a link nobody uses proves nothing.
@@ -127,36 +154,28 @@ fn carry(near: TcpStream, far: TcpStream, shared: &Arc<Shared>) {
     let [Ok(near_kept), Ok(far_kept), Ok(near_in), Ok(far_out)] = clones else { return };
     shared.ends.lock().expect("no thread panics with this lock").extend([near_kept, far_kept]);
     let (up, down) = (Arc::clone(shared), Arc::clone(shared));
-    std::thread::spawn(move || {
-        if let Some(near) = keep_head(near_in, &far_out, &up) {
-            pump(near, far_out, &up);
-        }
-    });
-    std::thread::spawn(move || pump(far, near, &down));
+    std::thread::spawn(move || pump(near_in, far_out, &up, true));
+    std::thread::spawn(move || pump(far, near, &down, false));
 }
 
-/// Carries what the caller says first and keeps it. Nothing when the caller said nothing.
-fn keep_head(mut near: TcpStream, mut far: &TcpStream, shared: &Shared) -> Option<TcpStream> {
-    let mut head = vec![0; HEAD_BYTES];
-    let count = near.read(&mut head).unwrap_or(0);
-    head.truncate(count);
-    shared.carried.fetch_add(count as u64, Ordering::Relaxed);
-    if count > 0 {
-        shared.heads.lock().expect("no thread panics with this lock").push(head.clone());
-    }
-    if count == 0 || far.write_all(&head).is_err() {
-        let _ = near.shutdown(Shutdown::Both);
-        let _ = far.shutdown(Shutdown::Both);
-        return None;
-    }
-    Some(near)
-}
-
-fn pump(mut from: TcpStream, mut to: TcpStream, shared: &Shared) {
+/// Carries one way until either end closes; of callers the beginning is kept.
+fn pump(mut from: TcpStream, mut to: TcpStream, shared: &Shared, is_caller: bool) {
     let mut chunk = [0; CHUNK_BYTES];
+    let (mut is_first, mut has_lost) = (is_caller, false);
     while let Ok(count @ 1..) = from.read(&mut chunk) {
+        let bytes = &chunk[..count];
+        if is_first {
+            let head = bytes[..count.min(HEAD_BYTES)].to_vec();
+            shared.heads.lock().expect("no thread panics with this lock").push(head);
+            is_first = false;
+        }
+        std::thread::sleep(Duration::from_millis(shared.delay_ms.load(Ordering::Relaxed)));
+        has_lost |= shared.silent.load(Ordering::SeqCst);
+        if has_lost {
+            continue;
+        }
         shared.carried.fetch_add(count as u64, Ordering::Relaxed);
-        if to.write_all(&chunk[..count]).is_err() {
+        if to.write_all(bytes).is_err() {
             break;
         }
     }
@@ -198,5 +217,48 @@ mod tests {
         near.write_all(b"x").unwrap();
         let (mut far, _) = target.accept().unwrap();
         far.read_exact(&mut [0]).unwrap();
+    }
+
+    /// A connection over a link, and its far end.
+    fn connected(proxy: &Proxy, target: &TcpListener) -> (TcpStream, TcpStream) {
+        let mut near = TcpStream::connect(proxy.address()).unwrap();
+        near.write_all(b"hello").unwrap();
+        let (mut far, _) = target.accept().unwrap();
+        far.read_exact(&mut [0; 5]).unwrap();
+        (near, far)
+    }
+
+    #[test]
+    fn a_silent_link_loses_the_rest_of_its_connections_and_closes_none() {
+        let target = TcpListener::bind(("127.0.0.1", 0)).unwrap();
+        let proxy = Proxy::start(target.local_addr().unwrap());
+        let (mut near, mut far) = connected(&proxy, &target);
+        proxy.set_silent(true);
+        near.write_all(b"lost").unwrap();
+        far.set_read_timeout(Some(Duration::from_millis(200))).unwrap();
+        assert!(far.read(&mut [0]).is_err(), "nothing arrives, and nothing ends");
+        proxy.set_silent(false);
+        near.write_all(b"after").unwrap();
+        assert!(far.read(&mut [0]).is_err(), "what follows lost bytes means nothing");
+        far.write_all(b"y").unwrap();
+        near.read_exact(&mut [0]).unwrap();
+        connected(&proxy, &target);
+    }
+
+    #[test]
+    fn a_slow_link_delays_and_a_half_closed_one_still_answers() {
+        let target = TcpListener::bind(("127.0.0.1", 0)).unwrap();
+        let proxy = Proxy::start(target.local_addr().unwrap());
+        let (mut near, mut far) = connected(&proxy, &target);
+        proxy.set_delay(Duration::from_millis(150));
+        let started = std::time::Instant::now();
+        near.write_all(b"x").unwrap();
+        far.read_exact(&mut [0]).unwrap();
+        assert!(started.elapsed() >= Duration::from_millis(150));
+        proxy.set_delay(Duration::ZERO);
+        assert_eq!(proxy.half_close(), 1);
+        assert_eq!(far.read(&mut [0]).unwrap(), 0, "the target has read to the end");
+        far.write_all(b"z").unwrap();
+        near.read_exact(&mut [0]).unwrap();
     }
 }
