@@ -147,7 +147,7 @@ impl Seen {
             for name in [of_stream, of_shard] {
                 for sample in self.shards.all(&format!("kinesis_{name}_total")) {
                     let Some(name) = sample.label("stream").filter(|name| !name.is_empty()) else { continue };
-                    let stream = streams.entry(name.to_owned()).or_insert_with(Stream::default);
+                    let stream = streams.entry(name.to_owned()).or_default();
                     let traffic = match sample.label("shard") {
                         Some(shard) => stream.shards.entry(shard.to_owned()).or_default(),
                         None => &mut stream.total,
