@@ -62,6 +62,7 @@ fn sink(name: String, mut table: Section<'_, '_>) -> SinkSettings {
         when_full: table.choice("when_full", "block", &policies),
         tries: narrow(table.count("tries", 20, 1..=1_000_000)),
         calls: size(table.count("calls", 4, 1..=limits::CALLS_MAX as u64)),
+        is_paced: table.choice("limits", "aws", &[("aws", true), ("none", false)]),
         retry: retry(table.table("retry")),
         drain: drain(table.table("drain")),
     };

@@ -22,7 +22,7 @@ use headwater_aws::{Kinesis, PutBody, StreamRef};
 use headwater_engine::{Engine, StreamHandle};
 use headwater_relay::{
     Added, Call, CallFailure, CallLimits, Drain, DrainOrder, DropReason, ForwardConfig, Forwarding, Packing,
-    ProgressDue, WireCost,
+    ProgressDue, TargetRate, WireCost,
 };
 use sources::Sources;
 use std::sync::Arc;
@@ -312,7 +312,9 @@ fn config(settings: &SinkSettings) -> ForwardConfig {
             kpl::record_bytes_max(key, data, false) as u64
         },
     };
+    let unpaced = TargetRate { bytes_per_s: 1 << 40, records_per_s: 1 << 30, burst_ms: 1_000 };
     ForwardConfig {
+        target_rate: if settings.is_paced { TargetRate::default() } else { unpaced },
         calls: CallLimits { in_flight_max: settings.calls, ..CallLimits::default() },
         tries_max: u16::try_from(settings.tries).unwrap_or(u16::MAX),
         delays: settings.retry,

@@ -45,6 +45,8 @@ pub struct SinkSettings {
     pub tries: u32,
     /// Calls on their way at once.
     pub calls: usize,
+    /// Whether the target's shards have AWS's rates: 1 MiB and 1,000 records a second each.
+    pub is_paced: bool,
     /// Delays after failures.
     pub retry: Delays,
     /// How a backlog is drained.
