@@ -3,13 +3,15 @@
 #![expect(clippy::unwrap_used, reason = "a panic in a test is its report")]
 
 use headwater_engine::keys::KeySource;
-use headwater_engine::{Engine, EngineConfig, StreamName};
+use headwater_engine::storage::{AppendError, Position};
+use headwater_engine::{Engine, EngineBatch, EngineConfig, ShardId, StreamName};
 use headwater_journal as journal;
 use serde_json::Value;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 /// One test at a time: a process that another test starts holds, until it runs its program, every lock that this one has.
 static ALONE: Mutex<()> = Mutex::new(());
@@ -35,14 +37,33 @@ async fn put(engine: &Engine, stream: &str, count: u32, data: impl Fn(u32) -> Ve
         let record = (format!("device-{}", n % 7), data(n));
         let mut batch = engine.batch();
         batch.put(&handle, &record.0, None, &record.1).unwrap();
-        engine.append(&batch).unwrap().await.unwrap();
+        commit(engine, &batch).await;
         to.push(record);
+    }
+}
+
+async fn commit(engine: &Engine, batch: &EngineBatch) {
+    loop {
+        match engine.append(batch) {
+            Ok(commit) => return commit.await.unwrap(),
+            // The next segment's file is still being made.
+            Err(AppendError::Busy) => tokio::time::sleep(Duration::from_millis(5)).await,
+            Err(error) => panic!("{error}"),
+        }
     }
 }
 
 async fn call(engine: &Engine, operation: &str, body: &str) {
     let answer = engine.call(operation, body.as_bytes()).await;
     assert_eq!(answer.status, 200, "{operation}: {}", String::from_utf8_lossy(&answer.body));
+}
+
+/// A sink's cursor, as `forward::cursor` draws it: the first 20 records are done, 31 to 40 too, record 50 is set aside.
+fn cursor() -> Vec<u8> {
+    let words = |words: &[u64]| words.iter().flat_map(|word| word.to_le_bytes()).collect::<Vec<u8>>();
+    let ranges = [&1_u16.to_le_bytes()[..], &words(&[31, 41])].concat();
+    let aside = [&1_u32.to_le_bytes()[..], &words(&[50])].concat();
+    [&[1][..], &words(&[21, 1]), &[0], &ranges, &aside].concat()
 }
 
 /// A stream that was resharded, and one that is encrypted; the engine is closed.
@@ -64,6 +85,12 @@ fn filled(state: &Path) -> BTreeMap<&'static str, Put> {
         call(&engine, "StartStreamEncryption", key).await;
         let bytes = |n: u32| [&n.to_le_bytes()[..], b"\xff hidden"].concat();
         put(&engine, "secret", 60, bytes, all.get_mut("secret").unwrap()).await;
+        let secret = engine.stream(&StreamName::parse("secret").unwrap()).unwrap();
+        let mut batch = engine.batch();
+        batch.mark(format!("g/sink/cloud/{}/0", secret.number().0).as_bytes(), &cursor());
+        commit(&engine, &batch).await;
+        engine.hold(&secret, ShardId(0), Position { position: 21, index: 0 });
+        engine.barrier().await.unwrap();
         engine.close().await;
         all
     })
@@ -149,6 +176,18 @@ fn everything_that_was_put_comes_out_in_order_and_nothing_changes_on_the_disk() 
         .map(|stream| (&stream["name"], &stream["records"], &stream["encrypted"]))
         .collect();
     assert_eq!(serde_json::json!(counts), serde_json::json!([["plain", 500, false], ["secret", 60, true]]));
+    let shard = &listed["streams"][1]["shards"][0];
+    let (sink, hold) = (&shard["sinks"][0], &shard["hold"]);
+    assert_eq!(
+        (&sink["sink"], &sink["waiting"]),
+        (&Value::from("cloud"), &Value::from(60 - 20 - 10 - 1)),
+        "{shard}"
+    );
+    assert_eq!(
+        (&sink["checkpoint"]["position"], &hold["position"]),
+        (&Value::from(21), &Value::from(21)),
+        "{shard}"
+    );
     assert!(done(&buffer(&state, &["ls"]), 0).contains("plain (4 open shards, 24 h): 500 records"));
     let verified = lines(&done(&buffer(&state, &["verify", "--json"]), 0)).remove(0);
     assert_eq!((&verified["damaged"], &verified["findings"]), (&Value::Bool(false), &serde_json::json!([])));

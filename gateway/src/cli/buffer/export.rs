@@ -11,6 +11,7 @@ use super::{Exit, Failed, Place};
 use crate::cli::say;
 use crate::config::Config;
 use clap::Args;
+use headwater_engine::StreamHandle;
 use headwater_journal::{Lost, LostRange, ReadError, ReadLimits, ShardKey};
 use std::collections::BTreeMap;
 use std::fs::{DirBuilder, OpenOptions};
@@ -51,7 +52,12 @@ pub(super) fn export(config: &Config, place: &Place, options: &Options) -> Resul
     let opened = Opened::open(config, place)?;
     let number = opened.number(&options.stream)?;
     let shards = shards(&opened, number, options)?;
-    let closed = opened.unlock(config, place)?;
+    // Master keys that cannot be used are no reason to refuse what was never encrypted.
+    let encrypted = |stream: &StreamHandle| stream.state().definition.settings.newest_key > 0;
+    let closed = match opened.streams.get(&number).is_none_or(encrypted) {
+        true => opened.unlock(config, place)?,
+        false => BTreeMap::new(),
+    };
     let export = Export { opened: &opened, options, closed };
     let mut whole = true;
     match &options.out {
