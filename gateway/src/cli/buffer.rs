@@ -105,7 +105,7 @@ impl Failed {
             Failed::Open(journal::OpenError::Config { .. }) | Failed::Sealed(_) => Exit::Config,
             Failed::Open(journal::OpenError::Version { .. }) | Failed::Read(_) => Exit::Data,
             Failed::Open(_) | Failed::Io(..) => Exit::Io,
-            Failed::Keys(error) if matches!(error, KeyFileError::Io { .. }) => Exit::Io,
+            Failed::Keys(KeyFileError::Io { .. }) => Exit::Io,
             Failed::Keys(_) => Exit::Config,
             Failed::Asked(_) => Exit::Usage,
         }
