@@ -125,11 +125,14 @@ async fn top_on_a_terminal_fits_it_and_gives_it_back_as_it_was() {
 #[tokio::test(flavor = "multi_thread")]
 async fn tap_shows_every_key_in_order_through_reshards() {
     let near = Operated::start("").await;
-    near.put(10, 0..5).await;
-    let child = tap(&near, &["tap", "telemetry", "--from", "oldest", "--limit", "200", "--format", "json"]);
-    for (round, shards) in [(1, 4), (2, 3), (3, 5)] {
+    // More than a call gives, so that a shard that did not wait for its parents would be ahead of them.
+    near.put(10, 0..300).await;
+    near.resize(4).await;
+    near.put(10, 300..305).await;
+    let child = tap(&near, &["tap", "telemetry", "--from", "oldest", "--limit", "3200", "--format", "json"]);
+    for (round, shards) in [(0, 3), (1, 5), (2, 4)] {
         near.resize(shards).await;
-        near.put(10, round * 5..round * 5 + 5).await;
+        near.put(10, 305 + round * 5..310 + round * 5).await;
     }
     let mut numbers: BTreeMap<String, Vec<u64>> = BTreeMap::new();
     for line in lines(child) {
@@ -140,7 +143,7 @@ async fn tap_shows_every_key_in_order_through_reshards() {
     }
     assert_eq!(numbers.len(), 10);
     for (key, numbers) in numbers {
-        assert_eq!(numbers, (0..20).collect::<Vec<_>>(), "{key}");
+        assert_eq!(numbers, (0..320).collect::<Vec<_>>(), "{key}");
     }
     near.stop().await;
 }

@@ -60,16 +60,20 @@ impl Follow {
                 }
             };
             let all: Vec<_> = map.shards().to_vec();
+            let mut begun = Vec::new();
             for (id, from) in plan.begin(&all) {
                 let mut shard = self.shard(id, from);
-                // Before the note: whoever reads it knows that what is put from now on is shown.
                 let iterator = shard.iterator().await;
-                shards.spawn(shard.read(iterator));
+                begun.push((shard, iterator));
             }
             let open = all.iter().filter(|shard| shard.is_open).count();
-            let begun = format!("{}: {open} open shards of {}", self.stream, all.len());
-            if std::mem::take(&mut is_first) && !self.note(begun).await {
+            let note = format!("{}: {open} open shards of {}", self.stream, all.len());
+            // Between iterators and records: whoever reads it knows that what is put from now on is shown.
+            if std::mem::take(&mut is_first) && !self.note(note).await {
                 return;
+            }
+            for (shard, iterator) in begun {
+                shards.spawn(shard.read(iterator));
             }
             match shards.join_next().await {
                 Some(Ok(Ended::AtItsEnd(id))) => plan.ended(id),
