@@ -26,7 +26,9 @@ use embassy_time::Timer;
 use flash::Flash;
 use headwater_device::limits::ALIVE_MS;
 use headwater_device::partition::QEMU_MPS2;
-use headwater_device::{Apart, Clock, Device, Observer, Opening, Reach, Sampler, Settings, WithoutData, serve};
+use headwater_device::{
+    Apart, Clock, Device, Observer, Opening, Reach, Sampler, Settings, WithoutData, serve,
+};
 use headwater_sensors::thermometers::Tmp105;
 use headwater_sensors::{Probe, Quantity, Sampled};
 use headwater_telemetry::{Config, DeviceId, ResetReason, Uptime};
