@@ -39,6 +39,8 @@ pub(super) struct Tools {
     pub(super) client: Kinesis,
     pub(super) holds: Holds,
     pub(super) letters: Letters,
+    /// When the sink started, UTC ms.
+    pub(super) started_ms: u64,
     pub(super) stop: watch::Receiver<bool>,
 }
 
@@ -125,11 +127,16 @@ impl Carrier {
                 .await
             {
                 tracing::info!(sink = self.tools.settings.name, stream = %self.stream.name(), "stream is gone, no more to carry");
+                self.let_go();
+                self.sources.forget_all(&self.tools, &self.stream);
                 return;
             }
             self.turn();
             let wake = self.forwarding.poll_timeout().map(|at_ms| self.clock.instant(at_ms));
-            let wake = wake.unwrap_or(self.shown_at).min(self.shown_at).min(self.look_at.max(Instant::now()));
+            let mut wake = wake.unwrap_or(self.shown_at).min(self.shown_at);
+            if !self.looking {
+                wake = wake.min(self.look_at);
+            }
             tokio::select! {
                 Some(event) = self.tasks.join_next() => self.handle_joined(event),
                 changed = changes.changed() => if changed.is_err() { return },

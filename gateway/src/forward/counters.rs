@@ -49,6 +49,11 @@ impl Shown {
         change(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner));
     }
 
+    /// Whether both show the same carrier.
+    pub(super) fn is(&self, other: &Shown) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
+    }
+
     pub(super) fn now(&self) -> Carried {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }

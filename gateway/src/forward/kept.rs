@@ -37,33 +37,9 @@ impl Payload {
 }
 
 impl Kept {
-    /// Takes the records of a page that lie before `until`, and tells what a forwarding must know of them.
-    pub(super) fn take(&mut self, source: SourceId, page: &Page, until: Option<Offset>) -> Vec<Record> {
-        let mut records = Vec::new();
-        for run in &page.runs {
-            run.visit(&mut |record| {
-                let offset = Offset(record.position.position);
-                if until.is_some_and(|until| offset >= until) {
-                    return;
-                }
-                let mut bytes = Vec::with_capacity(record.key.len() + record.data.len());
-                bytes.extend_from_slice(record.key);
-                bytes.extend_from_slice(record.data);
-                let payload =
-                    Payload { bytes: bytes.into(), key_bytes: record.key.len(), arrival_ms: record.time_ms };
-                let key = payload.key();
-                records.push(Record {
-                    offset,
-                    data_bytes: u32::try_from(record.data.len()).unwrap_or(u32::MAX),
-                    key_bytes: u32::try_from(key.len()).unwrap_or(u32::MAX),
-                    lane: HashKey::of(key.as_bytes()).0,
-                    arrival_ms: record.time_ms,
-                    is_packed: headwater_aws::kpl::is_aggregate(record.data),
-                });
-                self.0.insert((source, offset.0), payload);
-            });
-        }
-        records
+    /// Keeps the payloads of records that somebody will send.
+    pub(super) fn keep(&mut self, source: SourceId, records: &[Record], payloads: Vec<Payload>) {
+        self.0.extend(records.iter().map(|record| (source, record.offset.0)).zip(payloads));
     }
 
     pub(super) fn get(&self, source: SourceId, offset: Offset) -> Option<&Payload> {
@@ -81,4 +57,33 @@ impl Kept {
             self.0.remove(&place);
         }
     }
+}
+
+/// Takes the records of a page that lie before `until`: what a forwarding must know of them, and what is in them.
+pub(super) fn take(page: &Page, until: Option<Offset>) -> (Vec<Record>, Vec<Payload>) {
+    let (mut records, mut payloads) = (Vec::new(), Vec::new());
+    for run in &page.runs {
+        run.visit(&mut |record| {
+            let offset = Offset(record.position.position);
+            if until.is_some_and(|until| offset >= until) {
+                return;
+            }
+            let mut bytes = Vec::with_capacity(record.key.len() + record.data.len());
+            bytes.extend_from_slice(record.key);
+            bytes.extend_from_slice(record.data);
+            let payload =
+                Payload { bytes: bytes.into(), key_bytes: record.key.len(), arrival_ms: record.time_ms };
+            let key = payload.key();
+            records.push(Record {
+                offset,
+                data_bytes: u32::try_from(record.data.len()).unwrap_or(u32::MAX),
+                key_bytes: u32::try_from(key.len()).unwrap_or(u32::MAX),
+                lane: HashKey::of(key.as_bytes()).0,
+                arrival_ms: record.time_ms,
+                is_packed: headwater_aws::kpl::is_aggregate(record.data),
+            });
+            payloads.push(payload);
+        });
+    }
+    (records, payloads)
 }

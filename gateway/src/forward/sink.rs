@@ -54,6 +54,10 @@ impl Board {
         carried
     }
 
+    fn remove(&self, gone: &Shown) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).retain(|shown| !shown.is(gone));
+    }
+
     fn add(&self, shown: Shown) {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).push(shown);
     }
@@ -86,6 +90,7 @@ impl Forwarders {
                 client,
                 holds: holds.clone(),
                 letters: letters.clone(),
+                started_ms: headwater_engine::Clock::system().now_ms(),
                 stop: stopped.clone(),
             });
         }
@@ -164,8 +169,16 @@ async fn run(tools: Tools, board: Board) {
                 shown.target.clone_from(&target);
             });
             board.add(shown.clone());
-            let carrier = Carrier::new(tools.clone(), stream.clone(), StreamRef::name(&target), shown);
-            carriers.spawn(carrier.run());
+            let carrier =
+                Carrier::new(tools.clone(), stream.clone(), StreamRef::name(&target), shown.clone());
+            let (board, stop) = (board.clone(), tools.stop.clone());
+            carriers.spawn(async move {
+                carrier.run().await;
+                // At the end of the gateway people want to see what became of it; a stream that is gone has no more to show.
+                if !*stop.borrow() {
+                    board.remove(&shown);
+                }
+            });
         }
         tokio::select! {
             () = sleep(limits::STREAMS_EVERY) => {}

@@ -170,3 +170,21 @@ async fn a_target_stream_that_does_not_exist_is_waited_for_or_made() {
     assert_eq!(far.records_of("later-telemetry").await.len(), 4);
     making.stop().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stream_that_is_deleted_is_forgotten_and_one_of_its_name_begins_anew() {
+    let far = Far::start(1).await;
+    let near = Near::start(&far.sink("start = \"newest\"\n")).await;
+    near.put(2, 0..3).await;
+    until("the first are delivered", || near.carried().ledger.delivered == 6).await;
+    assert_eq!(near.cursors(), 2, "one a shard");
+    near.delete().await;
+    until("it is not shown any more", || near.shown() == 0).await;
+    until("its cursors are gone", || near.cursors() == 0).await;
+    near.create().await;
+    near.put(2, 3..5).await;
+    until("all of the new one is delivered", || near.shown() == 1 && near.carried().ledger.delivered == 4)
+        .await;
+    assert_whole(&far.records().await, 2, 5);
+    near.stop().await;
+}

@@ -95,6 +95,24 @@ impl Near {
         self.engine().append(&batch).unwrap().await.unwrap();
     }
 
+    pub(crate) async fn delete(&self) {
+        self.engine().delete_stream(&StreamName::parse("telemetry").unwrap()).await.unwrap();
+    }
+
+    pub(crate) async fn create(&self) {
+        self.engine().ensure_stream(&StreamName::parse("telemetry").unwrap(), 2).await.unwrap();
+    }
+
+    /// Cursors of sinks that are stored.
+    pub(crate) fn cursors(&self) -> usize {
+        self.engine().meta_list(b"g/sink/").len()
+    }
+
+    /// Streams that are shown on their way.
+    pub(crate) fn shown(&self) -> usize {
+        self.gateway.ledger().carried.len()
+    }
+
     pub(crate) async fn resize(&self, shards: u32) {
         resize(self.engine(), shards).await;
     }

@@ -2,14 +2,14 @@
 
 use super::sources::Sources;
 use super::{Carrier, Tools};
-use crate::forward::kept::Payload;
+use crate::forward::kept::{self, Payload};
 use crate::forward::target::{self, Target};
 use crate::forward::{cursor, limits};
 use headwater_aws::{CallError, PutAnswer, RecordOutcome};
 use headwater_engine::storage::{AppendError, Cursor, Page, Position, ReadError};
 use headwater_engine::{EngineBatch, ShardId, StreamHandle};
 use headwater_relay::{
-    Call, DeadLetter, DeadReason, DropReason, Offset, ProgressDue, Read, RecordRef, SendOutcome,
+    Call, DeadLetter, DeadReason, DropReason, Offset, ProgressDue, Read, RecordRef, SendOutcome, SourceId,
 };
 use std::time::Instant;
 use tokio::task::JoinError;
@@ -27,8 +27,10 @@ pub(super) enum Event {
     ProgressStored(ProgressDue, bool),
     /// The target was looked at.
     Looked(Result<Target, CallError>),
-    /// A shard has records up to here.
+    /// A shard that was watched has records up to here.
     Grown(ShardId, u64),
+    /// A shard that could not be read may be asked again; it has records up to here.
+    Readable(ShardId, u64),
     /// A loss is written down.
     Noted,
     /// Time to try again.
@@ -59,6 +61,16 @@ pub(super) async fn watch(tools: Tools, stream: StreamHandle, shard: ShardId, ta
             tracing::warn!(stream = %stream.name(), %shard, %error, "shard cannot be watched, trying again");
             sleep(limits::LOG_PAUSE).await;
             Event::Grown(shard, tail)
+        }
+    }
+}
+
+/// Waits a moment, and looks how far a shard goes.
+async fn ask_again(tools: Tools, stream: StreamHandle, shard: ShardId) -> Event {
+    loop {
+        sleep(limits::LOG_PAUSE).await;
+        if let Ok(end) = tools.engine.locate(&stream, shard, Cursor::Latest).await {
+            return Event::Readable(shard, end.position);
         }
     }
 }
@@ -190,6 +202,10 @@ impl Carrier {
                 let whose = (&self.tools, &self.stream);
                 self.sources.handle_grown(whose, shard, tail, &mut self.forwarding, &mut self.tasks, now_ms);
             }
+            Event::Readable(shard, tail) => {
+                let told = self.forwarding.handle_tail(SourceId(shard.0), Offset(tail), now_ms);
+                debug_assert!(told.is_ok(), "a source is not forgotten while it is read");
+            }
             Event::Noted => self.noting = self.noting.saturating_sub(1),
             Event::Again => {}
         }
@@ -202,11 +218,8 @@ impl Carrier {
                 tracing::warn!(sink = self.tools.settings.name, stream = %self.stream.name(), %error, "shard cannot be read, trying again");
                 let told = self.forwarding.handle_records(read, &[], read.from, now_ms);
                 debug_assert!(told.is_ok(), "a read that was asked for");
-                let (shard, tail) = (self.sources.shard(read.source), read.from.0);
-                self.tasks.spawn(async move {
-                    sleep(limits::LOG_PAUSE).await;
-                    Event::Grown(shard, tail)
-                });
+                let shard = self.sources.shard(read.source);
+                self.tasks.spawn(ask_again(self.tools.clone(), self.stream.clone(), shard));
                 return;
             }
         };
@@ -226,14 +239,13 @@ impl Carrier {
                 first = lost.first.position, last = lost.last.position, "records are lost by damage to the journal"
             );
         }
-        let records = self.kept.take(read.source, &page, read.until);
+        let (records, payloads) = kept::take(&page, read.until);
         let next = Offset(page.next.position.min(read.until.map_or(u64::MAX, |until| until.0)));
         if let Err(error) = self.forwarding.handle_records(read, &records, next, now_ms) {
             // A read that something else answered meanwhile: what it brought is asked for again where it is needed.
             tracing::debug!(%error, "records of a read are not taken");
-            for record in &records {
-                self.kept.remove(read.source, record.offset);
-            }
+        } else {
+            self.kept.keep(read.source, &records, payloads);
         }
         let told = self.forwarding.handle_tail(read.source, Offset(page.end.position), now_ms);
         debug_assert!(told.is_ok(), "a known source");

@@ -156,7 +156,9 @@ impl Sources {
         let (progress, is_first) = match self.stored.get(&shard) {
             Some(progress) => (progress.clone(), false),
             None => {
-                let start = if self.is_new { tools.settings.start } else { Start::Oldest };
+                // What a stream that came later has is all from now on.
+                let is_older = stream.state().definition.created_ms < tools.started_ms;
+                let start = if self.is_new && is_older { tools.settings.start } else { Start::Oldest };
                 let cursor = match start {
                     Start::Oldest => Cursor::TrimHorizon,
                     Start::Newest => Cursor::Latest,
@@ -227,6 +229,18 @@ impl Sources {
             if let Err(error) = tools.engine.append(&batch) {
                 tracing::debug!(%error, "cursors of forgotten shards stay");
             }
+        }
+    }
+
+    /// The stream is gone, and its numbers are never used again.
+    pub(super) fn forget_all(&self, tools: &Tools, stream: &StreamHandle) {
+        let prefix = cursor::prefix_of(&tools.settings.name, stream.number());
+        let mut batch = tools.engine.batch();
+        for (key, _) in tools.engine.meta_list(prefix.as_bytes()) {
+            batch.unmark(&key);
+        }
+        if let Err(error) = tools.engine.append(&batch) {
+            tracing::debug!(%error, "cursors of a stream that is gone stay");
         }
     }
 
