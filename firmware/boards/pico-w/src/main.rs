@@ -137,7 +137,7 @@ async fn open(
     let mut opening = Opening::new(BlockingAsync::new(flash), PICO_W.layout.clone(), settings);
     let opened = Apart(pin!(opening.open())).await;
     match opened {
-        Ok(()) => opening.device_in(&DEVICE, sampler, board),
+        Ok(()) => opening.device_in(DEVICE.uninit(), sampler, board),
         Err(_) => reset::panicked(),
     }
 }

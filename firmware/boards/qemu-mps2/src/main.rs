@@ -163,7 +163,7 @@ async fn open(reset: ResetReason, sampler: &impl Sampler) -> &'static BoardDevic
     let mut opening = Opening::new(flash, QEMU_MPS2.layout.clone(), settings);
     let opened = Apart(pin!(opening.open())).await;
     opened.expect("the flash of this machine never fails, and the partition fits it");
-    opening.device_in(&DEVICE, sampler, board)
+    opening.device_in(DEVICE.uninit(), sampler, board)
 }
 
 /// Interrupts that have no name in `cortex-m-rt`.

@@ -86,7 +86,7 @@ async fn open(reset: ResetReason, sampler: &impl Sampler) -> &'static Device<Fla
     let mut opening = Opening::new(flash, QEMU_RV32.layout.clone(), settings);
     let opened = Apart(pin!(opening.open())).await;
     opened.expect("the flash of this machine never fails, and the partition fits it");
-    opening.device_in(&DEVICE, sampler, Board)
+    opening.device_in(DEVICE.uninit(), sampler, Board)
 }
 
 fn enable_interrupts() {

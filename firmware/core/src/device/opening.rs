@@ -8,12 +8,12 @@ use crate::limits::{BATCH_AGE_MS_MAX, LOGS_MAX};
 use crate::time::TimeKeeper;
 use crate::{Apart, Found, Layout, Observer, OpenError, Sampler, Spool};
 use core::cell::{Cell, RefCell};
+use core::mem::MaybeUninit;
 use core::pin::pin;
 use embassy_sync::{mutex::Mutex, signal::Signal};
 use embedded_storage_async::nor_flash::NorFlash;
 use headwater_telemetry::{BootId, Hello, LogLevel, Uptime};
 use heapless::Deque;
-use static_cell::StaticCell;
 
 /// A start: flash to be opened, then flash that is open.
 #[expect(missing_debug_implementations, reason = "flash drivers have none")]
@@ -63,7 +63,7 @@ impl<F: NorFlash> Opening<F> {
         Ok(())
     }
 
-    /// The device, in the place where it stays. Once, after [`Opening::open`].
+    /// The device, in the place where it stays (`StaticCell::uninit` gives one). Once, after [`Opening::open`].
     ///
     /// # Panics
     /// When nothing is open.
@@ -71,12 +71,12 @@ impl<F: NorFlash> Opening<F> {
     #[inline(never)]
     pub fn device_in<O: Observer>(
         &mut self,
-        place: &'static StaticCell<Device<F, O>>,
+        place: &'static mut MaybeUninit<Device<F, O>>,
         sampler: &impl Sampler,
         observer: O,
     ) -> &'static Device<F, O> {
         let (found, is_covered) = self.found();
-        let device = place.init_with(|| self.device(sampler, observer));
+        let device = &*place.write(self.device(sampler, observer));
         report(device, found, is_covered);
         device
     }
