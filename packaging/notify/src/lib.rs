@@ -5,7 +5,7 @@
 //! Out: datagrams; nothing at all where nobody listens.
 //! Invariants: `WATCHDOG=1` follows a barrier through the commit queue, never time alone, so a program whose commits hang is
 //! started again; a barrier of an idle journal writes nothing, so an idle program is neither restarted nor wears a card. A
-//! service manager that does not listen delays a caller by [`SEND_PATIENCE`] at most and stops nothing.
+//! service manager that does not listen delays a caller by `SEND_PATIENCE` at most and stops nothing.
 //! Not here: when a program is ready or stops, and what it does about a journal that failed (gateway, agent).
 //!
 //! Own code: it is a datagram to an address. The crates for it do not know abstract addresses, or wait without end for a

@@ -12,7 +12,7 @@ use crate::disk::{Disk, Fates, Mode};
 use crate::mount::Mounted;
 use crate::power::{Aim, Moment};
 
-/// The argument that asks for [`write`].
+/// The argument that asks for [`write()`].
 pub(crate) const WRITE: &str = "--own-write";
 
 /// The argument that asks for [`check`].
