@@ -50,10 +50,6 @@ impl Engine {
     /// Bytes on the device of a shard's records from `from` on, as they are stored; 0 where the storage does not say.
     #[must_use]
     pub fn bytes_from(&self, stream: &StreamHandle, shard: ShardId, from: Position) -> u64 {
-        let key = ShardKey { stream: stream.number(), shard };
-        self.journal().as_ref().map_or(0, |journal| {
-            let key = headwater_journal::ShardKey { stream: key.stream.0, shard: key.shard.0 };
-            journal.bytes_from(key, from.position)
-        })
+        self.0.log.bytes_from(ShardKey { stream: stream.number(), shard }, from)
     }
 }

@@ -224,6 +224,11 @@ pub trait ShardLog: Send + Sync + 'static {
     /// Forgets everything of the stream, its keys included. Its number is not used again.
     fn drop_stream(&self, stream: StreamNumber);
 
+    /// Bytes on the device of a shard's records from `from` on, as they are stored; 0 where the log does not know.
+    fn bytes_from(&self, _shard: ShardKey, _from: Position) -> u64 {
+        0
+    }
+
     /// Whether appends are taken.
     fn state(&self) -> LogState;
 }

@@ -7,7 +7,7 @@
 use std::ops::Deref;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
@@ -89,27 +89,46 @@ impl<S: Storage> Journal<S> {
         Self::start_with(core, Clock::system())
     }
 
+    /// A journal without threads, otherwise as [`start`](Self::start) gives one: whoever holds it calls [`Core::commit`] and
+    /// [`Core::maintain`] in their place, when it likes. For a process with one thread whose time is not the machine's.
+    #[must_use]
+    pub fn unattended(core: Core<S>) -> Self {
+        // Closing is told no time of its own: the newest that appends and upkeep were told counts.
+        Self::around(core, Clock::new(|| 0))
+    }
+
     fn start_with(core: Core<S>, clock: Clock) -> Self {
-        core.attend();
-        let core = Arc::new(core);
-        let (commit, upkeep) = (Arc::new(Bell::default()), Arc::new(Bell::default()));
-        let threads = vec![
-            spawn("journal-commit", commit_loop(Arc::clone(&core), Arc::clone(&commit), Arc::clone(&upkeep))),
-            spawn("journal-upkeep", upkeep_loop(Arc::clone(&core), clock.clone(), Arc::clone(&upkeep))),
+        let journal = Self::around(core, clock);
+        let Shared { core, commit, upkeep, clock, .. } = &*journal.shared;
+        let threads = [
+            spawn("journal-commit", commit_loop(Arc::clone(core), Arc::clone(commit), Arc::clone(upkeep))),
+            spawn("journal-upkeep", upkeep_loop(Arc::clone(core), clock.clone(), Arc::clone(upkeep))),
         ];
-        let threads = Mutex::new(threads.into_iter().flatten().collect());
+        journal.shared.threads().extend(threads.into_iter().flatten());
         // The first segment gets its name while the caller is still setting up.
         upkeep.ring();
+        journal
+    }
+
+    fn around(core: Core<S>, clock: Clock) -> Self {
+        core.attend();
         Self {
             shared: Arc::new(Shared {
-                core,
-                commit,
-                upkeep,
+                core: Arc::new(core),
+                commit: Arc::default(),
+                upkeep: Arc::default(),
                 clock,
-                threads,
+                threads: Mutex::default(),
                 listening: AtomicBool::new(false),
             }),
         }
+    }
+
+    /// Whether threads of its own flush and keep it. Without them ([`unattended`](Self::unattended)) there is nobody whose work a read
+    /// could hold up.
+    #[must_use]
+    pub fn is_attended(&self) -> bool {
+        !self.shared.threads().is_empty()
     }
 
     /// Stages everything in `set` into one group; see [`Core::append`].
@@ -195,10 +214,14 @@ impl<S: Storage> Shared<S> {
         self.listening.load(Ordering::Relaxed) || !self.core.linger().is_zero()
     }
 
+    fn threads(&self) -> MutexGuard<'_, Vec<JoinHandle<()>>> {
+        self.threads.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn stop(&self) {
         self.commit.stop();
         self.upkeep.stop();
-        let threads = std::mem::take(&mut *self.threads.lock().unwrap_or_else(PoisonError::into_inner));
+        let threads = std::mem::take(&mut *self.threads());
         for thread in threads {
             if thread.join().is_err() {
                 tracing::error!("a journal thread panicked");

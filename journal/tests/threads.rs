@@ -265,6 +265,39 @@ fn an_append_never_makes_a_segment_file() {
     journal.close();
 }
 
+#[test]
+fn a_journal_without_threads_does_nothing_until_it_is_told() {
+    let disk = SimDisk::new(8);
+    let (core, _) = Journal::open_on(disk.clone(), config(), NOW, 1).expect("opens");
+    let journal = Journal::unattended(core);
+    assert!(!journal.is_attended());
+    let told = Arc::new(Mutex::new(Vec::new()));
+    let listener = Arc::clone(&told);
+    journal.on_commit(Box::new(move |outcome| listener.lock().unwrap().push(outcome.expect("commits"))));
+    let ticket = journal.append(&set(b"waits"), NOW).expect("appends").ticket;
+    let before = disk.counters();
+    std::thread::sleep(Duration::from_millis(50));
+    assert_eq!((disk.counters(), told.lock().unwrap().len()), (before, 0));
+    assert!(journal.durable() < ticket);
+    journal.commit().expect("commits");
+    assert_eq!(*told.lock().unwrap(), [ticket]);
+    // Files are made by upkeep here too: an append that needs one is told to come again.
+    let (set, mut busy) = (set(&noise(60_000)), 0);
+    for _ in 0..100 {
+        while let Err(error) = journal.append(&set, NOW) {
+            assert!(matches!(error, AppendError::Busy { .. }), "{error}");
+            busy += 1;
+            journal.commit().expect("commits");
+            while journal.maintain(NOW) {}
+        }
+    }
+    assert!(busy > 0);
+    journal.close();
+    let (core, recovery) = Journal::open_on(disk.kill(), config(), NOW, 2).expect("opens");
+    assert!(recovery.is_clean(), "{recovery:?}");
+    assert_eq!(core.bounds(SHARD).expect("is there").end, 102);
+}
+
 /// Bytes that do not pack.
 fn noise(count: usize) -> Vec<u8> {
     let mut state = 1u64;

@@ -6,6 +6,7 @@
 //! Not here: files, recovery, retention of segments (journal).
 
 mod commits;
+mod forms;
 mod meta;
 #[cfg(test)]
 mod tests;
@@ -14,19 +15,22 @@ mod watches;
 pub use meta::EmbeddedMeta;
 
 use super::{
-    Ack, AppendError, AppendSet, BoxFuture, CommitError, Cursor, Fence, LogState, Lost, Page, Pending,
-    Position, ReadError, ReadLimits, RecordRef, Run, ShardKey, ShardLog,
+    Ack, AppendError, AppendSet, BoxFuture, CommitError, Cursor, Fence, LogState, Page, Pending, Position,
+    ReadError, ReadLimits, RecordRef, Run, ShardKey, ShardLog,
 };
 use crate::names::StreamNumber;
 use commits::Commits;
-use headwater_journal::{self as journal, Journal};
+use forms::{at, fill, key, nothing, page, refusal, sequence, unreadable};
+use headwater_journal::{self as journal, FileStorage, Journal, Storage};
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use watches::Watches;
 
-/// A [`ShardLog`] on a journal.
-pub struct EmbeddedLog {
-    journal: Journal,
+/// A [`ShardLog`] on a journal: on files, unless another storage is said.
+pub struct EmbeddedLog<S: Storage = FileStorage> {
+    journal: Journal<S>,
+    /// Whether the journal has threads of its own; without, there is one thread, which reads too.
+    is_attended: bool,
     commits: Arc<Commits>,
     watches: Arc<Watches>,
     sealed: RwLock<Sealed>,
@@ -46,10 +50,11 @@ const SPARE_SETS_MAX: usize = 8;
 /// A set that grew beyond this is not kept: one large request must not hold its memory for good.
 const SPARE_SET_BYTES_MAX: usize = 1 << 20;
 
-impl EmbeddedLog {
-    /// A log on `journal`, whose commits it listens to from now on.
+impl<S: Storage> EmbeddedLog<S> {
+    /// A log on `journal`, whose commits it listens to from now on. Reads go to threads beside the runtime's, unless the journal is
+    /// [unattended](Journal::unattended): then the caller drives it and everything happens on its thread.
     #[must_use]
-    pub fn new(journal: Journal) -> Self {
+    pub fn new(journal: Journal<S>) -> Self {
         let durable = journal.durable().0;
         let (commits, watches) = (Arc::new(Commits::new(durable)), Arc::new(Watches::new(durable)));
         let listeners = (Arc::clone(&commits), Arc::clone(&watches));
@@ -57,7 +62,14 @@ impl EmbeddedLog {
             listeners.1.committed(&outcome);
             listeners.0.committed(outcome);
         }));
-        EmbeddedLog { journal, commits, watches, sealed: RwLock::default(), spare: Mutex::default() }
+        EmbeddedLog {
+            is_attended: journal.is_attended(),
+            journal,
+            commits,
+            watches,
+            sealed: RwLock::default(),
+            spare: Mutex::default(),
+        }
     }
 
     fn stage(&self, set: &AppendSet, now_ms: u64) -> Result<(journal::Ticket, Vec<Ack>), AppendError> {
@@ -87,37 +99,21 @@ impl EmbeddedLog {
     fn durable(&self, ticket: journal::Ticket, acks: Vec<Ack>) -> Pending {
         Box::pin(self.commits.durable(ticket.0, acks))
     }
-}
 
-/// Copies `set` into the journal's form, shard by shard: the journal writes one run per batch.
-fn fill(staged: &mut journal::AppendSet, set: &AppendSet) {
-    match set.shards() {
-        [] => {}
-        [(shard, _)] => {
-            staged.batch(key(*shard));
-            for record in set.records() {
-                staged.record(record.key, record.data);
-            }
+    /// Runs what may touch the disk where it does not hold up the thread that keeps connections alive.
+    async fn reading<T: Send + 'static>(
+        &self,
+        shard: ShardKey,
+        read: impl FnOnce(&Journal<S>) -> Result<T, journal::ReadError> + Send + 'static,
+    ) -> Result<T, ReadError> {
+        if !self.is_attended {
+            return read(&self.journal).map_err(|error| unreadable(shard, &error));
         }
-        shards => {
-            let records: Vec<_> = set.records().collect();
-            let mut order: Vec<u32> = (0..u32::try_from(records.len()).unwrap_or(u32::MAX)).collect();
-            // Stable: records of one shard keep their order.
-            order.sort_by_key(|&i| records[i as usize].shard);
-            let mut of_shard = order.iter().map(|&i| &records[i as usize]).peekable();
-            for (place, (shard, _)) in (0..).zip(shards) {
-                staged.batch(key(*shard));
-                while let Some(record) = of_shard.next_if(|record| record.shard == place) {
-                    staged.record(record.key, record.data);
-                }
-            }
+        let journal = self.journal.clone();
+        match tokio::task::spawn_blocking(move || read(&journal)).await {
+            Ok(outcome) => outcome.map_err(|error| unreadable(shard, &error)),
+            Err(error) => Err(ReadError { shard, reason: error.to_string(), key: None }),
         }
-    }
-    for (key, value) in set.marks() {
-        staged.put(key, value, None);
-    }
-    for key in set.unmarks() {
-        staged.delete(key, None);
     }
 }
 
@@ -134,7 +130,7 @@ impl Sealed {
     }
 }
 
-impl ShardLog for EmbeddedLog {
+impl<S: Storage> ShardLog for EmbeddedLog<S> {
     fn append(&self, set: &AppendSet, now_ms: u64) -> Result<Pending, AppendError> {
         let (ticket, acks) = self.stage(set, now_ms)?;
         Ok(self.durable(ticket, acks))
@@ -156,8 +152,8 @@ impl ShardLog for EmbeddedLog {
                 Cursor::After(position) => at(sequence(position.after())),
                 Cursor::AtTime(_) if bounds.is_none() => at(end),
                 Cursor::AtTime(time_ms) => {
-                    let journal = self.journal.clone();
-                    at(blocking(shard, move || journal.seek_time(key(shard), time_ms)).await?)
+                    let seek = move |journal: &Journal<S>| journal.seek_time(key(shard), time_ms);
+                    at(self.reading(shard, seek).await?)
                 }
             })
         })
@@ -175,10 +171,8 @@ impl ShardLog for EmbeddedLog {
             if from >= bounds.end {
                 return Ok(Page { newest_ms: Some(bounds.newest_ms), ..nothing(from) });
             }
-            // Even a reader at the end of a quiet shard may need the disk, and a slow disk must not hold up the thread
-            // that keeps connections alive.
-            let journal = self.journal.clone();
-            blocking(shard, move || read(&journal, shard, from, limits)).await.map(page)
+            // Even a reader at the end of a quiet shard may need the disk.
+            self.reading(shard, move |journal| read(journal, shard, from, limits)).await.map(page)
         })
     }
 
@@ -241,6 +235,10 @@ impl ShardLog for EmbeddedLog {
         self.journal.keys().forget(stream.0);
     }
 
+    fn bytes_from(&self, shard: ShardKey, from: Position) -> u64 {
+        self.journal.bytes_from(key(shard), sequence(from))
+    }
+
     fn state(&self) -> LogState {
         match self.journal.state() {
             journal::State::Open => LogState::Open,
@@ -264,8 +262,8 @@ impl Run for journal::Run {
 }
 
 /// Reads from `from` on, past what is older than `limits` allow: the journal keeps whole segments.
-fn read(
-    journal: &Journal,
+fn read<S: Storage>(
+    journal: &Journal<S>,
     shard: ShardKey,
     from: u64,
     limits: ReadLimits,
@@ -278,71 +276,4 @@ fn read(
     }
     let from = from.max(journal.seek_time(key(shard), limits.not_before_ms)?);
     journal.read(key(shard), from, wanted)
-}
-
-fn page(page: journal::Page) -> Page {
-    let lost = |gap: journal::LostRange| Lost { first: at(gap.first), last: at(gap.last) };
-    Page {
-        runs: page.runs.into_iter().map(|run| Box::new(run) as Box<dyn Run>).collect(),
-        lost: page.gaps.into_iter().map(lost).collect(),
-        next: at(page.next),
-        end: at(page.end),
-        newest_ms: (page.newest_ms > 0).then_some(page.newest_ms),
-    }
-}
-
-fn nothing(from: u64) -> Page {
-    Page { runs: Vec::new(), lost: Vec::new(), next: at(from), end: at(from), newest_ms: None }
-}
-
-/// Runs what may touch the disk where it does not hold up other connections.
-async fn blocking<T: Send + 'static>(
-    shard: ShardKey,
-    read: impl FnOnce() -> Result<T, journal::ReadError> + Send + 'static,
-) -> Result<T, ReadError> {
-    match tokio::task::spawn_blocking(read).await {
-        Ok(outcome) => outcome.map_err(|error| unreadable(shard, &error)),
-        Err(error) => Err(ReadError { shard, reason: error.to_string(), key: None }),
-    }
-}
-
-fn unreadable(shard: ShardKey, error: &journal::ReadError) -> ReadError {
-    let key = match error {
-        journal::ReadError::KeyUnknown { key_id, .. } | journal::ReadError::KeyWrong { key_id, .. } => {
-            Some(*key_id)
-        }
-        _ => None,
-    };
-    ReadError { shard, reason: error.to_string(), key }
-}
-
-fn refusal(error: journal::AppendError) -> AppendError {
-    match error {
-        journal::AppendError::Full => AppendError::Full,
-        journal::AppendError::Busy { .. } => AppendError::Busy,
-        journal::AppendError::TooLarge { found, limit, .. } => AppendError::TooLarge { found, limit },
-        journal::AppendError::Refused { shard, .. } => AppendError::Sealed(ours(shard)),
-        journal::AppendError::NoKey { shard, .. } => AppendError::NoKey(ours(shard)),
-        // Appends of records expect no versions; changes of metadata look at a conflict before they come here.
-        error @ (journal::AppendError::Conflict { .. } | journal::AppendError::Failed(_)) => {
-            AppendError::Failed(error.to_string())
-        }
-    }
-}
-
-fn ours(shard: journal::ShardKey) -> ShardKey {
-    ShardKey { stream: StreamNumber(shard.stream), shard: crate::names::ShardId(shard.shard) }
-}
-
-fn key(shard: ShardKey) -> journal::ShardKey {
-    journal::ShardKey { stream: shard.stream.0, shard: shard.shard.0 }
-}
-
-fn at(sequence: u64) -> Position {
-    Position { position: sequence, index: 0 }
-}
-
-/// The first sequence at or after a position: every record has index 0.
-fn sequence(position: Position) -> u64 {
-    position.position.saturating_add(u64::from(position.index > 0))
 }

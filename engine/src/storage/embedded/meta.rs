@@ -3,19 +3,19 @@
 use super::commits::Commits;
 use super::{EmbeddedLog, refusal};
 use crate::storage::{BoxFuture, MetaError, MetaStore, Versioned};
-use headwater_journal::{self as journal, Journal};
+use headwater_journal::{self as journal, FileStorage, Journal, Storage};
 use std::sync::Arc;
 
 /// A [`MetaStore`] on the journal of an [`EmbeddedLog`].
-pub struct EmbeddedMeta {
-    journal: Journal,
+pub struct EmbeddedMeta<S: Storage = FileStorage> {
+    journal: Journal<S>,
     commits: Arc<Commits>,
 }
 
-impl EmbeddedMeta {
+impl<S: Storage> EmbeddedMeta<S> {
     /// The metadata in the journal of `log`.
     #[must_use]
-    pub fn new(log: &EmbeddedLog) -> Self {
+    pub fn new(log: &EmbeddedLog<S>) -> Self {
         EmbeddedMeta { journal: log.journal.clone(), commits: Arc::clone(&log.commits) }
     }
 
@@ -37,7 +37,7 @@ fn versioned(value: journal::MetaValue) -> Versioned {
     Versioned { version: value.version, value: value.value }
 }
 
-impl MetaStore for EmbeddedMeta {
+impl<S: Storage> MetaStore for EmbeddedMeta<S> {
     fn get(&self, key: &[u8]) -> Option<Versioned> {
         self.journal.meta_get(key).map(versioned)
     }
