@@ -10,6 +10,7 @@
 mod call;
 mod create;
 mod error;
+mod permission;
 mod put;
 mod read;
 mod records;
@@ -22,6 +23,7 @@ mod subject;
 pub use call::{FormatChoice, Kinesis};
 pub use create::NewStream;
 pub use error::{CallError, Class, Thing};
+pub use permission::MayPut;
 pub use put::{PutBody, PutError};
 pub use read::{Position, Record, Records};
 pub use records::{PutAnswer, RecordOutcome};

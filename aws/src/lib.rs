@@ -76,9 +76,9 @@ pub use endpoint::{Endpoint, EndpointError, Region, Variant};
 pub use environment::Environment;
 pub use http::{Http, HttpError, HttpErrorKind, HttpSettings, Identity, Trust, TrustError};
 pub use kinesis::{
-    CallError, Class, FormatChoice, Kinesis, KinesisSettings, NewStream, Position, PutAnswer, PutBody,
-    PutError, Record, RecordOutcome, Records, SetupError, Shard, ShardId, ShardMap, StreamInfo, StreamRef,
-    StreamStatus, Thing, hash_key,
+    CallError, Class, FormatChoice, Kinesis, KinesisSettings, MayPut, NewStream, Position, PutAnswer,
+    PutBody, PutError, Record, RecordOutcome, Records, SetupError, Shard, ShardId, ShardMap, StreamInfo,
+    StreamRef, StreamStatus, Thing, hash_key,
 };
 pub use profile::{ProfileError, Profiles};
 pub use secret::Secret;

@@ -35,6 +35,8 @@ pub(super) enum Need {
 #[derive(Debug, Default)]
 pub(super) struct Cache {
     held: Option<Held>,
+    /// Name of the key that was fetched last.
+    named: Option<String>,
     failed: Option<Failed>,
 }
 
@@ -66,8 +68,8 @@ impl Cache {
         }
     }
 
-    /// Keeps what a source gave. `now` is the time where it gave none.
-    pub(super) fn handle_fetched(&mut self, fetched: Fetched, now: Timestamp, uptime: Duration) {
+    /// Keeps what a source gave; whether that is another key than before. `now` is the time where it gave none.
+    pub(super) fn handle_fetched(&mut self, fetched: Fetched, now: Timestamp, uptime: Duration) -> bool {
         let life = fetched.credentials.expires().map(|expires| {
             let life = match fetched.time {
                 Some(time) => expires.since(time),
@@ -79,14 +81,26 @@ impl Cache {
                 life.saturating_sub(limits::REFRESH_AHEAD).max(life * limits::REFRESH_AFTER_PERCENT / 100);
             (uptime + renew, uptime + life.saturating_sub(limits::EXPIRY_MARGIN))
         });
+        let name = Some(fetched.credentials.access_key_id().to_owned());
+        let is_other = self.named != name;
+        self.named = name;
         self.held = Some(Held { credentials: Arc::new(fetched.credentials), life });
         self.failed = None;
+        is_other
     }
 
     pub(super) fn handle_failed(&mut self, error: CredentialsError, uptime: Duration) {
         let times = self.failed.as_ref().map_or(0, |failed| failed.times);
         let pause = limits::REFRESH_PAUSE.saturating_mul(1 << times.min(16)).min(limits::REFRESH_PAUSE_MAX);
         self.failed = Some(Failed { error, times: times + 1, until: uptime + pause });
+    }
+
+    /// The target found something wrong with these. Temporary ones stay until they end; lasting ones are asked for again, for a person
+    /// may have mended them in their file meanwhile.
+    pub(super) fn handle_doubted(&mut self, credentials: &Arc<Credentials>) {
+        if credentials.expires().is_none() {
+            self.handle_refused(credentials);
+        }
     }
 
     /// The target does not take these any more. Others that came meanwhile stay.

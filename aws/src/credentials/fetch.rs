@@ -76,13 +76,21 @@ pub(super) fn fetch<'a>(source: &'a Source, asking: &'a Asking) -> Asked<'a> {
             Source::Iot(settings) => iot::fetch(settings, &source.name(), asking).await,
             Source::Command(line) => command::run(line.expose(), &source.name()).await,
             Source::Role(role, from) => {
-                let base = fetch(from, asking).await?;
+                let base = fetch(from, asking).await.map_err(meant)?;
                 sts::assume(role, &base.credentials, &source.name(), asking).await
             }
             Source::First(sources) => return first(sources, asking).await,
         };
         Ok(fetched?)
     })
+}
+
+/// A role names whom it is assumed with: where that source is not there, others are not asked instead.
+fn meant(mut error: CredentialsError) -> CredentialsError {
+    for error in error.asked.iter_mut().filter(|error| error.kind == SourceErrorKind::Absent) {
+        error.kind = SourceErrorKind::Settings;
+    }
+    error
 }
 
 async fn first(sources: &[Source], asking: &Asking) -> Result<Fetched, CredentialsError> {

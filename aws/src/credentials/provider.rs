@@ -77,6 +77,11 @@ impl Provider {
         self.cache(|cache| cache.handle_refused(credentials));
     }
 
+    /// The target finds a signature by these wrong, or lets them do nothing: those that do not end are asked for again.
+    pub(crate) fn handle_doubted(&self, credentials: &Arc<Credentials>) {
+        self.cache(|cache| cache.handle_doubted(credentials));
+    }
+
     /// What the source is called, for a person.
     #[must_use]
     pub fn name(&self) -> String {
@@ -98,13 +103,12 @@ impl Provider {
         let uptime = self.0.asking.time.now().uptime;
         match asked {
             Ok(fetched) => {
-                let credentials = &fetched.credentials;
-                tracing::info!(
-                    source = credentials.source(),
-                    key = credentials.access_key_id(),
-                    "credentials fetched"
-                );
-                self.cache(|cache| cache.handle_fetched(fetched, time, uptime));
+                let (source, key) = (fetched.credentials.source(), fetched.credentials.access_key_id());
+                let (source, key) = (source.to_owned(), key.to_owned());
+                // Those that a target refuses are fetched with every call until somebody mends them.
+                if self.cache(|cache| cache.handle_fetched(fetched, time, uptime)) {
+                    tracing::info!(source, key, "credentials fetched");
+                }
             }
             Err(error) => {
                 tracing::warn!(%error, "credentials could not be fetched");

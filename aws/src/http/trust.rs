@@ -67,7 +67,7 @@ pub struct HttpSettings {
     /// What time it is.
     pub clock: Clock,
     /// It is certainly not earlier than this: a board that boots in 1970 takes no certificate for valid. The time of the
-    /// newest record it has stored will do.
+    /// newest record it has stored will do. Only asked while the clock is before 2026, so not set at all.
     pub not_before: Timestamp,
 }
 
@@ -84,7 +84,11 @@ impl HttpSettings {
     }
 }
 
-/// The clock of certificates: the wall's, but never before a time that has certainly come.
+/// No machine's clock is right that is before this: no program of this version ran then. 2026-01-01.
+const FIRST_MS: u64 = 1_767_225_600_000;
+
+/// The clock of certificates: the wall's, unless nobody has set it; then a time that has certainly come. One that was set is believed:
+/// records that were stored while it was years ahead must not end every certificate.
 #[derive(Debug)]
 struct NotBefore {
     clock: Clock,
@@ -93,7 +97,8 @@ struct NotBefore {
 
 impl TimeProvider for NotBefore {
     fn current_time(&self) -> Option<UnixTime> {
-        let time = self.clock.now().wall.max(self.earliest);
+        let wall = self.clock.now().wall;
+        let time = if wall.ms() < FIRST_MS { wall.max(self.earliest) } else { wall };
         Some(UnixTime::since_unix_epoch(Duration::from_millis(time.ms())))
     }
 }
@@ -138,4 +143,29 @@ fn read(file: &Path) -> Result<Vec<CertificateDer<'static>>, TrustError> {
     let found: Vec<_> =
         CertificateDer::pem_file_iter(file).map_err(failed)?.collect::<Result<_, _>>().map_err(failed)?;
     if found.is_empty() { Err(TrustError::Empty(file.to_owned())) } else { Ok(found) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::clock::Now;
+
+    #[test]
+    fn a_clock_that_nobody_set_is_not_before_the_newest_record_and_one_that_is_set_is_believed() {
+        let judged = |wall_ms: u64, earliest_ms: u64| {
+            let now = Now { wall: Timestamp::from_ms(wall_ms), uptime: Duration::ZERO };
+            let time =
+                NotBefore { clock: Clock::new(move || now), earliest: Timestamp::from_ms(earliest_ms) };
+            time.current_time().map(|time| time.as_secs() * 1_000)
+        };
+        const NOW: u64 = 1_800_000_000_000;
+        const YEARS_AHEAD: u64 = 2_500_000_000_000;
+        assert_eq!(judged(5_000, NOW), Some(NOW));
+        assert_eq!(judged(NOW, NOW - 1_000), Some(NOW));
+        assert_eq!(
+            judged(NOW, YEARS_AHEAD),
+            Some(NOW),
+            "a record of a clock that was wrong ends no certificate"
+        );
+    }
 }

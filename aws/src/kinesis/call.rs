@@ -163,6 +163,10 @@ impl Kinesis {
         self.0.time.time()
     }
 
+    pub(super) fn timeout(&self) -> Duration {
+        self.0.timeout
+    }
+
     pub(super) fn about<'a>(&'a self, operation: &'static str, subject: &'a str) -> About<'a> {
         About { operation, subject, endpoint: &self.0.place }
     }
@@ -218,7 +222,7 @@ impl Kinesis {
     }
 
     /// Sends a body, again when the clock was wrong, again when the credentials had ended.
-    async fn exchange(
+    pub(super) async fn exchange(
         &self,
         about: About<'_>,
         body: &Bytes,
@@ -278,6 +282,9 @@ impl Kinesis {
                 self.0.provider.handle_refused(&credentials);
                 credentials_tried = Some(credentials);
                 continue;
+            }
+            if matches!(error.class, Class::Final(Thing::Credentials | Thing::Permission)) {
+                self.0.provider.handle_doubted(&credentials);
             }
             return Err(error);
         }

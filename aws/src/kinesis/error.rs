@@ -39,12 +39,13 @@ pub enum Thing {
     EncryptionKey,
     /// A certificate, the target's or ours, or the clock it is judged by.
     Certificate,
-    /// What answers there is not this API.
+    /// What answers there is not this API, or says what this client does not know.
     Endpoint,
 }
 
 impl Class {
-    /// By the code of an error; `status` where the code says nothing.
+    /// By the code of an error; `status` where the code says nothing. Only codes that speak of what was sent are a fault of the
+    /// request.
     #[must_use]
     pub fn of(code: &str, status: u16) -> Self {
         match code {
@@ -82,14 +83,19 @@ impl Class {
             | "MissingAuthenticationToken"
             | "MissingAuthenticationTokenException"
             | "AuthFailure" => Class::Final(Thing::Credentials),
-            "UnknownOperationException" | "InvalidAction" => Class::Final(Thing::Endpoint),
+            "ValidationException" | "ValidationError" | "InvalidArgumentException" => {
+                Class::Final(Thing::Request)
+            }
             key if key.starts_with("KMS") => Class::Final(Thing::EncryptionKey),
+            // What nobody knows must not be held against a record: proxies, login pages of networks and services that are
+            // something else answer so for days, and no record is to blame.
             _ => match status {
                 429 => Class::Throttled,
                 408 | 500.. => Class::Retry,
                 403 => Class::Final(Thing::Permission),
-                404 | 405 | 300..=399 => Class::Final(Thing::Endpoint),
-                _ => Class::Final(Thing::Request),
+                // A body that something on the way finds too large: smaller ones may pass.
+                413 => Class::Final(Thing::Request),
+                _ => Class::Final(Thing::Endpoint),
             },
         }
     }
@@ -337,7 +343,12 @@ mod tests {
         assert_eq!(Class::of("KMSThrottlingException", 400), Class::Throttled);
         assert_eq!(Class::of("ValidationException", 400), Class::Final(Thing::Request));
         assert_eq!(Class::of("", 404), Class::Final(Thing::Endpoint));
-        assert_eq!(Class::of("", 407), Class::Final(Thing::Request));
+        for status in [400, 401, 402, 407, 418, 451, 302] {
+            assert_eq!(Class::of("", status), Class::Final(Thing::Endpoint), "{status}");
+        }
+        assert_eq!(Class::of("SubscriptionRequiredException", 400), Class::Final(Thing::Endpoint));
+        assert_eq!(Class::of("SerializationException", 400), Class::Final(Thing::Endpoint));
+        assert_eq!(Class::of("", 413), Class::Final(Thing::Request));
         assert!(Class::Throttled.passes() && !Class::Final(Thing::Stream).passes());
     }
 }

@@ -2,8 +2,8 @@
 
 use crate::support::{Act, Fixture, client_in, settings};
 use headwater_aws::{
-    CallError, Class, Credentials, Format, FormatChoice, Kinesis, KinesisSettings, PutAnswer, PutBody,
-    RecordOutcome, Source, StreamRef, Thing,
+    CallError, Class, Credentials, Format, FormatChoice, Kinesis, KinesisSettings, MayPut, PutAnswer,
+    PutBody, RecordOutcome, Source, StreamRef, Thing,
 };
 use std::time::{Duration, Instant};
 
@@ -108,6 +108,13 @@ async fn failures_of_the_server_are_classed_and_keep_its_name_for_the_call() {
         (400, r#"{"__type":"KMSAccessDeniedException"}"#, Class::Final(Thing::EncryptionKey), false),
         (400, r#"{"__type":"ValidationException"}"#, Class::Final(Thing::Request), false),
         (301, "moved", Class::Final(Thing::Endpoint), false),
+        (
+            400,
+            "<html>The plain HTTP request was sent to HTTPS port</html>",
+            Class::Final(Thing::Endpoint),
+            false,
+        ),
+        (407, "<html>Proxy Authentication Required</html>", Class::Final(Thing::Endpoint), false),
     ];
     for (status, body, class, may_be_done) in cases {
         let fixture = Fixture::start(move |_, _| {
@@ -195,6 +202,60 @@ async fn ended_credentials_are_replaced_once_and_the_call_goes_on() {
     let error = put(&fixed).await.unwrap_err();
     assert_eq!(error.class, Class::Final(Thing::Credentials), "{error}");
     assert_eq!(fixture.seen().len(), 3);
+}
+
+#[tokio::test]
+async fn keys_that_were_wrong_are_read_again_from_a_file_that_was_mended() {
+    let refusals = [
+        r#"{"__type":"InvalidSignatureException","message":"does not match"}"#,
+        r#"{"__type":"AccessDeniedException","message":"not authorized"}"#,
+    ];
+    for refusal in refusals {
+        let fixture = Fixture::start(move |seen, _| {
+            let is_right = seen.header("authorization").contains("Credential=AKIARIGHT/");
+            if is_right { Act::json(200, STORED) } else { Act::json(400, refusal) }
+        })
+        .await;
+        let dir = tempfile::tempdir().unwrap();
+        let keys = |id: &str| {
+            let text = format!("[default]\naws_access_key_id = {id}\naws_secret_access_key = s\n");
+            crate::support::file(dir.path(), "credentials", &text)
+        };
+        let path = keys("AKIAWRONG");
+        let client = Kinesis::new(KinesisSettings {
+            environment: crate::support::environment(&[("AWS_SHARED_CREDENTIALS_FILE", &path)]),
+            source: Some(Source::Profile(None)),
+            format: FormatChoice::Json,
+            ..settings(&fixture.url())
+        })
+        .unwrap();
+        assert!(put(&client).await.is_err());
+        keys("AKIARIGHT");
+        put(&client).await.unwrap();
+        assert_eq!(fixture.seen().len(), 2, "{refusal}");
+    }
+}
+
+#[tokio::test]
+async fn whether_records_may_be_put_is_asked_with_one_that_cannot_be() {
+    let stream = StreamRef::name("s");
+    let answers = [
+        (400, r#"{"__type":"InvalidArgumentException","message":"Invalid ExplicitHashKey"}"#),
+        (400, r#"{"__type":"AccessDeniedException","message":"not authorized"}"#),
+        (200, STORED),
+    ];
+    for (number, (status, body)) in answers.into_iter().enumerate() {
+        let fixture = Fixture::start(move |_, _| Act::json(status, body)).await;
+        let asked = client_in(&fixture.url(), FormatChoice::Json).may_put(&stream).await;
+        match number {
+            0 => assert_eq!(asked.unwrap(), MayPut::Yes),
+            1 => assert_eq!(asked.unwrap_err().class, Class::Final(Thing::Permission)),
+            _ => assert_eq!(asked.unwrap(), MayPut::Unknown),
+        }
+        let seen = &fixture.seen()[0];
+        assert_eq!(seen.operation(), "PutRecords");
+        assert!(seen.text().contains(r#""ExplicitHashKey":"399999999999999999999999999999999999999""#));
+    }
 }
 
 #[tokio::test]

@@ -109,7 +109,7 @@ async fn a_choice_is_kept_and_a_request_that_is_wrong_in_both_does_not_change_wh
     let fixture = Fixture::start(move |_, _| always.clone()).await;
     let chosen = client_in(&fixture.url(), FormatChoice::Cbor);
     let error = chosen.put_records(body(Format::Cbor)).await.unwrap_err();
-    assert_eq!((error.class, fixture.seen().len()), (Class::Final(Thing::Request), 1));
+    assert_eq!((error.class, fixture.seen().len()), (Class::Final(Thing::Endpoint), 1));
 
     let fixture =
         Fixture::start(move |_, number| if number == 0 { cbor(SUMMARY_CBOR) } else { wrong.clone() }).await;

@@ -3,7 +3,7 @@
 use crate::support::{EngineServer, client, client_in};
 use headwater_aws::kpl::{Aggregate, deaggregate};
 use headwater_aws::{
-    Class, Format, FormatChoice, Kinesis, NewStream, Position, PutBody, Record, RecordOutcome, ShardId,
+    Class, Format, FormatChoice, Kinesis, MayPut, NewStream, Position, PutBody, Record, RecordOutcome, ShardId,
     StreamRef, StreamStatus, Thing, hash_key,
 };
 use headwater_engine::LimitProfile;
@@ -117,6 +117,8 @@ async fn limits_of_the_target_are_read_from_it() {
     let by_arn = client.describe(&StreamRef::name(&info.arn)).await.unwrap();
     assert_eq!(by_arn, info);
     assert!(info.arn.starts_with("arn:"));
+
+    assert_eq!(client.may_put(&stream).await.unwrap(), MayPut::Yes);
 
     // Put by a caller who believes more than the stream takes: the target's own words.
     let mut body = PutBody::new(&stream, client.format(), 10 << 20, 5 << 20);

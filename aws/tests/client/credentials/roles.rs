@@ -145,3 +145,19 @@ async fn a_clock_of_1970_is_learned_from_the_refusal_of_sts() {
     assert_eq!(provider.credentials().await.unwrap().access_key_id(), "ASIANOW");
     assert_eq!(fixture.seen().len(), 2);
 }
+
+#[tokio::test]
+async fn whom_a_role_is_assumed_with_is_not_replaced_by_others() {
+    let container = Fixture::start(|_, _| {
+        Act::with(200, &[], r#"{"AccessKeyId":"ASIAOTHER","SecretAccessKey":"s","Token":"t"}"#)
+    })
+    .await;
+    let dir = tempfile::tempdir().unwrap();
+    let config = "[default]\nrole_arn = arn:aws:iam::1:role/r\ncredential_source = Environment\n";
+    let config = file(dir.path(), "config", config);
+    let pairs =
+        [("AWS_CONFIG_FILE", config.as_str()), ("AWS_CONTAINER_CREDENTIALS_FULL_URI", &container.url())];
+    let error = provider(Source::chain(), &pairs).credentials().await.unwrap_err();
+    assert!(error.is_final() && error.to_string().contains("AWS_ACCESS_KEY_ID is not set"), "{error}");
+    assert!(container.seen().is_empty(), "the container's credentials are not those that were meant");
+}
