@@ -8,7 +8,7 @@ use crate::roster::Roster;
 use crate::spool::{Durable, SetAside, Spool};
 use crate::status::{Counters, Ledger};
 use crate::stop::{Stopper, stop};
-use crate::uplink::Uplink;
+use crate::uplink::{Client, Uplink};
 use crate::{host_time, http, link};
 use std::io;
 use std::net::SocketAddr;
@@ -88,6 +88,7 @@ impl Agent {
         }
         let uplink = Uplink::new(
             config.uplink.clone(),
+            Arc::new(Client::open),
             Arc::clone(&spool),
             Arc::clone(&counters),
             roster.clone(),

@@ -4,19 +4,34 @@ use crate::link::session::Now;
 use headwater_telemetry::TimeQuality;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::{Instant, SystemTime, UNIX_EPOCH};
+use std::time::{SystemTime, UNIX_EPOCH};
+use tokio::time::Instant;
 
 /// Reads the host's clocks.
 #[derive(Debug, Clone)]
 pub(crate) struct Clock {
     origin: Instant,
+    /// Where UTC comes from; none: the system.
+    #[cfg(feature = "simulation")]
+    utc: Option<crate::simulation::Utc>,
     is_synchronised: Arc<AtomicBool>,
 }
 
 impl Clock {
     /// Nobody vouches for its UTC yet.
     pub(crate) fn start() -> Self {
-        Self { origin: Instant::now(), is_synchronised: Arc::default() }
+        Self {
+            origin: Instant::now(),
+            #[cfg(feature = "simulation")]
+            utc: None,
+            is_synchronised: Arc::default(),
+        }
+    }
+
+    /// A host whose UTC is what `utc` says.
+    #[cfg(feature = "simulation")]
+    pub(crate) fn start_with(utc: crate::simulation::Utc) -> Self {
+        Self { utc: Some(utc), ..Self::start() }
     }
 
     /// Notes whether something keeps its UTC right; returns what was noted before.
@@ -31,6 +46,10 @@ impl Clock {
 
     /// UTC milliseconds since 1970; 0 when the host stands before.
     pub(crate) fn utc_ms(&self) -> u64 {
+        #[cfg(feature = "simulation")]
+        if let Some(utc) = &self.utc {
+            return (utc.0)();
+        }
         let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
     }
@@ -44,7 +63,7 @@ impl Clock {
     }
 
     /// The moment at which [`Clock::mono_ms`] reaches `mono_ms`.
-    pub(crate) fn instant_at(&self, mono_ms: u64) -> tokio::time::Instant {
-        tokio::time::Instant::from_std(self.origin + std::time::Duration::from_millis(mono_ms))
+    pub(crate) fn instant_at(&self, mono_ms: u64) -> Instant {
+        self.origin + std::time::Duration::from_millis(mono_ms)
     }
 }

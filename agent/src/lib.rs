@@ -34,6 +34,9 @@ mod intake;
 pub mod limits;
 mod link;
 mod roster;
+#[cfg(feature = "simulation")]
+#[doc(hidden)]
+pub mod simulation;
 mod spool;
 mod status;
 mod stop;

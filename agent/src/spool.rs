@@ -20,10 +20,14 @@ use crate::link::session::Item;
 use crate::status::Counters;
 use headwater_journal as journal;
 use headwater_telemetry::{BootId, DeviceId, Seq};
-use journal::{AppendError, AppendSet, FIRST_SEQUENCE, Journal, ReadLimits, RecordRef, ShardKey};
+use journal::{
+    AppendError, AppendSet, FIRST_SEQUENCE, FileStorage, Journal, ReadLimits, RecordRef, Recovery, ShardKey,
+    Storage,
+};
 use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard};
 use tokio::sync::watch;
+use tokio::task::{JoinError, spawn_blocking};
 
 /// What waits for the uplink.
 pub(crate) const SPOOL: ShardKey = ShardKey { stream: 1, shard: 0 };
@@ -80,8 +84,9 @@ pub(crate) struct Ahead {
     pub(crate) next: u64,
 }
 
-pub(crate) struct Spool {
-    journal: Journal,
+/// On files; on another storage where somebody else drives the journal.
+pub(crate) struct Spool<S: Storage = FileStorage> {
+    journal: Journal<S>,
     state: Mutex<State>,
     durable: watch::Receiver<Durable>,
     counters: Arc<Counters>,
@@ -102,19 +107,38 @@ impl Spool {
         counters: Arc<Counters>,
         now_ms: u64,
     ) -> Result<Self, journal::OpenError> {
-        let small = journal::Config::small();
-        let segment_bytes = config.segment_bytes / 4096 * 4096;
-        let config = journal::Config {
-            segment_bytes,
-            group_bytes_max: small
-                .group_bytes_max
-                .min(usize::try_from(segment_bytes / 4).unwrap_or(usize::MAX)),
-            size_bytes_max: config.size_bytes_max,
-            reserve_bytes: config.reserve_bytes,
-            linger: config.linger,
-            ..small
-        };
-        let (journal, recovery) = Journal::open(dir, config, now_ms)?;
+        let (journal, recovery) = Journal::open(dir, journal_config(config), now_ms)?;
+        Ok(Self::of(journal, &recovery, counters))
+    }
+}
+
+impl<S: Storage> Spool<S> {
+    /// Opens the spool on `storage`. No thread is started: the caller drives the journal ([`Spool::journal`]).
+    #[cfg(feature = "simulation")]
+    pub(crate) fn open_on(
+        storage: S,
+        config: &SpoolConfig,
+        counters: Arc<Counters>,
+        now_ms: u64,
+        seed: u64,
+    ) -> Result<Self, journal::OpenError> {
+        let (core, recovery) = Journal::open_on(storage, journal_config(config), now_ms, seed)?;
+        Ok(Self::of(Journal::unattended(core), &recovery, counters))
+    }
+
+    /// Lets everybody take what is staged for durable: wrong, and to be found.
+    #[cfg(feature = "simulation")]
+    pub(crate) fn plant_no_sync(&mut self) {
+        self.durable = watch::channel(Durable::Through(u64::MAX)).1;
+    }
+
+    /// The journal beneath.
+    #[cfg(feature = "simulation")]
+    pub(crate) fn journal(&self) -> &Journal<S> {
+        &self.journal
+    }
+
+    fn of(journal: Journal<S>, recovery: &Recovery, counters: Arc<Counters>) -> Self {
         tracing::info!(?recovery, "spool opened");
         let (sender, durable) = watch::channel(Durable::Through(journal.durable().0));
         journal.on_commit(Box::new(move |result| {
@@ -138,7 +162,19 @@ impl Spool {
         spool.counters.spool_checkpoint.set(checkpoint);
         spool.counters.spool_end.set(end);
         spool.counters.spool_before.set(end - checkpoint);
-        Ok(spool)
+        spool
+    }
+
+    /// Does what blocks on the disk where it keeps no task waiting.
+    pub(crate) async fn aside<T: Send + 'static>(
+        self: &Arc<Self>,
+        read: impl FnOnce(&Self) -> T + Send + 'static,
+    ) -> Result<T, JoinError> {
+        if !self.journal.is_attended() {
+            return Ok(read(self));
+        }
+        let spool = Arc::clone(self);
+        spawn_blocking(move || read(&spool)).await
     }
 
     /// Follows what is durable.
@@ -268,7 +304,21 @@ impl Spool {
     }
 }
 
-fn read_devices(journal: &Journal) -> Devices {
+fn journal_config(config: &SpoolConfig) -> journal::Config {
+    let small = journal::Config::small();
+    let segment_bytes = config.segment_bytes / 4096 * 4096;
+    let group_bytes_max = usize::try_from(segment_bytes / 4).unwrap_or(usize::MAX);
+    journal::Config {
+        segment_bytes,
+        group_bytes_max: small.group_bytes_max.min(group_bytes_max),
+        size_bytes_max: config.size_bytes_max,
+        reserve_bytes: config.reserve_bytes,
+        linger: config.linger,
+        ..small
+    }
+}
+
+fn read_devices<S: Storage>(journal: &Journal<S>) -> Devices {
     let mut devices = Devices::new();
     type Decode = fn(&mut Device, &[u8]) -> bool;
     for (prefix, decode) in

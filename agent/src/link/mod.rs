@@ -21,7 +21,7 @@ use crate::roster::{Place, Roster};
 use crate::spool::{Durable, Spool};
 use crate::status::Counters;
 use crate::stop::Stop;
-use headwater_journal::AppendError;
+use headwater_journal::{AppendError, FileStorage, Storage};
 use session::{Item, Policy, Session};
 use std::fmt;
 use std::io;
@@ -34,9 +34,8 @@ use tokio::time::{Instant, sleep, sleep_until, timeout};
 const FOREVER: Duration = Duration::from_secs(10 * 365 * 24 * 3600);
 
 /// What every link needs.
-#[derive(Clone)]
-pub(crate) struct Links {
-    pub(crate) spool: Arc<Spool>,
+pub(crate) struct Links<S: Storage = FileStorage> {
+    pub(crate) spool: Arc<Spool<S>>,
     pub(crate) counters: Arc<Counters>,
     pub(crate) roster: Roster,
     pub(crate) policy: Policy,
@@ -68,11 +67,25 @@ impl fmt::Display for End {
     }
 }
 
-impl Links {
+// By hand: a storage need not be one that can be cloned.
+impl<S: Storage> Clone for Links<S> {
+    fn clone(&self) -> Self {
+        Self {
+            spool: Arc::clone(&self.spool),
+            counters: Arc::clone(&self.counters),
+            roster: self.roster.clone(),
+            policy: self.policy.clone(),
+            clock: self.clock.clone(),
+            stop: self.stop.clone(),
+        }
+    }
+}
+
+impl<S: Storage> Links<S> {
     /// Runs one link until it ends. `port`: its name for people. `idle`: how long the peer may be silent.
-    async fn run_link<S: AsyncRead + AsyncWrite + Unpin>(
+    pub(crate) async fn run_link(
         &self,
-        stream: S,
+        stream: impl AsyncRead + AsyncWrite + Unpin,
         port: String,
         idle: Option<Duration>,
         resync: bool,
@@ -93,9 +106,9 @@ impl Links {
         end
     }
 
-    async fn pump<S: AsyncRead + AsyncWrite + Unpin>(
+    async fn pump(
         &self,
-        stream: S,
+        stream: impl AsyncRead + AsyncWrite + Unpin,
         session: &mut Session,
         mut place: Place,
         idle: Option<Duration>,
@@ -117,6 +130,18 @@ impl Links {
             send(&mut writer, &session.take_transmit()).await?;
             let retry_at = session.poll_timeout().map(|at_ms| self.clock.instant_at(at_ms));
             tokio::select! {
+                // In this order, so that a seed tells what happens; reading, which may always be ready, comes after what may not.
+                biased;
+                () = stop.stopped() => return Ok(End::Stopped),
+                // Only a link that waits for a sync wakes for it: with many links most have nothing to say.
+                changed = durable.changed(), if session.waits_for_sync() => {
+                    if changed.is_err() {
+                        return Ok(End::Stopped);
+                    }
+                }
+                command = place.command(), if session.wants_commands() => session.handle_command(command),
+                () = sleep_until(retry_at.unwrap_or_else(Instant::now)), if retry_at.is_some() => {}
+                () = sleep(Duration::from_millis(FULL_RETRY_MS)), if !unspooled.is_empty() => {}
                 // Reading is cancel-safe: either bytes are in the buffer, or none were taken.
                 read = reader.read(&mut buffer), if unspooled.is_empty() && session.wants_bytes() => {
                     let count = read?;
@@ -129,19 +154,9 @@ impl Links {
                     place.heard(now.utc_ms, session.take_news());
                     unspooled = session.take_items();
                 }
-                command = place.command(), if session.wants_commands() => session.handle_command(command),
-                () = sleep_until(retry_at.unwrap_or_else(Instant::now)), if retry_at.is_some() => {}
-                () = sleep(Duration::from_millis(FULL_RETRY_MS)), if !unspooled.is_empty() => {}
-                // Only a link that waits for a sync wakes for it: with many links most have nothing to say.
-                changed = durable.changed(), if session.waits_for_sync() => {
-                    if changed.is_err() {
-                        return Ok(End::Stopped);
-                    }
-                }
                 () = sleep_until(heard_at + idle.unwrap_or(FOREVER)), if idle.is_some() && unspooled.is_empty() => {
                     return Ok(End::Idle);
                 }
-                () = stop.stopped() => return Ok(End::Stopped),
             }
             if !unspooled.is_empty() && self.append(session, &unspooled)? {
                 unspooled.clear();

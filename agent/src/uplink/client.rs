@@ -14,6 +14,7 @@ use rumqttc::Outgoing;
 use rumqttc::v5::mqttbytes::QoS;
 use rumqttc::v5::mqttbytes::v5::{ConnectProperties, Filter, Packet, PubAckReason, SubscribeReasonCode};
 use rumqttc::v5::{AsyncClient, Event as RawEvent, EventLoop, MqttOptions};
+use std::sync::Arc;
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
@@ -36,7 +37,10 @@ pub(super) enum Event {
     Lost(String),
 }
 
-pub(super) struct Client {
+/// Opens a connection.
+pub(crate) type Dial = Arc<dyn Fn(&UplinkConfig) -> Client + Send + Sync>;
+
+pub(crate) struct Client {
     client: AsyncClient,
     events: mpsc::UnboundedReceiver<Event>,
     task: JoinHandle<()>,
@@ -44,12 +48,21 @@ pub(super) struct Client {
 
 impl Client {
     /// Starts to connect.
-    pub(super) fn open(config: &UplinkConfig) -> Self {
-        let (client, event_loop) =
-            AsyncClient::new(options(config), config.window.records_max + CHANNEL_SLACK);
+    pub(crate) fn open(config: &UplinkConfig) -> Self {
+        let (client, event_loop) = AsyncClient::new(options(config), room(config));
         // Unbounded, but what can be in it is not: two events for each publish of the window.
         let (sender, events) = mpsc::unbounded_channel();
         Self { client, events, task: tokio::spawn(run(event_loop, sender)) }
+    }
+
+    /// A client whose event loop is `task`.
+    #[cfg(feature = "simulation")]
+    pub(super) fn over(
+        client: AsyncClient,
+        events: mpsc::UnboundedReceiver<Event>,
+        task: JoinHandle<()>,
+    ) -> Self {
+        Self { client, events, task }
     }
 
     /// The next event. Cancel-safe.
@@ -85,7 +98,12 @@ impl Drop for Client {
     }
 }
 
-fn options(config: &UplinkConfig) -> MqttOptions {
+/// Room in the client's channel.
+pub(super) fn room(config: &UplinkConfig) -> usize {
+    config.window.records_max + CHANNEL_SLACK
+}
+
+pub(super) fn options(config: &UplinkConfig) -> MqttOptions {
     let mut options = MqttOptions::new(&config.client_id, &config.host, config.port);
     options.set_clean_start(true);
     options.set_keep_alive(config.keep_alive);
@@ -111,24 +129,10 @@ fn options(config: &UplinkConfig) -> MqttOptions {
 async fn run(mut event_loop: EventLoop, events: mpsc::UnboundedSender<Event>) {
     loop {
         let event = match event_loop.poll().await {
-            Ok(RawEvent::Incoming(Packet::ConnAck(connack))) => {
-                let receive_max = connack.properties.and_then(|properties| properties.receive_max);
-                // MQTT 5, 3.2.2.3.3: absent means 65,535.
-                Event::Connected { receive_max: receive_max.unwrap_or(u16::MAX) }
-            }
-            Ok(RawEvent::Incoming(Packet::PubAck(puback))) => Event::Answered(puback.pkid, puback.reason),
-            Ok(RawEvent::Incoming(Packet::SubAck(suback))) => {
-                let is_refused =
-                    |code: &&SubscribeReasonCode| !matches!(code, SubscribeReasonCode::Success(_));
-                Event::Asked(suback.return_codes.iter().filter(is_refused).count())
-            }
-            Ok(RawEvent::Incoming(Packet::UnsubAck(_))) => Event::Asked(0),
-            Ok(RawEvent::Incoming(Packet::Publish(publish))) => {
-                Event::Publish(publish.topic, publish.payload)
-            }
-            Ok(RawEvent::Outgoing(Outgoing::Publish(packet_id))) => Event::Sent(packet_id),
-            Ok(RawEvent::Outgoing(Outgoing::Disconnect)) => Event::Lost("disconnected".to_owned()),
-            Ok(_) => continue,
+            Ok(event) => match event_of(event) {
+                Some(event) => event,
+                None => continue,
+            },
             Err(error) => Event::Lost(error.to_string()),
         };
         let is_last = matches!(event, Event::Lost(_));
@@ -136,4 +140,25 @@ async fn run(mut event_loop: EventLoop, events: mpsc::UnboundedSender<Event>) {
             return;
         }
     }
+}
+
+/// What an event of rumqttc is here; none when it is nothing.
+pub(super) fn event_of(event: RawEvent) -> Option<Event> {
+    Some(match event {
+        RawEvent::Incoming(Packet::ConnAck(connack)) => {
+            let receive_max = connack.properties.and_then(|properties| properties.receive_max);
+            // MQTT 5, 3.2.2.3.3: absent means 65,535.
+            Event::Connected { receive_max: receive_max.unwrap_or(u16::MAX) }
+        }
+        RawEvent::Incoming(Packet::PubAck(puback)) => Event::Answered(puback.pkid, puback.reason),
+        RawEvent::Incoming(Packet::SubAck(suback)) => {
+            let is_refused = |code: &&SubscribeReasonCode| !matches!(code, SubscribeReasonCode::Success(_));
+            Event::Asked(suback.return_codes.iter().filter(is_refused).count())
+        }
+        RawEvent::Incoming(Packet::UnsubAck(_)) => Event::Asked(0),
+        RawEvent::Incoming(Packet::Publish(publish)) => Event::Publish(publish.topic, publish.payload),
+        RawEvent::Outgoing(Outgoing::Publish(packet_id)) => Event::Sent(packet_id),
+        RawEvent::Outgoing(Outgoing::Disconnect) => Event::Lost("disconnected".to_owned()),
+        _ => return None,
+    })
 }

@@ -4,6 +4,7 @@
 //! records are gone. Not here: where the checkpoint is.
 
 use crate::spool::{Durable, Spool};
+use headwater_journal::Storage;
 
 #[derive(Debug)]
 pub(super) struct Kept {
@@ -19,7 +20,7 @@ impl Kept {
     }
 
     /// Writes `checkpoint` when it moved since it was last written; so an idle agent writes nothing.
-    pub(super) fn write(&mut self, spool: &Spool, checkpoint: u64, now_ms: u64) {
+    pub(super) fn write<S: Storage>(&mut self, spool: &Spool<S>, checkpoint: u64, now_ms: u64) {
         self.trim(spool);
         if self.staged.is_some() || checkpoint <= self.stored {
             return;
@@ -32,7 +33,7 @@ impl Kept {
     }
 
     /// Gives the space before a durable checkpoint back.
-    pub(super) fn trim(&mut self, spool: &Spool) {
+    pub(super) fn trim<S: Storage>(&mut self, spool: &Spool<S>) {
         if let Some((ticket, checkpoint)) = self.staged
             && matches!(*spool.durable().borrow(), Durable::Through(through) if through >= ticket)
         {

@@ -13,6 +13,8 @@ mod downlink;
 mod flight;
 mod kept;
 mod outcome;
+#[cfg(feature = "simulation")]
+pub(crate) mod simulated;
 
 use crate::clock::Clock;
 use crate::config::UplinkConfig;
@@ -21,9 +23,11 @@ use crate::roster::Roster;
 use crate::spool::{Durable, Outgoing, Spool};
 use crate::status::Counters;
 use crate::stop::Stop;
-use client::{Client, Event};
+use client::Event;
+pub(crate) use client::{Client, Dial};
 use downlink::Downlink;
 use flight::{Flight, Progress, Sent};
+use headwater_journal::{FileStorage, Storage};
 use headwater_relay::{Backoff, Offset, Outcome, WindowLimits};
 use kept::Kept;
 use outcome::{outcome_of, reason_code};
@@ -41,9 +45,10 @@ const ROOT: &str = "headwater";
 const BIRTHS_IN_FLIGHT_MAX: usize = 8;
 
 /// The uplink of one agent.
-pub(crate) struct Uplink {
+pub(crate) struct Uplink<S: Storage = FileStorage> {
     config: UplinkConfig,
-    spool: Arc<Spool>,
+    dial: Dial,
+    spool: Arc<Spool<S>>,
     counters: Arc<Counters>,
     clock: Clock,
     stop: Stop,
@@ -71,10 +76,12 @@ struct Connection {
     drain_until: Option<Instant>,
 }
 
-impl Uplink {
+impl<S: Storage> Uplink<S> {
+    #[expect(clippy::too_many_arguments, reason = "what it stands on, named")]
     pub(crate) fn new(
         config: UplinkConfig,
-        spool: Arc<Spool>,
+        dial: Dial,
+        spool: Arc<Spool<S>>,
         counters: Arc<Counters>,
         roster: Roster,
         clock: Clock,
@@ -89,6 +96,7 @@ impl Uplink {
             durable: spool.durable(),
             downlink: Downlink::new(roster, Arc::clone(&counters)),
             config,
+            dial,
             spool,
             counters,
             clock,
@@ -110,8 +118,9 @@ impl Uplink {
                 tracing::debug!(reason, attempt, delay_ms, "uplink not made");
             }
             tokio::select! {
-                () = sleep_until(self.clock.instant_at(retry_at_ms)) => {}
+                biased;
                 () = self.stop.stopped() => break,
+                () = sleep_until(self.clock.instant_at(retry_at_ms)) => {}
             }
         }
         self.counters.uplink_connected.set(0);
@@ -122,7 +131,7 @@ impl Uplink {
         self.flight.reset(self.config.window);
         self.downlink.reset();
         let mut connection = Connection {
-            client: Client::open(&self.config),
+            client: (self.dial)(&self.config),
             is_connected: false,
             births: VecDeque::new(),
             ahead: VecDeque::new(),
@@ -144,11 +153,14 @@ impl Uplink {
                 return self.disconnect(connection.client).await;
             }
             tokio::select! {
-                event = connection.client.next() => match self.handle_event(event, &mut connection).await {
-                    Ok(()) => {}
-                    Err(End::Lost(_)) if is_draining => return End::Stopped,
-                    Err(end) => return end,
-                },
+                // In this order, so that a seed tells what happens; answers, which may always be there, come after what may not.
+                biased;
+                () = stop.stopped(), if !is_draining => {
+                    connection.drain_until = Some(Instant::now() + Duration::from_millis(DRAIN_MS));
+                }
+                () = sleep_until(connection.drain_until.unwrap_or_else(Instant::now)), if is_draining => {
+                    return self.disconnect(connection.client).await;
+                }
                 changed = self.durable.changed() => {
                     if changed.is_err() || matches!(*self.durable.borrow(), Durable::Failed(_)) {
                         return End::Stopped;
@@ -157,12 +169,11 @@ impl Uplink {
                 }
                 () = self.downlink.changed(), if connection.is_connected => self.downlink.ask(&connection.client),
                 _ = tick.tick() => self.kept.write(&self.spool, self.flight.checkpoint(), self.clock.utc_ms()),
-                () = stop.stopped(), if !is_draining => {
-                    connection.drain_until = Some(Instant::now() + Duration::from_millis(DRAIN_MS));
-                }
-                () = sleep_until(connection.drain_until.unwrap_or_else(Instant::now)), if is_draining => {
-                    return self.disconnect(connection.client).await;
-                }
+                event = connection.client.next() => match self.handle_event(event, &mut connection).await {
+                    Ok(()) => {}
+                    Err(End::Lost(_)) if is_draining => return End::Stopped,
+                    Err(end) => return end,
+                },
             }
         }
     }
@@ -237,8 +248,7 @@ impl Uplink {
 
     /// Keeps a copy of a record that the gateway will never take; returns once the copy is durable.
     async fn set_aside(&mut self, offset: Offset, reason: PubAckReason) -> Result<(), End> {
-        let spool = Arc::clone(&self.spool);
-        let record = tokio::task::spawn_blocking(move || spool.read_one(offset.0)).await;
+        let record = self.spool.aside(move |spool| spool.read_one(offset.0)).await;
         let record = match record {
             Ok(Ok(record)) => record,
             Ok(Err(error)) => return Err(End::Lost(format!("rejected record cannot be read: {error}"))),
@@ -303,8 +313,7 @@ impl Uplink {
         if from >= self.spool.end() {
             return Ok(false);
         }
-        let spool = Arc::clone(&self.spool);
-        let page = match tokio::task::spawn_blocking(move || spool.read(from)).await {
+        let page = match self.spool.aside(move |spool| spool.read(from)).await {
             Ok(Ok(page)) => page,
             Ok(Err(error)) => return Err(End::Lost(format!("spool cannot be read: {error}"))),
             Err(error) => return Err(End::Lost(format!("spool cannot be read: {error}"))),
