@@ -44,8 +44,7 @@ pub enum Thing {
 }
 
 impl Class {
-    /// By the code of an error; `status` where the code says nothing. Only codes that speak of what was sent are a fault of the
-    /// request.
+    /// By the code of an error; `status` where the code says nothing. Only codes that speak of what was sent are the request's fault.
     #[must_use]
     pub fn of(code: &str, status: u16) -> Self {
         match code {
@@ -83,12 +82,9 @@ impl Class {
             | "MissingAuthenticationToken"
             | "MissingAuthenticationTokenException"
             | "AuthFailure" => Class::Final(Thing::Credentials),
-            "ValidationException" | "ValidationError" | "InvalidArgumentException" => {
-                Class::Final(Thing::Request)
-            }
+            "ValidationException" | "InvalidArgumentException" => Class::Final(Thing::Request),
             key if key.starts_with("KMS") => Class::Final(Thing::EncryptionKey),
-            // What nobody knows must not be held against a record: proxies, login pages of networks and services that are
-            // something else answer so for days, and no record is to blame.
+            // What nobody knows is no fault of a record: proxies and login pages of networks answer so for days.
             _ => match status {
                 429 => Class::Throttled,
                 408 | 500.. => Class::Retry,
@@ -334,20 +330,22 @@ mod tests {
     #[test]
     fn classes_say_what_a_caller_can_do() {
         assert_eq!(Class::of("ProvisionedThroughputExceededException", 400), Class::Throttled);
-        assert_eq!(Class::of("", 429), Class::Throttled);
-        assert_eq!(Class::of("InternalFailure", 200), Class::Retry);
-        assert_eq!(Class::of("", 503), Class::Retry);
+        assert_eq!((Class::of("InternalFailure", 200), Class::of("", 503)), (Class::Retry, Class::Retry));
         assert_eq!(Class::of("ExpiredTokenException", 400), Class::Expired);
         assert_eq!(Class::of("RequestExpired", 400), Class::Skew);
         assert_eq!(Class::of("KMSDisabledException", 400), Class::Final(Thing::EncryptionKey));
         assert_eq!(Class::of("KMSThrottlingException", 400), Class::Throttled);
         assert_eq!(Class::of("ValidationException", 400), Class::Final(Thing::Request));
-        assert_eq!(Class::of("", 404), Class::Final(Thing::Endpoint));
+        assert_eq!(
+            (Class::of("", 404), Class::of("", 429)),
+            (Class::Final(Thing::Endpoint), Class::Throttled)
+        );
         for status in [400, 401, 402, 407, 418, 451, 302] {
             assert_eq!(Class::of("", status), Class::Final(Thing::Endpoint), "{status}");
         }
-        assert_eq!(Class::of("SubscriptionRequiredException", 400), Class::Final(Thing::Endpoint));
-        assert_eq!(Class::of("SerializationException", 400), Class::Final(Thing::Endpoint));
+        for code in ["SubscriptionRequiredException", "SerializationException"] {
+            assert_eq!(Class::of(code, 400), Class::Final(Thing::Endpoint), "{code}");
+        }
         assert_eq!(Class::of("", 413), Class::Final(Thing::Request));
         assert!(Class::Throttled.passes() && !Class::Final(Thing::Stream).passes());
     }

@@ -3,8 +3,8 @@
 use crate::support::{EngineServer, client, client_in};
 use headwater_aws::kpl::{Aggregate, deaggregate};
 use headwater_aws::{
-    Class, Format, FormatChoice, Kinesis, MayPut, NewStream, Position, PutBody, Record, RecordOutcome, ShardId,
-    StreamRef, StreamStatus, Thing, hash_key,
+    Class, Format, FormatChoice, Kinesis, MayPut, NewStream, Position, PutBody, Record, RecordOutcome,
+    ShardId, StreamRef, StreamStatus, Thing, hash_key,
 };
 use headwater_engine::LimitProfile;
 use std::collections::BTreeMap;
@@ -62,6 +62,8 @@ pub(crate) async fn keeps_the_contract(url: &str, choice: FormatChoice) -> Forma
 
     let map = client.list_shards(&stream).await.unwrap();
     assert!(map.is_complete() && map.open().count() == 2);
+    // Nothing of this is among what is read below.
+    assert_eq!(client.may_put(&stream).await.unwrap(), MayPut::Yes);
     let mut body = PutBody::new(&stream, client.format(), info.record_bytes_max, 100_000);
     let records = records();
     for (key, hash, data) in &records {

@@ -19,7 +19,8 @@ pub struct ForwardConfig {
     pub target_rate: TargetRate,
     /// Largest record the target takes, data and key, in bytes. Larger ones are set aside without being sent.
     pub record_bytes_max: u64,
-    /// Own failures of a record, not counting throttling and calls that failed as a whole, after which it is set aside. At least 1.
+    /// Own failures of a record, not counting throttling and calls that failed as a whole, after which it is set aside. At least 1. Failures
+    /// between which its target shard took nothing count once; [`crate::limits::ALONE_FACTOR`] times as many end that too.
     pub tries_max: u16,
     /// Pauses after failures of the link and of single records.
     pub delays: Delays,

@@ -26,7 +26,12 @@ pub(super) struct Held {
     pub(super) next: u32,
     /// Under suspicion: it may be sent among this many records at most. `u32::MAX` for no suspicion.
     pub(super) crowd_max: u32,
+    /// Own failures.
     pub(super) tries: u16,
+    /// Those of them between which its target shard took others.
+    pub(super) strikes: u16,
+    /// What its target shard had taken when it failed last.
+    pub(super) acks_seen: u32,
     pub(super) class: Class,
     pub(super) is_packed: bool,
 }
@@ -44,6 +49,8 @@ impl Held {
             next: NONE,
             crowd_max: u32::MAX,
             tries: 0,
+            strikes: 0,
+            acks_seen: 0,
             class,
             is_packed: record.is_packed,
         }

@@ -15,6 +15,7 @@ use super::words::{
     CallFailure, CallId, DeadLetter, DeadReason, ForwardError, RecordRef, SendOutcome, TargetId,
 };
 use crate::Offset;
+use crate::limits::ALONE_FACTOR;
 
 /// Records to be set aside: those nobody was told of yet, and those that are being stored.
 #[derive(Debug, Default)]
@@ -51,7 +52,7 @@ impl Forwarding {
                     self.handle_acked(*target, records, now_ms);
                 }
                 SendOutcome::Retry { is_throttled: true } => self.handle_throttled(*target, records, now_ms),
-                SendOutcome::Retry { is_throttled: false } => self.handle_failed(records, now_ms),
+                SendOutcome::Retry { is_throttled: false } => self.handle_failed(*target, records, now_ms),
                 SendOutcome::Rejected => self.handle_rejected(records, now_ms),
             }
         }
@@ -160,25 +161,35 @@ impl Forwarding {
         self.for_each_lane(records, |own, lane| own.release_lane(lane, now_ms));
     }
 
-    fn handle_failed(&mut self, records: &[u32], now_ms: u64) {
-        let mut tries = 0;
+    fn handle_failed(&mut self, target: TargetId, records: &[u32], now_ms: u64) {
+        let acks = self.targets.place(target).map(|place| self.targets.get_mut(place).acks);
+        let (mut tries, mut strikes) = (0, 0);
         for index in records {
             let held = self.records.get_mut(*index);
             held.tries = held.tries.saturating_add(1);
-            tries = tries.max(held.tries);
+            // A shard that took nothing since the last try is no witness against a record.
+            let is_strike = held.tries == 1 || acks.is_some_and(|acks| acks != held.acks_seen);
+            held.strikes = held.strikes.saturating_add(u16::from(is_strike));
+            held.acks_seen = acks.unwrap_or(held.acks_seen);
+            (tries, strikes) = (tries.max(held.tries), strikes.max(held.strikes));
         }
-        if tries < self.config.tries_max.max(1) {
-            self.rest(records, tries, now_ms);
+        let tries_max = self.config.tries_max.max(1);
+        if let [index] = records {
+            if strikes >= tries_max || tries >= tries_max.saturating_mul(ALONE_FACTOR) {
+                self.set_aside(*index, DeadReason::Failed { tries });
+            } else {
+                self.rest(records, tries, now_ms);
+            }
             return;
         }
-        if let [index] = records {
-            self.set_aside(*index, DeadReason::Failed { tries });
+        if tries < tries_max {
+            self.rest(records, tries, now_ms);
             return;
         }
         // One of an aggregate is at fault: each has to show by itself that it is not the one.
         for index in records {
             let held = self.records.get_mut(*index);
-            (held.tries, held.crowd_max) = (0, 1);
+            (held.tries, held.strikes, held.crowd_max) = (0, 0, 1);
         }
         self.rest(records, 1, now_ms);
     }

@@ -21,6 +21,8 @@ pub(super) struct Target {
     pub(super) parked_until_ms: Option<u64>,
     /// With packing: the call that holds its aggregate.
     pub(super) packed_in: Option<CallId>,
+    /// Entries it took; goes round.
+    pub(super) acks: u32,
     backoff: Backoff,
     is_throttled: bool,
     is_active: [bool; 2],
@@ -111,6 +113,7 @@ impl Targets {
             ready: [VecDeque::new(), VecDeque::new()],
             parked_until_ms: None,
             packed_in: None,
+            acks: 0,
             backoff: Backoff::new(self.delays, self.seed ^ u64::from(shard.id.0)),
             is_throttled: false,
             is_active: [false; 2],
@@ -205,6 +208,7 @@ impl Targets {
     /// The shard took something.
     pub(super) fn acked(&mut self, place: u32, now_ms: u64) {
         let target = &mut self.shards[place as usize];
+        target.acks = target.acks.wrapping_add(1);
         if target.is_throttled && target.parked_until_ms.is_none() {
             target.is_throttled = false;
             target.backoff.handle_connected(now_ms);

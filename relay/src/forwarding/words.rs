@@ -130,7 +130,7 @@ pub struct DeadLetter {
 pub enum DeadReason {
     /// The target will never take it.
     Rejected,
-    /// It failed this many times while others did not matter.
+    /// It failed this many times by itself, and others did not.
     Failed {
         /// Number of tries.
         tries: u16,

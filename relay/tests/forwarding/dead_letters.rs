@@ -58,13 +58,51 @@ fn a_record_that_fails_is_set_aside_after_its_tries_and_throttling_is_not_one() 
     shell.source(1, &[]);
     shell.append(1, 1);
     shell.append(1, 1);
+    let mut others = 2;
     for outcome in [RETRY, THROTTLED, RETRY, THROTTLED, THROTTLED, RETRY] {
-        let call = shell.call_within(60_000).unwrap();
-        assert_eq!(offsets(&call), [0]);
-        shell.answer(&call, &[outcome]);
+        // Its shard takes another record before each try.
+        shell.append(1, 2);
+        while let Some(call) = shell.call_within(60_000) {
+            let outcomes: Vec<_> = offsets(&call)
+                .iter()
+                .map(|offset| if *offset == 0 { outcome } else { SendOutcome::Acked })
+                .collect();
+            let is_tried = offsets(&call).contains(&0);
+            shell.answer(&call, &outcomes);
+            if is_tried {
+                break;
+            }
+        }
+        others += 1;
     }
+    shell.drain(1_000);
     assert_eq!(dead(&shell), [(0, DeadReason::Failed { tries: 3 })]);
-    assert_eq!(shell.drain(1_000), [(1, 1)]);
+    assert_eq!((shell.checkpoint(1), shell.ledger(1)), (others, [others - 1, 1, 0, 0]));
+}
+
+#[test]
+fn a_shard_that_takes_nothing_for_hours_kills_no_record_and_does_not_wait_for_one_for_ever() {
+    let mut shell = Shell::new(ForwardConfig { tries_max: 3, ..config() });
+    shell.source(1, &[]);
+    for lane in 0..20 {
+        shell.append(1, lane);
+    }
+    let mut tries = 0;
+    while tries < 20 * 40 {
+        let call = shell.call_within(60_000).unwrap();
+        tries += call.entries.len();
+        shell.answer(&call, &vec![RETRY; call.entries.len()]);
+    }
+    assert_eq!(dead(&shell), [], "it may be the shard's fault");
+    assert_eq!(shell.drain(60_000).len(), 20);
+    // A lane that nobody stands beside.
+    shell.append(1, 1);
+    let mut tries = 0;
+    while let Some(call) = shell.call_within(60_000) {
+        tries += 1;
+        shell.answer(&call, &[RETRY]);
+    }
+    assert_eq!((tries, dead(&shell)), (3 * 16, vec![(20, DeadReason::Failed { tries: 3 * 16 })]));
 }
 
 #[test]
