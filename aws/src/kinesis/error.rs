@@ -57,11 +57,7 @@ impl Class {
             | "TooManyRequestsException"
             | "SlowDown" => Class::Throttled,
             "ExpiredNextTokenException"
-            | "InternalFailure"
-            | "InternalFailureException"
             | "InternalServerError"
-            | "ServiceUnavailable"
-            | "ServiceUnavailableException"
             | "RequestTimeout"
             | "RequestTimeoutException"
             | "ResourceInUseException" => Class::Retry,
@@ -83,6 +79,7 @@ impl Class {
             | "MissingAuthenticationTokenException"
             | "AuthFailure" => Class::Final(Thing::Credentials),
             "ValidationException" | "InvalidArgumentException" => Class::Final(Thing::Request),
+            own if own.starts_with("InternalFailure") || own.starts_with("ServiceUnavail") => Class::Retry,
             key if key.starts_with("KMS") => Class::Final(Thing::EncryptionKey),
             // What nobody knows is no fault of a record: proxies and login pages of networks answer so for days.
             _ => match status {
