@@ -14,7 +14,7 @@ use crate::status::Counters;
 use crate::stop::{Stopper, stop};
 use crate::uplink::{Uplink, simulated};
 use headwater_journal::storage::SimDisk;
-use headwater_journal::{Journal, OpenError, ShardKey};
+use headwater_journal::{Journal, OpenError, ShardKey, State};
 use std::fmt;
 use std::future::Future;
 use std::sync::Arc;
@@ -36,8 +36,8 @@ impl fmt::Debug for Utc {
 /// A new connection to the gateway; none when nobody is there.
 pub type Way = Arc<dyn Fn() -> Option<DuplexStream> + Send + Sync>;
 
-/// Told topic and payload of every publish whose PUBACK came in, whatever its reason.
-pub type Seen = Arc<dyn Fn(&str, &[u8]) + Send + Sync>;
+/// Told topic, payload and reason (MQTT 5, 3.4.2.1) of every publish whose PUBACK came in.
+pub type Seen = Arc<dyn Fn(&str, &[u8], u8) + Send + Sync>;
 
 /// A mistake that a simulation must find.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -128,7 +128,10 @@ impl SimulatedAgent {
     pub fn failure(&self) -> Option<String> {
         match &*self.spool.durable().borrow() {
             Durable::Failed(reason) => Some(reason.clone()),
-            Durable::Through(_) => self.spool.journal().commit().err().map(|failed| failed.to_string()),
+            Durable::Through(_) => match self.spool.journal().state() {
+                State::Failed { reason } => Some(reason),
+                State::Open | State::Full => None,
+            },
         }
     }
 

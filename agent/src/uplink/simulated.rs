@@ -5,6 +5,7 @@
 //! Not here: what the stream does to bytes; commands (what is subscribed to is answered here and never comes).
 
 use super::client::{Client, Dial, Event, event_of, options, room};
+use super::outcome::reason_code;
 use crate::simulation::{Planted, Seen, Way};
 use bytes::BytesMut;
 use flume::Receiver;
@@ -137,7 +138,7 @@ impl<'a> Wire<'a> {
         if let Incoming::PubAck(puback) = &packet
             && let Some((topic, payload)) = self.open.remove(&puback.pkid)
         {
-            (self.seen)(&topic, &payload);
+            (self.seen)(&topic, &payload, reason_code(puback.reason));
         }
         let answer = self.state.handle_incoming_packet(packet);
         self.tell();

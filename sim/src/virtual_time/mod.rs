@@ -15,10 +15,14 @@
 
 mod check;
 mod config;
+mod devices;
 mod life;
 mod limits;
 mod power;
 mod receiver;
+#[cfg(feature = "simulation")]
+#[doc(hidden)]
+pub mod simulation;
 mod sink;
 mod summary;
 mod truth;
@@ -29,27 +33,19 @@ pub use config::VirtualConfig;
 pub use sink::{Publish, Sink, SinkError, Stored, Verdict};
 pub use summary::{Findings, VirtualProgress, VirtualSummary};
 
-use self::check::{Check, NAME, Subject};
-use self::life::{Life, Phase, cable, live};
+use self::check::Check;
+use self::devices::Devices;
+use self::life::Phase;
 use self::limits::{DRAIN_MAX_US, TICK_US};
 use self::receiver::{Desk, Receiver};
-use self::truth::{Tally, Truth, Watcher};
-use self::wire::End;
-use self::world::Executor;
 use crate::SimError;
-use crate::device::period_ms;
 use headwater_device::testing::Rng;
-use headwater_telemetry::DeviceId;
-use std::cell::{Cell, RefCell};
 use std::ops::ControlFlow;
 use std::rc::Rc;
 use std::time::Duration;
 
 /// Virtual time begins on 21 September 2026 at 14:13:20 UTC, at every run.
 pub const EPOCH_MS: u64 = 1_790_000_000_000;
-
-/// Ring pages of a chip with 4 KiB pages, and of one with 1 KiB pages.
-const RING_PAGES: (u32, u32) = (4, 4);
 
 /// Runs a fleet to its end, lets everything drain, reads the shards back and compares. `progress` is told once a virtual second
 /// and may end sampling early. Blocks: the world is this thread.
@@ -68,67 +64,28 @@ pub fn run(
     fleet.compare(sink)
 }
 
-struct Member {
-    seed: u64,
-    truth: Rc<RefCell<Truth>>,
-    end: End,
-}
-
 struct Fleet {
-    config: VirtualConfig,
-    executor: Executor,
-    phase: Rc<Cell<Phase>>,
+    devices: Devices,
     desk: Rc<Desk>,
-    tally: Rc<Tally>,
-    members: Vec<Member>,
 }
 
 impl Fleet {
     fn new(config: VirtualConfig) -> Self {
-        let phase = Rc::new(Cell::new(Phase::Rough));
-        let (desk, tally) = Default::default();
-        let mut fleet = Self { config, executor: Executor::new(), phase, desk, tally, members: Vec::new() };
+        let (mut devices, desk) = (Devices::new(config), Rc::<Desk>::default());
         let mut rng = Rng::new(config.seed);
         for number in 1..=config.devices {
-            fleet.add(number, &mut rng);
+            let end = devices.add(number, &mut rng);
+            let (world, phase) = (devices.executor.world.clone(), devices.phase.clone());
+            let receiver = Receiver::new(world, phase, desk.clone(), end, EPOCH_MS, rng.next_u64());
+            devices.executor.spawn(receiver.serve());
         }
-        fleet
-    }
-
-    fn add(&mut self, number: u32, rng: &mut Rng) {
-        let Self { config, executor, phase, desk, tally, .. } = self;
-        let (world, faults) = (executor.world.clone(), config.faults);
-        let ppm_max = crate::faults::device_faults(faults).clock_ppm;
-        let ppm = i64::try_from(rng.below(u64::from(ppm_max) * 2 + 1)).unwrap_or(0) - i64::from(ppm_max);
-        let truth = Rc::new(RefCell::new(Truth { ppm, ..Truth::default() }));
-        let (device_end, receiver_end) = wire::line(rng.next_u64(), config.damaged_1_in);
-        let seed = rng.next_u64();
-        let life = Life {
-            world: world.clone(),
-            phase: phase.clone(),
-            watcher: Watcher { world: world.clone(), tally: tally.clone(), truth: truth.clone() },
-            end: device_end.clone(),
-            id: DeviceId::parse(&format!("{NAME}{number:05}")).expect("letters, digits and a dash"),
-            seed,
-            period_ms: period_ms(config.rate_per_sec),
-            faults,
-        };
-        executor.spawn(cable(world.clone(), phase.clone(), device_end.clone(), faults, rng.next_u64()));
-        if number.is_multiple_of(2) {
-            executor.spawn(live::<4096, 4>(life, RING_PAGES.0));
-        } else {
-            executor.spawn(live::<1024, 8>(life, RING_PAGES.1));
-        }
-        let receiver =
-            Receiver::new(world, phase.clone(), desk.clone(), receiver_end, EPOCH_MS, rng.next_u64());
-        executor.spawn(receiver.serve());
-        self.members.push(Member { seed, truth, end: device_end });
+        Self { devices, desk }
     }
 
     /// The world for one tick; what arrived in it is stored at its end.
     fn tick(&mut self, sink: &mut impl Sink) -> Result<(), SimError> {
-        let end_us = self.executor.world.now_us() + TICK_US;
-        self.executor.run_until(end_us);
+        let end_us = self.now_us() + TICK_US;
+        self.devices.executor.run_until(end_us);
         self.desk.commit(EPOCH_MS + end_us / 1_000, sink).map_err(SimError::Sink)
     }
 
@@ -137,8 +94,8 @@ impl Fleet {
         sink: &mut impl Sink,
         progress: &mut dyn FnMut(VirtualProgress) -> ControlFlow<()>,
     ) -> Result<(), SimError> {
-        let end_us = u64::try_from(self.config.duration.as_micros()).unwrap_or(u64::MAX);
-        while self.executor.world.now_us() < end_us {
+        let end_us = u64::try_from(self.devices.config.duration.as_micros()).unwrap_or(u64::MAX);
+        while self.now_us() < end_us {
             self.tick(sink)?;
             if self.is_new_second() && progress(self.progress()).is_break() {
                 break;
@@ -153,16 +110,14 @@ impl Fleet {
         sink: &mut impl Sink,
         progress: &mut dyn FnMut(VirtualProgress) -> ControlFlow<()>,
     ) -> Result<(), SimError> {
-        self.phase.set(Phase::Calm);
-        self.executor.wake_all();
-        self.members.iter().for_each(|member| member.end.mend());
-        let end_us = self.executor.world.now_us() + DRAIN_MAX_US;
-        while self.executor.world.now_us() < end_us {
+        self.devices.calm();
+        let end_us = self.now_us() + DRAIN_MAX_US;
+        while self.now_us() < end_us {
             self.tick(sink)?;
             if self.is_new_second() {
                 // A drain that is broken off would look like loss.
                 let _ = progress(self.progress());
-                if self.members.iter().all(|member| member.truth.borrow().is_drained) {
+                if self.devices.are_drained() {
                     break;
                 }
             }
@@ -172,11 +127,9 @@ impl Fleet {
 
     fn compare(self, sink: &mut impl Sink) -> Result<VirtualSummary, SimError> {
         let (progress, elapsed) = (self.progress(), self.elapsed());
-        let (config, bad_frames) = (self.config, self.desk.bad_frames.get());
-        let subject = |member: &Member| Subject { seed: member.seed, truth: member.truth.take() };
-        let subjects: Vec<Subject> = self.members.iter().map(subject).collect();
-        // The chips are of no use any more, and the largest part of a fleet.
-        drop(self);
+        let (config, bad_frames) = (self.devices.config, self.desk.bad_frames.get());
+        // The chips are of no use any more, and the largest part of a fleet: they go here.
+        let subjects = self.devices.subjects();
         let cuts_in_write = subjects.iter().map(|subject| subject.truth.cuts_in_write).sum();
         let mut check = Check::new(subjects, EPOCH_MS);
         sink.read(&mut |stored| check.handle(stored)).map_err(SimError::Sink)?;
@@ -194,20 +147,24 @@ impl Fleet {
         })
     }
 
+    fn now_us(&self) -> u64 {
+        self.devices.executor.world.now_us()
+    }
+
     fn elapsed(&self) -> Duration {
-        Duration::from_micros(self.executor.world.now_us())
+        Duration::from_micros(self.now_us())
     }
 
     fn is_new_second(&self) -> bool {
-        self.executor.world.now_us() % 1_000_000 < TICK_US
+        self.now_us() % 1_000_000 < TICK_US
     }
 
     fn progress(&self) -> VirtualProgress {
         VirtualProgress {
             elapsed: self.elapsed(),
-            is_draining: self.phase.get() == Phase::Calm,
-            boots: self.tally.starts.get(),
-            readings: self.tally.readings.get(),
+            is_draining: self.devices.phase.get() == Phase::Calm,
+            boots: self.devices.tally.starts.get(),
+            readings: self.devices.tally.readings.get(),
             acked_batches: self.desk.acked.get(),
             bad_frames: self.desk.bad_frames.get(),
         }

@@ -29,6 +29,9 @@ pub(super) struct Truth {
     pub(super) is_drained: bool,
     /// How wrong its clock runs.
     pub(super) ppm: i64,
+    /// Boot and last place of what it let go.
+    #[cfg(feature = "simulation")]
+    pub(super) released: Vec<(u32, u32)>,
 }
 
 impl Truth {
@@ -89,6 +92,11 @@ impl Observer for Watcher {
 
     fn refused(&self, boot: BootId) {
         self.taken(boot);
+    }
+
+    #[cfg(feature = "simulation")]
+    fn delivered(&self, item: &headwater_device::Item) {
+        self.truth.borrow_mut().released.push((item.boot.0, item.through.0));
     }
 
     fn stored(&self, batch: &Batch) {

@@ -100,6 +100,21 @@ impl End {
         self.line.is_out.set(!is_in);
     }
 
+    /// What has arrived.
+    #[cfg(feature = "simulation")]
+    pub(super) fn take(&self) -> Vec<u8> {
+        self.rx.bytes.borrow_mut().drain(..).collect()
+    }
+
+    /// Sends at once.
+    #[cfg(feature = "simulation")]
+    pub(super) fn give(&self, bytes: &[u8]) {
+        self.line.carry(bytes, &mut self.tx.bytes.borrow_mut());
+        if let Some(waker) = self.tx.reader.borrow_mut().take() {
+            waker.wake();
+        }
+    }
+
     /// What is in the wire towards this end is gone.
     pub(super) fn clear(&self) {
         self.rx.bytes.borrow_mut().clear();
