@@ -7,9 +7,11 @@
 
 mod connect;
 mod error;
+mod transport;
 mod trust;
 
 pub use error::{HttpError, HttpErrorKind};
+pub use transport::{Connecting, Io, Transport};
 pub use trust::{HttpSettings, Identity, Trust, TrustError};
 
 use crate::clock::{Clock, Now};

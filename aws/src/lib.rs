@@ -74,7 +74,9 @@ pub use credentials::{
 };
 pub use endpoint::{Endpoint, EndpointError, Region, Variant};
 pub use environment::Environment;
-pub use http::{Http, HttpError, HttpErrorKind, HttpSettings, Identity, Trust, TrustError};
+pub use http::{
+    Connecting, Http, HttpError, HttpErrorKind, HttpSettings, Identity, Io, Transport, Trust, TrustError,
+};
 pub use kinesis::{
     CallError, Class, FormatChoice, Kinesis, KinesisSettings, MayPut, NewStream, Position, PutAnswer,
     PutBody, PutError, Record, RecordOutcome, Records, SetupError, Shard, ShardId, ShardMap, StreamInfo,

@@ -13,6 +13,8 @@ mod patient;
 mod request;
 mod stalls;
 
+pub use connection::Connections;
+
 use crate::counters::Tally;
 use crate::engine::Engine;
 use crate::limits;

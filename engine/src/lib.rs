@@ -77,6 +77,7 @@ pub use counters::{EngineCounters, OperationCounters};
 pub use definition::{Definition, Layout, Reshard, StreamMode, StreamState, StreamStatus};
 pub use engine::{Answer, Engine, EngineConfig, OpenError};
 pub use hash::{HashKey, HashKeyError, HashRange, split_evenly};
+pub use http::Connections;
 pub use meters::{Metric, MetricKind, Reading, Sample};
 pub use names::{NameError, PartitionKey, ShardId, StreamArn, StreamName, StreamNumber};
 pub use queues::QueueCounters;

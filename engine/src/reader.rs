@@ -14,6 +14,12 @@ use crate::storage::{CommitError, Cursor, Page, Position, ReadError, ReadLimits,
 use crate::stream::StreamHandle;
 
 impl Engine {
+    /// What time it is to the engine, UTC ms since 1970: records that arrive now are stamped with it.
+    #[must_use]
+    pub fn now_ms(&self) -> u64 {
+        self.0.clock.now_ms()
+    }
+
     /// The position at which reading from `cursor` begins.
     ///
     /// # Errors

@@ -73,5 +73,6 @@ fn client(settings: &IotSettings, asking: &Asking) -> Result<Http, crate::http::
         proxies: general.proxies.clone(),
         clock: general.clock.clone(),
         not_before: general.not_before,
+        transport: general.transport.clone(),
     })
 }

@@ -1,5 +1,6 @@
-//! Connections: TCP, the tunnel of a proxy where there is one, TLS where the URL says so.
+//! Connections: TCP, the tunnel of a proxy where there is one, TLS where the URL says so; or whatever the host has instead.
 
+use super::transport::{Io, Transport};
 use super::trust::{self, HttpSettings, TrustError};
 use crate::environment::Environment;
 use crate::limits;
@@ -16,7 +17,6 @@ use std::net::IpAddr;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
-use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 use tower_service::Service;
@@ -24,7 +24,13 @@ use tower_service::Service;
 type Cause = Box<dyn Error + Send + Sync>;
 
 #[derive(Clone)]
-pub(super) struct Connector {
+pub(super) enum Connector {
+    Network(Network),
+    Other(Transport),
+}
+
+#[derive(Clone)]
+pub(super) struct Network {
     tcp: HttpConnector,
     proxies: Arc<Matcher>,
     tls: TlsConnector,
@@ -52,13 +58,32 @@ enum ConnectError {
 
 impl Connector {
     pub(super) fn new(settings: &HttpSettings) -> Result<Self, TrustError> {
+        match &settings.transport {
+            Some(transport) => Ok(Connector::Other(transport.clone())),
+            None => Network::new(settings).map(Connector::Network),
+        }
+    }
+
+    async fn connect(self, uri: Uri) -> Result<Stream, Cause> {
+        match self {
+            Connector::Network(network) => network.connect(uri).await,
+            Connector::Other(transport) => {
+                let io = transport.connect(&uri).await?;
+                Ok(Stream { io: TokioIo::new(io), is_proxied: false })
+            }
+        }
+    }
+}
+
+impl Network {
+    fn new(settings: &HttpSettings) -> Result<Self, TrustError> {
         let mut tcp = HttpConnector::new();
         tcp.enforce_http(false);
         tcp.set_nodelay(true);
         // A peer that is gone without a word is noticed while a connection idles.
         tcp.set_keepalive(Some(limits::IDLE_TIMEOUT));
         let tls = TlsConnector::from(Arc::new(trust::tls(settings)?));
-        Ok(Connector { tcp, proxies: Arc::new(proxies(&settings.proxies)), tls })
+        Ok(Network { tcp, proxies: Arc::new(proxies(&settings.proxies)), tls })
     }
 
     async fn connect(mut self, uri: Uri) -> Result<Stream, Cause> {
@@ -151,9 +176,6 @@ fn is_near(host: &str) -> bool {
         Err(_) => host == "localhost",
     }
 }
-
-trait Io: AsyncRead + AsyncWrite + Send + Unpin {}
-impl<T: AsyncRead + AsyncWrite + Send + Unpin> Io for T {}
 
 /// A connection as hyper wants it.
 pub(super) struct Stream {

@@ -4,6 +4,7 @@
 //! does not know the authority AWS uses today, and a company's proxy that opens TLS is known to the machine alone.
 //! Invariant: a certificate is always checked; there is no way to switch that off. Not here: connections (connect).
 
+use super::transport::Transport;
 use crate::clock::Clock;
 use crate::environment::Environment;
 use crate::timestamp::Timestamp;
@@ -69,6 +70,8 @@ pub struct HttpSettings {
     /// It is certainly not earlier than this: a board that boots in 1970 takes no certificate for valid. The time of the
     /// newest record it has stored will do. Only asked while the clock is before 2026, so not set at all.
     pub not_before: Timestamp,
+    /// In the place of the network: then nobody is asked for trust, and no proxy for the way.
+    pub transport: Option<Transport>,
 }
 
 impl HttpSettings {

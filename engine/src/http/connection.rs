@@ -4,14 +4,16 @@ use super::answer::AnswerBody;
 use super::patient::Patient;
 use super::request::Face;
 use super::stalls::Stalls;
+use crate::engine::Engine;
 use crate::limits;
 use hyper::body::Incoming;
 use hyper::server::conn::{http1, http2};
 use hyper::service::service_fn;
 use hyper::{Request, Response};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
-use hyper_util::server::graceful::Watcher;
+use hyper_util::server::graceful::{GracefulShutdown, Watcher};
 use std::convert::Infallible;
+use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::io::Interest;
@@ -45,13 +47,7 @@ pub(super) async fn serve(
     let Ok(Some(protocol)) = protocol else { return };
     let io = TokioIo::new(Patient::new(socket, limits::WRITE_TIMEOUT));
     let outcome = match protocol {
-        Protocol::Http1 => {
-            let service = service_fn(move |request| {
-                let (face, closed) = (Arc::clone(&face), closed.clone());
-                async move { Ok::<_, Infallible>(face.answer(request, &closed).await) }
-            });
-            watcher.watch(http1().serve_connection(io, service)).await
-        }
+        Protocol::Http1 => serve_http1(face, io, watcher, closed).await,
         Protocol::Http2 => {
             let answer = move |request| {
                 let (face, closed) = (Arc::clone(&face), closed.clone());
@@ -63,6 +59,52 @@ pub(super) async fn serve(
     if let Err(error) = outcome {
         tracing::debug!(%error, "connection ended");
     }
+}
+
+/// The API over connections that the host makes in its own ways: HTTP/1.1, no port. Cheap to clone; clones share the limits of all
+/// requests together.
+#[derive(Clone)]
+pub struct Connections(Arc<Face>);
+
+impl fmt::Debug for Connections {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Connections")
+    }
+}
+
+impl Engine {
+    /// The API for connections that do not come from a port.
+    #[must_use]
+    pub fn connections(&self) -> Connections {
+        crate::control::ensure(self);
+        Connections(Arc::new(Face::new(self.clone())))
+    }
+}
+
+impl Connections {
+    /// Serves one connection to its end: the client's, or that of this future.
+    pub async fn serve(&self, io: impl AsyncRead + AsyncWrite + Unpin + Send + 'static) {
+        let (_open, closed) = watch::channel(());
+        let io = TokioIo::new(Patient::new(io, limits::WRITE_TIMEOUT));
+        if let Err(error) =
+            serve_http1(Arc::clone(&self.0), io, GracefulShutdown::new().watcher(), closed).await
+        {
+            tracing::debug!(%error, "connection ended");
+        }
+    }
+}
+
+async fn serve_http1<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(
+    face: Arc<Face>,
+    io: TokioIo<S>,
+    watcher: Watcher,
+    closed: watch::Receiver<()>,
+) -> hyper::Result<()> {
+    let service = service_fn(move |request| {
+        let (face, closed) = (Arc::clone(&face), closed.clone());
+        async move { Ok::<_, Infallible>(face.answer(request, &closed).await) }
+    });
+    watcher.watch(http1().serve_connection(io, service)).await
 }
 
 /// Serves HTTP/2 to its end, or until an answer has waited for its client for too long.
@@ -154,7 +196,6 @@ fn http2() -> http2::Builder<TokioExecutor> {
 mod tests {
     use super::*;
     use crate::api::{Reply, ReplyBody};
-    use hyper_util::server::graceful::GracefulShutdown;
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
     use tokio::sync::Semaphore;
     use tokio::time::Instant;

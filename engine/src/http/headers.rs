@@ -3,6 +3,7 @@
 use hyper::header::{self, HeaderMap, HeaderName, HeaderValue};
 use std::hash::{BuildHasher, Hasher};
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, SystemTime};
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-amzn-requestid");
 const EXTENDED_ID: HeaderName = HeaderName::from_static("x-amz-id-2");
@@ -33,6 +34,16 @@ pub(super) fn cross_origin(asked: &HeaderMap, preflight: bool, answer: &mut Head
     }
     answer.insert(header::ACCESS_CONTROL_MAX_AGE, MAX_AGE);
 }
+
+/// The engine's own time, as an answer says it: clients correct their clocks by it, so it must be the one that records are stamped with.
+pub(super) fn date(now_ms: u64) -> HeaderValue {
+    let time = SystemTime::UNIX_EPOCH + Duration::from_millis(now_ms.min(DATE_MS_MAX));
+    let text = httpdate::fmt_http_date(time);
+    HeaderValue::try_from(text).unwrap_or(HeaderValue::from_static("Thu, 01 Jan 1970 00:00:00 GMT"))
+}
+
+/// The last second of the year 9999: the format has four digits.
+const DATE_MS_MAX: u64 = 253_402_300_799_000;
 
 /// Ids of requests: different in every answer, also across restarts.
 pub(super) struct RequestIds {
@@ -85,6 +96,13 @@ fn mix(value: u64) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_date_is_that_of_the_clock_it_is_given_in_any_year() {
+        assert_eq!(date(1_790_000_000_123), "Mon, 21 Sep 2026 14:13:20 GMT");
+        assert_eq!(date(0), "Thu, 01 Jan 1970 00:00:00 GMT");
+        assert_eq!(date(u64::MAX), "Fri, 31 Dec 9999 23:59:59 GMT");
+    }
 
     #[test]
     fn ids_differ_and_look_like_aws_s() {

@@ -41,6 +41,7 @@ impl Face {
         let preflight = request.method() == Method::OPTIONS && request.headers().contains_key(header::ORIGIN);
         headers::cross_origin(request.headers(), preflight, &mut headers);
         self.ids.mark(&mut headers, preflight);
+        headers.insert(header::DATE, headers::date(self.engine.now_ms()));
         let mut response = if preflight {
             Response::new(AnswerBody::of_bytes(""))
         } else {

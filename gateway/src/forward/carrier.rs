@@ -15,6 +15,7 @@ use super::kept::Kept;
 use super::letters::Letters;
 use super::limits;
 use super::settings::{Order, SinkSettings};
+use super::surroundings::Surroundings;
 use super::target::{self, Target};
 use events::Event;
 use headwater_aws::kpl::{self, Aggregate};
@@ -26,10 +27,10 @@ use headwater_relay::{
 };
 use sources::Sources;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
-use tokio::time::{sleep_until, timeout};
+use tokio::time::{Instant, sleep_until, timeout};
 
 /// What a carrier works with.
 #[derive(Clone)]
@@ -41,6 +42,7 @@ pub(super) struct Tools {
     pub(super) letters: Letters,
     /// When the sink started, UTC ms.
     pub(super) started_ms: u64,
+    pub(super) surroundings: Arc<Surroundings>,
     pub(super) stop: watch::Receiver<bool>,
 }
 
@@ -77,8 +79,8 @@ struct Clock {
 }
 
 impl Clock {
-    fn start() -> Self {
-        Self { origin: Instant::now(), utc_ms: headwater_engine::Clock::system().now_ms() }
+    fn start(utc_ms: u64) -> Self {
+        Self { origin: Instant::now(), utc_ms }
     }
 
     fn now_ms(&self) -> u64 {
@@ -92,11 +94,12 @@ impl Clock {
 
 impl Carrier {
     pub(super) fn new(tools: Tools, stream: StreamHandle, target: StreamRef, shown: Shown) -> Self {
-        let forwarding = Forwarding::new(config(&tools.settings));
+        let seed = tools.surroundings.seed_of(&tools.settings.name, stream.name().as_str());
+        let forwarding = Forwarding::new(config(&tools.settings, seed));
         let sources = Sources::new(&tools, &stream);
         let now = Instant::now();
         Self {
-            clock: Clock::start(),
+            clock: Clock::start(tools.engine.now_ms()),
             forwarding,
             sources,
             kept: Kept::default(),
@@ -137,11 +140,13 @@ impl Carrier {
             if !self.looking {
                 wake = wake.min(self.look_at);
             }
+            // In this order, so that nothing but time and chance of ours decides what is done first.
             tokio::select! {
-                Some(event) = self.tasks.join_next() => self.handle_joined(event),
-                changed = changes.changed() => if changed.is_err() { return },
-                () = sleep_until(wake.max(Instant::now() + limits::TURN_PAUSE).into()) => {}
+                biased;
                 _ = stop.wait_for(|stop| *stop) => break,
+                changed = changes.changed() => if changed.is_err() { return },
+                Some(event) = self.tasks.join_next() => self.handle_joined(event),
+                () = sleep_until(wake.max(Instant::now() + limits::TURN_PAUSE)) => {}
             }
             while let Some(event) = self.tasks.try_join_next() {
                 self.handle_joined(event);
@@ -297,7 +302,7 @@ impl Carrier {
 }
 
 /// What a sink's settings mean for a forwarding.
-fn config(settings: &SinkSettings) -> ForwardConfig {
+fn config(settings: &SinkSettings, seed: u64) -> ForwardConfig {
     let cap = settings.drain.rate_bytes;
     let order = match settings.drain.order {
         Order::Oldest => DrainOrder::Oldest,
@@ -327,7 +332,7 @@ fn config(settings: &SinkSettings) -> ForwardConfig {
         delays: settings.retry,
         drain,
         packing: settings.aggregate.then_some(packing),
-        seed: u64::from(std::process::id()) ^ headwater_engine::Clock::system().now_ms(),
+        seed,
         ..ForwardConfig::default()
     }
 }

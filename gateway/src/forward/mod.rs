@@ -10,6 +10,7 @@
 //! | file | what it is |
 //! |---|---|
 //! | [`settings`](SinkSettings) | what a sink is told |
+//! | [`surroundings`](Surroundings) | what it finds around it |
 //! | `carrier` | one stream on its way to one sink: the shell around [`headwater_relay::Forwarding`], which decides |
 //! | `kept` | what is in records between reading and their end |
 //! | `cursor`, `holds` | how far a sink has come, durable; and what must stay for it |
@@ -25,9 +26,11 @@ mod letters;
 pub mod limits;
 mod settings;
 mod sink;
+mod surroundings;
 mod target;
 
 pub use counters::Carried;
 pub use settings::{CredentialsFrom, Drain, Order, SinkSettings, Start, WhenFull};
 pub(crate) use sink::Board;
 pub use sink::{Forwarders, SinkError};
+pub use surroundings::Surroundings;

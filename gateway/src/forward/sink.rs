@@ -8,7 +8,8 @@ use super::holds::Holds;
 use super::letters::Letters;
 use super::limits;
 use super::settings::SinkSettings;
-use headwater_aws::{Environment, Kinesis, SetupError, StreamRef, Timestamp};
+use super::surroundings::Surroundings;
+use headwater_aws::{Kinesis, SetupError, StreamRef, Timestamp};
 use headwater_engine::storage::Cursor;
 use headwater_engine::{Engine, StreamName, StreamNumber};
 use std::collections::BTreeSet;
@@ -73,6 +74,19 @@ impl Forwarders {
         sinks: &[SinkSettings],
         dead_letter: &str,
     ) -> Result<Self, SinkError> {
+        Self::start_in(&Surroundings::of_process(), engine, sinks, dead_letter).await
+    }
+
+    /// As [`start`](Self::start), in other surroundings than this process's.
+    ///
+    /// # Errors
+    /// As [`start`](Self::start).
+    pub async fn start_in(
+        surroundings: &Surroundings,
+        engine: &Engine,
+        sinks: &[SinkSettings],
+        dead_letter: &str,
+    ) -> Result<Self, SinkError> {
         let (stop, stopped) = watch::channel(false);
         let shown = Board::default();
         let name =
@@ -80,9 +94,10 @@ impl Forwarders {
         let letters = Letters::new(engine.clone(), name);
         let holds = Holds::new(engine.clone());
         let not_before = if sinks.is_empty() { Timestamp::default() } else { newest(engine).await };
+        let surroundings = Arc::new(surroundings.clone());
         let mut prepared = Vec::new();
         for settings in sinks {
-            let client = Kinesis::new(settings.client(Environment::of_process(), not_before));
+            let client = Kinesis::new(surroundings.client(settings, not_before));
             let client = client.map_err(|source| SinkError::Setup { name: settings.name.clone(), source })?;
             prepared.push(Tools {
                 engine: engine.clone(),
@@ -90,7 +105,8 @@ impl Forwarders {
                 client,
                 holds: holds.clone(),
                 letters: letters.clone(),
-                started_ms: headwater_engine::Clock::system().now_ms(),
+                started_ms: engine.now_ms(),
+                surroundings: Arc::clone(&surroundings),
                 stop: stopped.clone(),
             });
         }
@@ -181,13 +197,14 @@ async fn run(tools: Tools, board: Board) {
             });
         }
         tokio::select! {
-            () = sleep(limits::STREAMS_EVERY) => {}
+            biased;
+            _ = stop.wait_for(|stop| *stop) => break,
             Some(ended) = carriers.join_next() => {
                 if let Err(error) = ended {
                     tracing::error!(sink = settings.name, %error, "a carrier ended badly");
                 }
             }
-            _ = stop.wait_for(|stop| *stop) => break,
+            () = sleep(limits::STREAMS_EVERY) => {}
         }
     }
     while carriers.join_next().await.is_some() {}

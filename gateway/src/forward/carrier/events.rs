@@ -11,9 +11,8 @@ use headwater_engine::{EngineBatch, ShardId, StreamHandle};
 use headwater_relay::{
     Call, DeadLetter, DeadReason, DropReason, Offset, ProgressDue, Read, RecordRef, SendOutcome, SourceId,
 };
-use std::time::Instant;
 use tokio::task::JoinError;
-use tokio::time::sleep;
+use tokio::time::{Instant, sleep};
 
 /// Something that a carrier waited for.
 pub(super) enum Event {
