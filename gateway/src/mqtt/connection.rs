@@ -23,7 +23,8 @@ use crate::ingest::Ingest;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
+use tokio::time::Instant;
 
 /// A large packet that finds the budget used up looks again after this.
 const BUDGET_PAUSE: Duration = Duration::from_millis(10);

@@ -7,7 +7,8 @@ use super::limits::Limits;
 use super::reason::Reason;
 use std::collections::HashMap;
 use std::net::IpAddr;
-use std::time::{Duration, Instant};
+use std::time::Duration;
+use tokio::time::Instant;
 
 /// Addresses remembered for their rate alone are forgotten beyond this many.
 const ADDRESSES_MAX: usize = 65_536;

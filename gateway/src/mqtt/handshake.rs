@@ -14,7 +14,8 @@ use crate::ingest::Ingest;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
-use std::time::{Duration, Instant};
+use std::time::Duration;
+use tokio::time::Instant;
 
 /// A new connection waits so long for an older one of the same client to leave.
 const TAKEOVER_PATIENCE: Duration = Duration::from_secs(5);

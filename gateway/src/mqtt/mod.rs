@@ -27,6 +27,9 @@ mod reason;
 mod registry;
 mod server;
 mod session;
+#[cfg(feature = "simulation")]
+#[doc(hidden)]
+pub mod simulation;
 mod socket;
 mod tls;
 mod topic;

@@ -10,8 +10,9 @@ use super::session::Kept;
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU8, Ordering::SeqCst};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 use tokio::sync::Notify;
+use tokio::time::Instant;
 
 /// How a connection's task is told to stop, and tells that it has.
 #[derive(Debug)]

@@ -18,9 +18,10 @@ use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Notify, watch};
+use tokio::time::Instant;
 
 /// How often wills and sessions are looked at: their times are whole seconds.
 const SWEEP_EVERY: Duration = Duration::from_secs(1);
@@ -88,20 +89,7 @@ impl<I: Ingest> Server<I> {
             }
             None => None,
         };
-        let limits = Arc::new(config.limits);
-        let inner = Arc::new(Inner {
-            ingest,
-            registry: Registry::new(limits.sessions_kept),
-            budget: Budget::new(limits.buffered_bytes.max(limits.packet_bytes as usize)),
-            gate: Mutex::new(Gate::new(&limits)),
-            shared: Shared { limits, counters: downlink.counters(), authorize },
-            downlink,
-            last_connection: AtomicU64::new(0),
-            hasher: RandomState::new(),
-            stopping: AtomicBool::new(false),
-            idle: Notify::new(),
-        });
-        Ok(Server { listener, tls, inner })
+        Ok(Server { listener, tls, inner: Inner::new(config.limits, ingest, authorize, downlink) })
     }
 
     /// The address it listens on, with the port the system chose.
@@ -174,6 +162,27 @@ async fn accept_tls(
 }
 
 impl<I: Ingest> Inner<I> {
+    pub(super) fn new(
+        limits: Limits,
+        ingest: Arc<I>,
+        authorize: Arc<dyn Authorize>,
+        downlink: Downlink,
+    ) -> Arc<Self> {
+        let limits = Arc::new(limits);
+        Arc::new(Inner {
+            ingest,
+            registry: Registry::new(limits.sessions_kept),
+            budget: Budget::new(limits.buffered_bytes.max(limits.packet_bytes as usize)),
+            gate: Mutex::new(Gate::new(&limits)),
+            shared: Shared { limits, counters: downlink.counters(), authorize },
+            downlink,
+            last_connection: AtomicU64::new(0),
+            hasher: RandomState::new(),
+            stopping: AtomicBool::new(false),
+            idle: Notify::new(),
+        })
+    }
+
     /// A number no other connection of this server had.
     pub(super) fn next_connection(&self) -> u64 {
         self.last_connection.fetch_add(1, Relaxed) + 1
@@ -210,13 +219,8 @@ impl<I: Ingest> Inner<I> {
     }
 }
 
-/// Lets a connection in and spawns its task, or closes it.
-fn admit<I: Ingest>(
-    inner: &Arc<Inner<I>>,
-    stream: TcpStream,
-    peer: SocketAddr,
-    acceptor: Option<Arc<Acceptor>>,
-) {
+/// Counts a connection in, or says that it must go.
+pub(super) fn enter<I: Ingest>(inner: &Arc<Inner<I>>, peer: SocketAddr) -> Option<Pass<I>> {
     let counters = &inner.shared.counters;
     counters.connections_accepted.add(1);
     let ip = peer.ip().to_canonical();
@@ -225,11 +229,21 @@ fn admit<I: Ingest>(
         counters.refused(reason);
         counters.connections_closed.add(1);
         tracing::debug!(%peer, %reason, "connection refused");
-        return;
+        return None;
     }
+    Some(Pass { inner: inner.clone(), ip })
+}
+
+/// Lets a connection in and spawns its task, or closes it.
+fn admit<I: Ingest>(
+    inner: &Arc<Inner<I>>,
+    stream: TcpStream,
+    peer: SocketAddr,
+    acceptor: Option<Arc<Acceptor>>,
+) {
+    let Some(pass) = enter(inner, peer) else { return };
     // Without it a PUBACK waits for the client's delayed acknowledgement.
     let _ = stream.set_nodelay(true);
-    let pass = Pass { inner: inner.clone(), ip };
     let inner = inner.clone();
     tokio::spawn(async move {
         let socket = match acceptor {

@@ -24,6 +24,9 @@ pub(super) enum Socket {
     Plain(TcpStream),
     /// Boxed: its state is ten times that of a plain one.
     Tls(Box<TlsStream<TcpStream>>),
+    /// Of a simulation.
+    #[cfg(feature = "simulation")]
+    Memory(tokio::io::DuplexStream),
 }
 
 impl Socket {
@@ -35,6 +38,8 @@ impl Socket {
         match self {
             Self::Plain(stream) => stream.try_write(bytes),
             Self::Tls(stream) => now(|context| Pin::new(&mut **stream).poll_write(context, bytes)),
+            #[cfg(feature = "simulation")]
+            Self::Memory(stream) => now(|context| Pin::new(stream).poll_write(context, bytes)),
         }
     }
 
@@ -46,6 +51,8 @@ impl Socket {
         match self {
             Self::Plain(_) => Ok(()),
             Self::Tls(stream) => now(|context| Pin::new(&mut **stream).poll_flush(context)),
+            #[cfg(feature = "simulation")]
+            Self::Memory(_) => Ok(()),
         }
     }
 
@@ -54,6 +61,12 @@ impl Socket {
         match self {
             Self::Plain(stream) => stream.writable().await,
             Self::Tls(stream) => stream.get_ref().0.writable().await,
+            // It tells nobody: look again in a moment.
+            #[cfg(feature = "simulation")]
+            Self::Memory(_) => {
+                tokio::time::sleep(Duration::from_millis(1)).await;
+                Ok(())
+            }
         }
     }
 
@@ -65,6 +78,8 @@ impl Socket {
                 stream.write_all(goodbye).await?;
                 stream.flush().await
             }
+            #[cfg(feature = "simulation")]
+            Self::Memory(stream) => stream.write_all(goodbye).await,
         }
     }
 
@@ -72,6 +87,8 @@ impl Socket {
         match self {
             Self::Plain(stream) => stream.shutdown().await,
             Self::Tls(stream) => stream.shutdown().await,
+            #[cfg(feature = "simulation")]
+            Self::Memory(stream) => stream.shutdown().await,
         }
     }
 
@@ -79,6 +96,8 @@ impl Socket {
         match self {
             Self::Plain(stream) => Pin::new(stream).poll_read(context, read),
             Self::Tls(stream) => Pin::new(&mut **stream).poll_read(context, read),
+            #[cfg(feature = "simulation")]
+            Self::Memory(stream) => Pin::new(stream).poll_read(context, read),
         }
     }
 }

@@ -5,7 +5,8 @@ use super::codec::Will;
 use super::downlink::{Downlink, Message, expires};
 use crate::ingest::{Inbound, Ingest, IngestError, Verdict};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
+use tokio::time::Instant;
 
 /// A will waits so long for room to become durable, in all. Nobody waits for it, so it may give up.
 const PATIENCE: Duration = Duration::from_secs(10);

@@ -10,7 +10,8 @@ use crate::mqtt::reason::Reason;
 use crate::mqtt::registry::Away;
 use crate::mqtt::session::End;
 use crate::mqtt::socket::{LINGER, Socket, linger};
-use std::time::{Duration, Instant};
+use std::time::Duration;
+use tokio::time::Instant;
 
 /// What clients are told at the end.
 pub(super) const STOPS: &str = "the gateway stops";

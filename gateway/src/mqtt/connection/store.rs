@@ -11,7 +11,8 @@ use crate::mqtt::codec::Version;
 use crate::mqtt::downlink::{Message, expires};
 use crate::mqtt::reason::Reason;
 use crate::mqtt::session::{Batch, End, Pending};
-use std::time::{Duration, Instant};
+use std::time::Duration;
+use tokio::time::Instant;
 
 /// First pause when too much waits to become durable; doubles up to `BUSY_PAUSE_MAX`. A commit takes about this long.
 const BUSY_PAUSE: Duration = Duration::from_micros(500);

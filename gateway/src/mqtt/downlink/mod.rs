@@ -22,8 +22,9 @@ use bus::Bus;
 use bytes::Bytes;
 use retained::Retained;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 use tokio::sync::Semaphore;
+use tokio::time::Instant;
 
 /// A message for subscribers.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -5,7 +5,7 @@ use crate::mqtt::topic::TopicFilter;
 use std::collections::BTreeMap;
 use std::ops::Bound;
 use std::sync::Arc;
-use std::time::Instant;
+use tokio::time::Instant;
 
 /// Messages in one page: enough to fill a window, few enough not to hold the lock for long.
 const PAGE_MESSAGES: usize = 64;

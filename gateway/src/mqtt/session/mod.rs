@@ -27,8 +27,9 @@ use super::reason::Reason;
 use outbound::Outbound;
 use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 use subscriptions::Subscriptions;
+use tokio::time::Instant;
 
 /// A write buffer up to this size stays with an idle connection: the answers to one small batch.
 const OUT_BYTES_KEPT: usize = 256;

@@ -8,7 +8,7 @@ use crate::mqtt::limits::WRITE_BYTES_HIGH;
 use crate::mqtt::reason::Reason;
 use std::collections::VecDeque;
 use std::sync::Arc;
-use std::time::Instant;
+use tokio::time::Instant;
 
 /// A message with what its subscription makes of it.
 #[derive(Debug, Clone)]

@@ -12,7 +12,7 @@ use crate::mqtt::reason::Reason;
 use crate::mqtt::topic::TopicFilter;
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
-use std::time::Instant;
+use tokio::time::Instant;
 
 #[derive(Debug, Clone)]
 struct Subscription {

@@ -15,7 +15,8 @@ use crate::mqtt::topic::TopicFilter;
 use rumqttd::protocol::{self, Packet};
 use std::hash::{BuildHasher, RandomState};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
+use tokio::time::Instant;
 
 /// A message as the router carries it: its properties, and last a user property with what the router has no field for.
 pub(super) fn encode(message: &Message) -> Packet {
