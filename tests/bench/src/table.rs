@@ -44,6 +44,12 @@ pub fn short(number: f64) -> String {
     }
 }
 
+/// A size in MiB.
+#[must_use]
+pub fn mib(bytes: u64) -> String {
+    format!("{:.1} MiB", bytes as f64 / f64::from(1 << 20))
+}
+
 /// The middle one, by `key`.
 ///
 /// # Panics

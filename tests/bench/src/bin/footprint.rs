@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use headwater_bench::producers::{self, RECORD_BYTES, Until};
-use headwater_bench::table::Table;
+use headwater_bench::table::{Table, mib};
 use headwater_bench::wire::Format;
 use headwater_bench::{Args, account};
 use serde_json::json;
@@ -13,10 +13,6 @@ use system_tests::gateway::Gateway;
 
 /// Memory settles: threads started, allocator returned what it could.
 const SETTLE: Duration = Duration::from_secs(2);
-
-fn mib(bytes: u64) -> String {
-    format!("{:.1} MiB", bytes as f64 / f64::from(1 << 20))
-}
 
 fn main() -> anyhow::Result<()> {
     let args = Args::parse()?;
