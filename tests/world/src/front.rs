@@ -4,13 +4,18 @@
 //! publish on its way to a gateway that is killed becomes, nobody is told.
 
 use headwater::ingest::{self, Inbound, Ingest, IngestError};
+use headwater::mqtt::simulation::Server;
 use headwater::route::Router;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
+use tokio::io::{DuplexStream, duplex};
 use tokio::runtime::Handle;
 
 /// A publish that finds the gateway busy is offered again after this, as the MQTT front does.
 const BUSY_PAUSE: Duration = Duration::from_millis(10);
+
+/// Bytes on their way in one direction of a connection before whoever writes waits.
+const CONNECTION_BYTES: usize = 64 * 1024;
 
 /// What a publisher is told.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -35,12 +40,14 @@ pub struct Front(Arc<Mutex<Option<Desk>>>);
 struct Desk {
     host: Handle,
     router: Arc<Router>,
+    mqtt: Arc<Server<Router>>,
 }
 
 impl Front {
     /// The gateway is up from now on.
     pub fn open(&self, host: &Handle, router: Arc<Router>) {
-        *self.lock() = Some(Desk { host: host.clone(), router });
+        let mqtt = Arc::new(Server::new(Arc::clone(&router)));
+        *self.lock() = Some(Desk { host: host.clone(), router, mqtt });
     }
 
     /// The gateway is gone.
@@ -52,6 +59,15 @@ impl Front {
     #[must_use]
     pub fn is_open(&self) -> bool {
         self.lock().is_some()
+    }
+
+    /// A new connection to the gateway's MQTT front; none when it is away. It ends when the gateway does.
+    #[must_use]
+    pub fn connect(&self) -> Option<DuplexStream> {
+        let desk = self.lock().clone()?;
+        let (ours, theirs) = duplex(CONNECTION_BYTES);
+        desk.mqtt.serve(&desk.host, theirs);
+        Some(ours)
     }
 
     /// One PUBLISH with QoS 1, and what became of it. Publishes that are begun in an order reach the routes in that order. May be awaited

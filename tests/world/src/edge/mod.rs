@@ -1,1 +1,122 @@
 //! Devices, links and agents of the simulated world.
+//!
+//! In: a [`Plan`], ticks, the [`Front`]. Out: publishes over MQTT, the first broken promise, in the end a comparison of what the gateway's
+//! streams hold with what devices had in their flash.
+//!
+//! What runs: the device core on a flash model, with its own wrong clock, on a serial line that loses bytes and flips bits; the agent's
+//! sessions, spool and uplink on a simulated disk; rumqttc's packets and state; the MQTT front of the gateway. Of rumqttc only the event
+//! loop is another, and commands do not come down.
+//!
+//! Held after each step: a device is acked only what is durable in its agent's spool, and lets go only what it was acked; what was durable
+//! in a spool stays there until the checkpoint passes it; the durable checkpoint never goes back and never passes a record whose PUBACK did
+//! not come; what it passed is not sent again. Held in the end ([`Inhabitant::compare`]): each boot of each device is told without a hole
+//! and without a repeat, to the last place that was surely in flash, in its order.
+//!
+//! Not here: what the gateway does with a publish.
+
+mod ledger;
+mod network;
+mod plan;
+mod station;
+mod stream;
+
+pub use plan::{Plan, Planted};
+
+use self::station::Station;
+use crate::chance::Chance;
+use crate::clock::EPOCH_MS;
+use crate::front::Front;
+use crate::inhabitant::{Broken, Inhabitant, Moment, Phase, Stored};
+use crate::trace::Trace;
+use headwater_sim::virtual_time::{self, Findings, simulation::Fleet};
+
+/// See the module.
+pub struct Edge {
+    /// None once it was compared.
+    fleet: Option<Fleet>,
+    stations: Vec<Station>,
+    now_ms: u64,
+    is_calm: bool,
+    findings: Option<Findings>,
+}
+
+impl Edge {
+    /// Devices and agents by a plan; chance decides when what happens.
+    ///
+    /// # Panics
+    /// The plan is not one that [`Plan::of`] gives.
+    #[must_use]
+    pub fn new(plan: &Plan, chance: &Chance) -> Self {
+        let fleet = Fleet::new(plan.fleet).expect("plans are within the limits of a fleet");
+        let station = |index: usize| {
+            let devices = (0..fleet.len()).filter(|device| device % plan.agents == index).collect();
+            Station::new(index, plan, devices, chance.fork(&format!("agent-{index}")))
+        };
+        let stations = (0..plan.agents).map(station).collect();
+        Self { fleet: Some(fleet), stations, now_ms: 0, is_calm: false, findings: None }
+    }
+
+    /// What the comparison found, once it was made.
+    #[must_use]
+    pub fn findings(&self) -> Option<&Findings> {
+        self.findings.as_ref()
+    }
+
+    /// Boots of devices and readings so far; zeros once they were compared.
+    #[must_use]
+    pub fn sums(&self) -> (u64, u64) {
+        self.fleet.as_ref().map_or((0, 0), Fleet::sums)
+    }
+}
+
+impl Inhabitant for Edge {
+    fn tick(&mut self, moment: Moment, front: &Front, trace: &mut Trace) -> Result<(), Broken> {
+        self.now_ms = moment.world_ms;
+        let Some(fleet) = &mut self.fleet else { return Ok(()) };
+        if moment.phase == Phase::Calm && !self.is_calm {
+            self.is_calm = true;
+            fleet.calm();
+        }
+        fleet.run_until(moment.world_ms);
+        for station in &mut self.stations {
+            station.tick(moment, fleet, front, trace)?;
+        }
+        Ok(())
+    }
+
+    fn is_drained(&self) -> bool {
+        let is_fleet_drained = self.fleet.as_ref().is_none_or(Fleet::are_drained);
+        is_fleet_drained && self.stations.iter().all(Station::is_drained)
+    }
+
+    fn compare(&mut self, stored: &mut dyn Iterator<Item = Stored>) -> Result<(), Broken> {
+        let Some(fleet) = self.fleet.take() else {
+            return Err(Broken("devices are compared once".to_owned()));
+        };
+        let names: Vec<String> = (0..fleet.len()).map(Fleet::name).collect();
+        let mut comparison = fleet.compare();
+        for (number, stored) in stored.enumerate() {
+            let key = String::from_utf8_lossy(&stored.key);
+            if !names.iter().any(|name| *name == key) {
+                continue;
+            }
+            comparison.handle(virtual_time::Stored {
+                // Shards of one stream follow each other as parents and children do.
+                shard: &stored.stream,
+                number: &format!("{number:020}"),
+                key: &key,
+                arrived_ms: EPOCH_MS + self.now_ms,
+                data: &stored.data,
+            });
+        }
+        let (findings, _) = comparison.end();
+        let Findings { lost, repeated, misordered, wrong, .. } = findings;
+        let is_good = lost + repeated + misordered + wrong == 0;
+        let told = format!(
+            "lost {lost}, repeated {repeated}, misordered {misordered}, wrong {wrong}: {}",
+            findings.examples.join("; ")
+        );
+        self.findings = Some(findings);
+        if is_good { Ok(()) } else { Err(Broken(told)) }
+    }
+}

@@ -1,0 +1,168 @@
+//! What an agent promised, held against what its disk and the gateway said.
+//!
+//! In: the records that are durable in its spool, its durable checkpoint, the PUBACKs that came to it, the acks it sends, what its devices
+//! let go. Out: the first promise that is broken.
+//! Not here: what the gateway holds in the end (`edge`).
+
+use crate::inhabitant::Broken;
+use headwater_agent::simulation::{SPOOL, SimulatedAgent};
+use headwater_journal::{FIRST_SEQUENCE, ReadLimits};
+use headwater_telemetry::{Up, decode_body};
+use std::collections::{BTreeMap, BTreeSet};
+
+const PAGE: ReadLimits = ReadLimits { records: 1_000, bytes: 1 << 20 };
+
+/// The PUBACKs an agent had that let a record go: what each was for.
+#[derive(Debug, Default)]
+pub(super) struct Answered(BTreeSet<u64>);
+
+impl Answered {
+    /// Notes a PUBACK.
+    pub(super) fn note(&mut self, topic: &str, payload: &[u8], reason: u8) {
+        // 0x10: nobody wanted it. What is no batch may be unwanted.
+        if reason == 0 || (reason == 0x10 && !topic.ends_with("/batch")) {
+            self.0.insert(hash(topic, payload));
+        }
+    }
+}
+
+/// One agent's.
+#[derive(Debug)]
+pub(super) struct Ledger {
+    name: String,
+    /// Records before this place were looked at when they became durable.
+    scanned: u64,
+    checkpoint: u64,
+    /// Durable and not yet behind the durable checkpoint: what they are, by place.
+    waiting: BTreeMap<u64, (String, u64)>,
+    /// Behind the durable checkpoint.
+    done: BTreeSet<u64>,
+    /// Device and boot: how far it is durable here.
+    durable: BTreeMap<(String, u32), u32>,
+    /// Device and boot: how far it was acked.
+    acked: BTreeMap<(String, u32), u32>,
+}
+
+impl Ledger {
+    pub(super) fn new(name: String) -> Self {
+        Self {
+            name,
+            scanned: FIRST_SEQUENCE,
+            checkpoint: FIRST_SEQUENCE,
+            waiting: BTreeMap::new(),
+            done: BTreeSet::new(),
+            durable: BTreeMap::new(),
+            acked: BTreeMap::new(),
+        }
+    }
+
+    /// Everything staged has just become durable, or the spool was opened.
+    pub(super) fn handle_durable(
+        &mut self,
+        agent: &SimulatedAgent,
+        answered: &Answered,
+    ) -> Result<(), Broken> {
+        let bounds = agent.journal().bounds(SPOOL);
+        let end = bounds.map_or(FIRST_SEQUENCE, |bounds| bounds.end);
+        if end < self.scanned {
+            return self.broken(format!("records {end} to {} were durable and are gone", self.scanned - 1));
+        }
+        while self.scanned < end {
+            let page = agent.journal().read(SPOOL, self.scanned, PAGE);
+            let page = page.map_err(|error| self.as_broken(format!("spool cannot be read: {error}")))?;
+            if let Some(gap) = page.gaps.first() {
+                return self.broken(format!("records {} to {} are lost", gap.first, gap.last));
+            }
+            for record in page.records() {
+                let key = String::from_utf8_lossy(record.key);
+                self.handle_record(record.sequence, &key, record.data);
+            }
+            self.scanned = page.next;
+        }
+        self.handle_checkpoint(agent.checkpoint(), answered)
+    }
+
+    fn handle_record(&mut self, offset: u64, key: &str, body: &[u8]) {
+        if let (Some(device), Ok(Up::Batch(batch))) = (key.strip_suffix("/batch"), decode_body::<Up>(body))
+            && let Some(through) = batch.through()
+        {
+            raise(&mut self.durable, device, batch.boot.0, through.0);
+        }
+        let topic = format!("headwater/{key}");
+        let hash = hash(&topic, body);
+        // Its mark was forgotten: it is spooled once more, and goes up once more.
+        self.done.remove(&hash);
+        self.waiting.insert(offset, (topic, hash));
+    }
+
+    fn handle_checkpoint(&mut self, checkpoint: u64, answered: &Answered) -> Result<(), Broken> {
+        if checkpoint < self.checkpoint {
+            return self.broken(format!("checkpoint goes back from {} to {checkpoint}", self.checkpoint));
+        }
+        self.checkpoint = checkpoint;
+        while let Some(entry) = self.waiting.first_entry().filter(|entry| *entry.key() < checkpoint) {
+            let (offset, (topic, hash)) = entry.remove_entry();
+            if !answered.0.contains(&hash) {
+                return self
+                    .broken(format!("checkpoint {checkpoint} passes {offset}, {topic}, without PUBACK"));
+            }
+            self.done.insert(hash);
+        }
+        Ok(())
+    }
+
+    /// The agent sends a publish.
+    pub(super) fn handle_publish(&self, topic: &str, payload: &[u8]) -> Result<(), Broken> {
+        if topic.ends_with("/batch") && self.done.contains(&hash(topic, payload)) {
+            return self.broken(format!("{topic} is sent again although the checkpoint is behind it"));
+        }
+        Ok(())
+    }
+
+    /// The agent acks a device.
+    pub(super) fn handle_ack(&mut self, device: &str, boot: u32, through: u32) -> Result<(), Broken> {
+        let durable = self.durable.get(&(device.to_owned(), boot)).copied();
+        if durable.is_none_or(|durable| durable < through) {
+            return self
+                .broken(format!("{device} boot {boot} is acked through {through}, durable: {durable:?}"));
+        }
+        raise(&mut self.acked, device, boot, through);
+        Ok(())
+    }
+
+    /// A device lets go what it holds, up to this place.
+    pub(super) fn handle_released(&self, device: &str, boot: u32, through: u32) -> Result<(), Broken> {
+        let acked = self.acked.get(&(device.to_owned(), boot)).copied();
+        if acked.is_none_or(|acked| acked < through) {
+            return self.broken(format!("{device} boot {boot} lets {through} go, acked: {acked:?}"));
+        }
+        Ok(())
+    }
+
+    /// Whether everything durable is behind the checkpoint.
+    pub(super) fn is_empty(&self) -> bool {
+        self.waiting.is_empty()
+    }
+
+    fn as_broken(&self, what: String) -> Broken {
+        Broken(format!("{}: {what}", self.name))
+    }
+
+    fn broken(&self, what: String) -> Result<(), Broken> {
+        Err(self.as_broken(what))
+    }
+}
+
+fn raise(marks: &mut BTreeMap<(String, u32), u32>, device: &str, boot: u32, through: u32) {
+    let mark = marks.entry((device.to_owned(), boot)).or_insert(through);
+    *mark = through.max(*mark);
+}
+
+/// One number for a publish: two different ones have the same once in 2^64.
+fn hash(topic: &str, payload: &[u8]) -> u64 {
+    let bytes = topic.bytes().chain([0xff]).chain(payload.iter().copied());
+    let mixed = bytes.fold(0xcbf2_9ce4_8422_2325, |hash: u64, byte| {
+        (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3).rotate_left(23)
+    });
+    mixed ^ mixed >> 31
+}
