@@ -11,7 +11,7 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use crate::clock::Clock;
+use crate::clock::{Clock, Moment};
 use crate::config::Config;
 use crate::core::Core;
 use crate::error::{AppendError, Failed, OpenError};
@@ -44,7 +44,7 @@ impl Journal<FileStorage> {
     /// Opens the journal in `dir`, made when missing, recovers what is there and starts the threads.
     ///
     /// Damage never stops an open: it is named in the [`Recovery`]. `now_ms` is the time in ms since 1970; upkeep reads the
-    /// machine's clock from then on.
+    /// machine's clocks from then on.
     ///
     /// # Errors
     /// [`OpenError`]: a setting out of range, a directory that cannot be used or is in use, files of a newer format.
@@ -64,7 +64,8 @@ impl Journal<FileStorage> {
     fn open_at(dir: &Path, config: Config, now_ms: u64, clock: Clock) -> Result<(Self, Recovery), OpenError> {
         let storage = FileStorage::open(&dir.join(LANE_DIR), config.io)
             .map_err(|source| OpenError::Io { doing: format!("opening {}", dir.display()), source })?;
-        let (core, recovery) = Core::open_on(storage, config, now_ms, random_seed()?)?;
+        let moment = Moment { wall_ms: now_ms, ..clock.moment() };
+        let (core, recovery) = Core::open_at(storage, config, moment, random_seed()?)?;
         Ok((Self::start_with(core, clock), recovery))
     }
 
@@ -83,10 +84,12 @@ impl Journal<FileStorage> {
 }
 
 impl<S: Storage> Journal<S> {
-    /// Starts the threads around an open core; makes the first segment's file before, unless one is left from an earlier life.
+    /// Starts the threads around an open core; makes the first segment's file before, unless one is left from an earlier life. Time
+    /// goes on from the newest that the core was told.
     #[must_use]
     pub fn start(core: Core<S>) -> Self {
-        Self::start_with(core, Clock::system())
+        let clock = Clock::going_on(core.newest_ms());
+        Self::start_with(core, clock)
     }
 
     /// A journal without threads, otherwise as [`start`](Self::start) gives one: whoever holds it calls [`Core::commit`] and
@@ -98,6 +101,8 @@ impl<S: Storage> Journal<S> {
     }
 
     fn start_with(core: Core<S>, clock: Clock) -> Self {
+        // Before the first record: what the next life must know of this one's clock.
+        core.look(clock.moment());
         let journal = Self::around(core, clock);
         let Shared { core, commit, upkeep, clock, .. } = &*journal.shared;
         let threads = [
@@ -307,7 +312,7 @@ fn upkeep_loop<S: Storage>(core: Arc<Core<S>>, clock: Clock, bell: Arc<Bell>) ->
             if core.commit().is_err() {
                 return;
             }
-            while !bell.stopped() && core.maintain(clock.now_ms()) {}
+            while !bell.stopped() && core.maintain_at(clock.moment()) {}
         }
     }
 }

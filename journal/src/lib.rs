@@ -39,6 +39,7 @@ mod core;
 mod error;
 mod format;
 mod journal;
+mod kept;
 mod keys;
 pub mod limits;
 mod offline;
@@ -49,7 +50,7 @@ pub mod storage;
 mod sync;
 mod types;
 
-pub use crate::clock::Clock;
+pub use crate::clock::{Clock, Moment, vouch};
 pub use crate::config::{Cipher, Compression, Config, Durability, IoMode};
 #[cfg(feature = "fuzzing")]
 #[doc(hidden)]
@@ -63,6 +64,6 @@ pub use crate::page::{LostRange, Page, ReadLimits, RecordRef, Records, Run};
 pub use crate::set::AppendSet;
 pub use crate::storage::{FileStorage, Storage, StorageFile};
 pub use crate::types::{
-    Appended, Bounds, Counters, FIRST_SEQUENCE, Firsts, Lost, META_STREAM, MetaValue, Recovery, ShardKey,
-    State, Ticket,
+    Appended, Bounds, ClockState, Counters, FIRST_SEQUENCE, Firsts, Lost, META_STREAM, MetaValue, Recovery,
+    ShardKey, State, Ticket,
 };

@@ -54,6 +54,21 @@ pub const COPY_BYTES_STEP: usize = 1 << 20;
 /// Known lost ranges that are reported one by one; later ones are counted only.
 pub const LOST_RANGES_MAX: usize = 10_000;
 
+/// Difference of what went by and what the wall clock says from which on it was set and does not just run unevenly. Far below the
+/// shortest retention, far above what a second of upkeep, a leap second or a slow answer make.
+pub const CLOCK_JUMP_MS: u64 = 60_000;
+
+/// How often it is looked whether the machine's clock was synchronised, until it was.
+pub const CLOCK_ASKED_EVERY_MS: u64 = 5_000;
+
+/// How often the time that went by is written down, if anything else was written since. A crash forgets at most this much of it before
+/// the last write, and records are kept so much longer.
+pub const CLOCK_STORED_EVERY_MS: u64 = 3_600_000;
+
+/// Times off that are remembered one by one, until no segment is left from before them. With more the oldest two become one, and
+/// what lies between them is kept for longer.
+pub const TIMES_OFF_MAX: usize = 16;
+
 /// Largest set that fits a segment of `segment_bytes`: half of it, so that a segment is never filled by its footer and one group's waste.
 #[must_use]
 pub const fn set_bytes_max(segment_bytes: u64) -> usize {

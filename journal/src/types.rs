@@ -93,6 +93,20 @@ pub enum State {
     },
 }
 
+/// What there is to say of the wall clock.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct ClockState {
+    /// Somebody vouched for it since the start. Until then the time that the machine was off does not count as time that records were
+    /// kept.
+    pub is_certain: bool,
+    /// By how much it jumped the last time, when that still matters to what is read.
+    pub jumped_by_ms: Option<i64>,
+    /// How long ago that was, in ms.
+    pub jumped_ago_ms: u64,
+    /// For how many ms more records that are too old stay readable until their segment goes.
+    pub held_ms: u64,
+}
+
 /// Running totals since the journal was opened, and levels.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Counters {

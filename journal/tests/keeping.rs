@@ -68,10 +68,12 @@ fn a_hold_keeps_what_age_and_trim_would_let_go() {
     fill(&core, shard(1, 0), 2001, 1, NOW + 1_000_000);
     upkeep(&core, NOW + 2_000_000);
     assert_eq!(core.bounds(shard(1, 0)).expect("has records").first, 50, "the hold survives");
+    core.retain(1, None);
     core.hold(shard(1, 0), 1000);
     core.trim(shard(1, 0), 900);
-    upkeep(&core, NOW);
+    upkeep(&core, NOW + 2_000_000);
     assert_eq!(core.bounds(shard(1, 0)).expect("has records").first, 900);
+    core.retain(1, Some(1000));
     core.release(shard(1, 0));
     upkeep(&core, NOW + 2_000_000);
     assert!(core.bounds(shard(1, 0)).expect("has records").first > 1500);

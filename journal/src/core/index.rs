@@ -225,6 +225,11 @@ impl<F> Index<F> {
         }
     }
 
+    /// Kept time by which a segment was closed, when a later one tells.
+    pub(super) fn closed_ms(&self, segment: u64) -> Option<u64> {
+        self.segments.range(segment + 1..).find_map(|(_, later)| later.opened_ms)
+    }
+
     /// Records a loss.
     pub(super) fn add_lost(&mut self, slot: u32, range: LostRange) {
         let shard = &mut self.shards[index(slot)];
@@ -279,6 +284,7 @@ mod tests {
                 live_bytes: 0,
                 damaged: false,
                 released: 0,
+                opened_ms: None,
             };
             index.segments.insert(number, segment);
         }

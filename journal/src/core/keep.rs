@@ -1,15 +1,15 @@
 //! How long records are kept: ages, trims, holds, and streams that are dropped.
 //!
-//! In: what users of the journal ask for, and the time. Out: floors that rise, and the journal's own metadata about them.
+//! In: what users of the journal ask for, and how long things were kept (`kept`). Out: floors that rise, and the journal's own metadata about them.
 //! Invariants: no floor passes a hold; a floor rises at most to where whole pieces are too old or somebody said so.
 //! Not here: what becomes of segments nobody wants any more (`upkeep`).
 
 use std::sync::atomic::Ordering;
 
 use crate::ShardKey;
-use crate::core::Core;
 use crate::core::index::Piece;
 use crate::core::meta::own;
+use crate::core::{Core, lock};
 use crate::set::AppendSet;
 use crate::storage::Storage;
 
@@ -115,20 +115,27 @@ impl<S: Storage> Core<S> {
         self.upkeep_due.store(true, Ordering::Relaxed);
     }
 
-    /// Raises floors past what is too old. Only segments that are full count, so that an idle journal stays as it is.
-    pub(super) fn expire(&self, now_ms: u64) {
+    /// Raises floors past what is too old: by arrival times where these tell, and by how long ago segments were closed. Only segments
+    /// that are full count, so that an idle journal stays as it is.
+    pub(super) fn expire(&self) {
         let retentions = self.queue.look(|staged| own::retentions(&staged.meta));
         for (stream, age_ms) in retentions {
-            let cutoff = now_ms.saturating_sub(age_ms);
+            let kept = lock(&self.kept).clone();
+            let horizon_ms = kept.horizon_ms(age_ms);
             let mut index = self.index_mut();
             let open = index.open;
             for (key, slot) in index.keys().into_iter().filter(|(key, _)| key.stream == stream) {
                 let state = index.at(slot);
-                let old = state
-                    .pieces
-                    .values()
-                    .take_while(|piece| piece.newest_ms < cutoff && Some(piece.segment) != open);
-                let Some(floor) = old.last().map(|piece| piece.last + 1) else { continue };
+                let is_old = |piece: &&Piece| {
+                    let closed = |ms| kept.age_ms(piece.segment, ms) > age_ms;
+                    Some(piece.segment) != open
+                        && (piece.newest_ms < horizon_ms
+                            || index.closed_ms(piece.segment).is_some_and(closed))
+                };
+                let Some(floor) = state.pieces.values().take_while(is_old).last().map(|piece| piece.last + 1)
+                else {
+                    continue;
+                };
                 let floor = floor.min(state.hold.unwrap_or(u64::MAX));
                 if index.raise_floor(slot, floor) {
                     tracing::debug!(stream, shard = key.shard, floor, "records expired");

@@ -99,6 +99,8 @@ pub(super) mod own {
     const HOLD: u8 = b'h';
     const LOST: u8 = b'l';
     const DROPPED: u8 = b'd';
+    /// What is known of the clock.
+    pub(in crate::core) const CLOCK: &[u8] = &[PREFIX, b'c'];
 
     pub(in crate::core) fn retention(stream: u32) -> Vec<u8> {
         [&[PREFIX, RETENTION][..], &stream.to_be_bytes()].concat()

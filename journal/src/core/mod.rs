@@ -2,9 +2,10 @@
 //!
 //! In: append sets, floors, holds, ages. Out: tickets, pages, metadata.
 //! Run loop of a caller without threads: `append` any number of times, `commit`, then `maintain` until it returns false.
-//! Invariants: as in the crate's doc; lock order is upkeep, making, writer, files, queue, index, and tail, tables or keys last and alone.
+//! Invariants: as in the crate's doc; lock order is upkeep, kept, making, writer, files, queue, index, and tail, tables or keys last and alone.
 //! Not here: threads and clocks (`journal`).
 
+mod aging;
 mod coder;
 mod files;
 #[cfg(feature = "fuzzing")]
@@ -50,6 +51,7 @@ use self::writer::Writer;
 use crate::ShardKey;
 use crate::config::Config;
 use crate::error::{AppendError, Failed};
+use crate::kept::KeptTime;
 use crate::queue::{Lead, Queue};
 use crate::set::AppendSet;
 use crate::storage::Storage;
@@ -84,6 +86,12 @@ pub struct Core<S: Storage> {
     late: AtomicBool,
     // Something happened that upkeep should look at before its next tick.
     upkeep_due: AtomicBool,
+    // How long things were kept, and what of it new segments say.
+    kept: Mutex<KeptTime>,
+    kept_ms: AtomicU64,
+    // Kept time and group of the last time that it was stored.
+    kept_stored_ms: AtomicU64,
+    kept_stored_group: AtomicU64,
     // Newest time told; used where no time is passed.
     newest_ms: AtomicU64,
 }
@@ -269,6 +277,11 @@ impl<S: Storage> Core<S> {
     /// The storage, for tests that look at it from outside.
     pub fn storage(&self) -> &S {
         &self.storage
+    }
+
+    /// The newest time that was told.
+    pub(crate) fn newest_ms(&self) -> u64 {
+        self.newest_ms.load(Ordering::Relaxed)
     }
 
     pub(crate) fn linger(&self) -> Duration {

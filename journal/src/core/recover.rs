@@ -13,6 +13,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64};
 use std::sync::{Mutex, RwLock};
 
 use crate::ShardKey;
+use crate::clock::Moment;
 use crate::config::Config;
 use crate::core::keys::KeyRing;
 use crate::core::meta::own;
@@ -27,6 +28,7 @@ use crate::core::writer::Writer;
 use crate::core::{Core, Listeners, lock};
 use crate::error::OpenError;
 use crate::format::FORMAT_VERSION;
+use crate::kept::KeptTime;
 use crate::page::{LostRange, ReadLimits};
 use crate::queue::Queue;
 use crate::set::AppendSet;
@@ -47,6 +49,20 @@ impl<S: Storage> Core<S> {
         now_ms: u64,
         seed: u64,
     ) -> Result<(Self, Recovery), OpenError> {
+        Self::open_at(storage, config, Moment::certain(now_ms), seed)
+    }
+
+    /// As [`open_on`](Self::open_on), at a moment of clocks that may be wrong; [`maintain_at`](Self::maintain_at) is told of the same.
+    ///
+    /// # Errors
+    /// As [`open_on`](Self::open_on).
+    pub fn open_at(
+        storage: S,
+        config: Config,
+        moment: Moment,
+        seed: u64,
+    ) -> Result<(Self, Recovery), OpenError> {
+        let now_ms = moment.wall_ms;
         config.check()?;
         let names =
             storage.list().map_err(|source| OpenError::Io { doing: "listing the journal".into(), source })?;
@@ -76,6 +92,7 @@ impl<S: Storage> Core<S> {
         survey.recovery.metadata_lost |= blind;
         let mut core = survey.into_core(storage, config, now_ms, seed, opened.slots);
         let recovery = core.finish_recovery(now_ms);
+        core.resume_kept(moment);
         Ok((core, recovery))
     }
 
@@ -205,6 +222,10 @@ impl<F: StorageFile> Survey<F> {
             attended: AtomicBool::new(false),
             late: AtomicBool::new(false),
             upkeep_due: AtomicBool::new(true),
+            kept: Mutex::new(KeptTime::resume(None, None, Moment::certain(now_ms), 0)),
+            kept_ms: AtomicU64::new(now_ms),
+            kept_stored_ms: AtomicU64::new(0),
+            kept_stored_group: AtomicU64::new(0),
             newest_ms: AtomicU64::new(now_ms),
             storage,
             config,

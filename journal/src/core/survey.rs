@@ -279,11 +279,17 @@ impl<F: StorageFile> Survey<F> {
             live_bytes: 0,
             damaged,
             released: 0,
+            opened_ms: self.opened_ms(candidate),
         };
         self.index.segments.insert(candidate.number, segment);
         self.files.total += 1;
         self.last_number = candidate.number;
         self.newest_number = self.newest_number.max(candidate.number);
+    }
+
+    fn opened_ms(&self, candidate: &Candidate<F>) -> Option<u64> {
+        let own = |header: &&SegmentHeader| header.number == candidate.number && header.lane == self.lane;
+        candidate.header.as_ref().ok().filter(own).map(|header| header.kept_ms)
     }
 
     fn blank(&mut self, candidate: &Candidate<F>) {

@@ -10,6 +10,7 @@ use std::io;
 use std::sync::atomic::Ordering;
 
 use crate::ShardKey;
+use crate::clock::Moment;
 use crate::core::index::Segment;
 use crate::core::meta::own;
 use crate::core::snapshot::Slots;
@@ -41,14 +42,22 @@ impl<F> Upkeep<F> {
 
 impl<S: Storage> Core<S> {
     /// Does one step of housekeeping and returns whether more may be waiting: seals full segments, prepares the next, lets go
-    /// what is too old or trimmed, writes snapshots. `now_ms` is the time in ms since 1970. Writes nothing when nothing changed.
+    /// what is too old or trimmed, writes snapshots. `now_ms` is the time in ms since 1970, beyond doubt. Writes nothing when nothing
+    /// changed.
     pub fn maintain(&self, now_ms: u64) -> bool {
+        self.maintain_at(Moment::certain(now_ms))
+    }
+
+    /// As [`maintain`](Self::maintain), by clocks that may be wrong.
+    pub fn maintain_at(&self, moment: Moment) -> bool {
+        let now_ms = moment.wall_ms;
         self.newest_ms.fetch_max(now_ms, Ordering::Relaxed);
         if self.queue.failed().is_some() {
             return false;
         }
         let mut upkeep = lock(&self.upkeep);
         self.upkeep_due.store(false, Ordering::Relaxed);
+        self.look_around(moment);
         match self.step(&mut upkeep, now_ms) {
             Ok(more) => more,
             Err(failed) => {
@@ -61,7 +70,7 @@ impl<S: Storage> Core<S> {
 
     fn step(&self, upkeep: &mut Upkeep<S::File>, now_ms: u64) -> Result<bool, Failed> {
         self.sync_interval(now_ms, false)?;
-        self.expire(now_ms);
+        self.expire();
         self.note_lost(now_ms);
         // Ready files first: that is what appends wait for.
         Ok(self.prepare()?
@@ -79,6 +88,7 @@ impl<S: Storage> Core<S> {
 
     /// Flushes what is staged, writes footers and a snapshot, and refuses everything from then on.
     pub fn close(&self, now_ms: u64) {
+        self.store_kept_at_end();
         let written = self.commit().and_then(|_| self.sync_interval(now_ms, true));
         if written.is_err() || self.queue.failed().is_some() {
             return;

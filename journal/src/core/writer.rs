@@ -138,7 +138,8 @@ impl<S: Storage> Core<S> {
                 if !writer.unsynced.iter().any(|other| Arc::ptr_eq(other, file)) {
                     writer.unsynced.push(Arc::clone(file));
                 }
-                if u128::from(now_ms.saturating_sub(writer.synced_ms)) < interval.as_millis() {
+                // Either way: a clock that was put back must not put off the sync until it is there again.
+                if u128::from(now_ms.abs_diff(writer.synced_ms)) < interval.as_millis() {
                     return Ok(());
                 }
                 self.sync_late(writer, now_ms)
@@ -159,7 +160,7 @@ impl<S: Storage> Core<S> {
     pub(super) fn sync_interval(&self, now_ms: u64, force: bool) -> Result<(), Failed> {
         let Durability::Interval(interval) = self.config.durability else { return Ok(()) };
         let mut writer = lock(&self.writer);
-        let due = u128::from(now_ms.saturating_sub(writer.synced_ms)) >= interval.as_millis();
+        let due = u128::from(now_ms.abs_diff(writer.synced_ms)) >= interval.as_millis();
         if writer.unsynced.is_empty() || !(due || force) {
             return Ok(());
         }
@@ -182,6 +183,7 @@ impl<S: Storage> Core<S> {
         // The salt must differ from that of every earlier life of this file, also when a caller gives the same seed twice.
         let mut chance = self.seed ^ number.rotate_left(32) ^ group.number.rotate_left(16) ^ group.wall_ms;
         let salt = splitmix(&mut chance);
+        let kept_ms = self.kept_ms.load(Ordering::Relaxed);
         let header = SegmentHeader {
             lane_id: self.lane_id,
             lane: self.lane,
@@ -189,6 +191,7 @@ impl<S: Storage> Core<S> {
             salt,
             first_group: group.number,
             wall_ms: group.wall_ms,
+            kept_ms,
             previous_crc: writer.chain,
         };
         let segment = Segment {
@@ -204,6 +207,7 @@ impl<S: Storage> Core<S> {
             live_bytes: 0,
             damaged: false,
             released: 0,
+            opened_ms: Some(kept_ms),
         };
         let mut index = self.index_mut();
         index.segments.insert(number, segment);

@@ -16,6 +16,7 @@
 //! ```text
 //! 0 magic "HWSEGMNT" | 8 version u16 | 10 lane id u16 | 12 zero u32 | 16 lane uuid u128 | 32 number u64 | 40 salt u64
 //! 48 first group u64 | 56 wall ms u64 | 64 CRC of the group before the first u32 | 68 CRC of 0..68 u32
+//! 72 kept ms u64 (see `kept`) | 80 CRC of 72..80 u32, zero in segments of programs that knew no kept time
 //! ```
 //! Group, the unit of commit and of atomicity:
 //! ```text

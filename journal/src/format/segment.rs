@@ -22,6 +22,8 @@ pub(crate) struct SegmentHeader {
     pub(crate) salt: u64,
     pub(crate) first_group: u64,
     pub(crate) wall_ms: u64,
+    /// Kept time at its opening; the wall clock's in segments of programs that knew no other.
+    pub(crate) kept_ms: u64,
     pub(crate) previous_crc: u32,
 }
 
@@ -51,6 +53,10 @@ impl SegmentHeader {
         out.extend_from_slice(&self.previous_crc.to_le_bytes());
         let crc = crc32c(&out.as_slice()[start..]);
         out.extend_from_slice(&crc.to_le_bytes());
+        let more = out.len();
+        out.extend_from_slice(&self.kept_ms.to_le_bytes());
+        let crc = crc32c(&out.as_slice()[more..]);
+        out.extend_from_slice(&crc.to_le_bytes());
         out.resize(start + BLOCK_BYTES);
     }
 
@@ -79,10 +85,18 @@ impl SegmentHeader {
             if number.max(first_group) > NUMBER_MAX {
                 return None;
             }
-            Some(Ok(Self { lane_id, lane, number, salt, first_group, wall_ms, previous_crc }))
+            let kept_ms = kept_ms(block).unwrap_or(wall_ms);
+            Some(Ok(Self { lane_id, lane, number, salt, first_group, wall_ms, kept_ms, previous_crc }))
         };
         parse().unwrap_or(Err(HeaderError::Damaged(None)))
     }
+}
+
+/// What stands behind the header's own bytes; zeros in segments of programs that knew no kept time.
+fn kept_ms(block: &[u8]) -> Option<u64> {
+    let field = block.get(72..80)?;
+    let sum = Fields::new(block.get(80..84)?).u32()?;
+    (sum == crc32c(field)).then(|| Fields::new(field).u64()).flatten()
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

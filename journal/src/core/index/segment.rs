@@ -27,6 +27,8 @@ pub(in crate::core) struct Segment<F> {
     pub(in crate::core) damaged: bool,
     /// Epoch in which the last piece went.
     pub(in crate::core) released: u64,
+    /// Kept time at its opening, when its header tells: whatever is in segments before it was there by then.
+    pub(in crate::core) opened_ms: Option<u64>,
 }
 
 /// Where a segment's run tables are.

@@ -44,6 +44,7 @@ impl<F: StorageFile> Survey<F> {
             salt: head.salt,
             first_group: head.number,
             wall_ms: head.wall_ms,
+            kept_ms: head.wall_ms,
             previous_crc: head.previous_crc,
         };
         let mut mended = Blocks::new();
