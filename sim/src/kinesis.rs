@@ -12,7 +12,7 @@ use hyper::client::conn::http1::{SendRequest, handshake};
 use hyper::{Method, Request};
 use hyper_util::rt::TokioIo;
 use serde_json::{Value, json};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::time::Duration;
 use tokio::net::TcpStream;
@@ -129,8 +129,11 @@ impl Shards {
     }
 
     async fn find_shards(&mut self) -> Result<(), SimError> {
-        for stream in self.list("ListStreams", json!({}), "StreamNames", "ExclusiveStartStreamName").await? {
-            let Some(stream) = stream.as_str() else { continue };
+        let streams = self.list("ListStreams", json!({}), "StreamNames", "ExclusiveStartStreamName").await?;
+        let streams: BTreeSet<&str> = streams.iter().filter_map(Value::as_str).collect();
+        // Nothing of ours is in a stream that was deleted, and reading on there would fail for ever.
+        self.cursors.retain(|(stream, _), _| streams.contains(stream.as_str()));
+        for stream in streams {
             for shard in self.list_shards(stream).await? {
                 self.cursors.entry((stream.to_owned(), shard)).or_default();
             }

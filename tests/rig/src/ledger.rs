@@ -62,6 +62,7 @@ impl Ledger {
         wrong.extend(told.repeated.iter().map(|id| format!("{id} is there twice")));
         let mut now = BTreeMap::new();
         let mut last: BTreeMap<(&str, &str), &str> = BTreeMap::new();
+        let mut keys: BTreeMap<&str, Vec<(&str, &str)>> = BTreeMap::new();
         for (id, record) in ids.iter().zip(records) {
             if !whole(record, id) {
                 wrong.push(format!("{id} in {} has other bytes than were sent", record.shard));
@@ -72,8 +73,10 @@ impl Ledger {
             {
                 wrong.push(format!("{id} comes after {before} in {}", record.shard));
             }
+            keys.entry(&record.key).or_default().push((&record.sequence, id));
             now.insert(id.clone(), (record.shard.clone(), record.sequence.clone()));
         }
+        wrong.extend(keys.into_values().flat_map(overtaken));
         for (id, place) in &self.shown {
             match now.get(id) {
                 None => wrong.push(format!("{id} was read before the cut and is gone")),
@@ -88,6 +91,24 @@ impl Ledger {
     }
 }
 
+/// Records of one key that another has overtaken, wherever shards were split or merged between them. Numbers are comparable across all
+/// shards of a stream, and equally long.
+fn overtaken(mut of_key: Vec<(&str, &str)>) -> Vec<String> {
+    of_key.sort_unstable();
+    // Each publisher and producer counts for itself: the numbers of an id that ends an earlier load say nothing of the next.
+    let client = |id: &str| id.rsplit_once('-').map_or(String::new(), |(client, _)| client.to_owned());
+    let overtaken =
+        of_key.windows(2).filter(|pair| pair[0].1 >= pair[1].1 && client(pair[0].1) == client(pair[1].1));
+    overtaken.map(|pair| format!("{} is numbered after {}", pair[1].1, pair[0].1)).collect()
+}
+
+/// The bytes of a record of this id.
+pub(crate) fn record_of(id: &str) -> Vec<u8> {
+    let mut bytes = format!("{id} ").into_bytes();
+    bytes.resize(RECORD_BYTES, b'.');
+    bytes
+}
+
 fn whole(record: &Record, id: &str) -> bool {
     let rest = record.data.get(id.len()..).unwrap_or_default();
     record.data.len() == RECORD_BYTES
@@ -100,9 +121,8 @@ mod tests {
     use super::*;
 
     fn record(shard: &str, sequence: u32, id: &str) -> Record {
-        let mut data = format!("{id} ").into_bytes();
-        data.resize(RECORD_BYTES, b'.');
-        Record { shard: shard.to_owned(), sequence: sequence.to_string(), key: String::new(), data }
+        let (shard, key) = (shard.to_owned(), String::new());
+        Record { shard, sequence: sequence.to_string(), key, data: record_of(id) }
     }
 
     /// What a ledger says on its second reading, `acked` being promised.
@@ -132,6 +152,7 @@ mod tests {
             (vec![all[0].clone(), all[1].clone(), all[1].clone()], "is there twice"),
             (vec![all[1].clone(), all[0].clone()], "comes after"),
             (torn.to_vec(), "has other bytes"),
+            (vec![record("s", 2, "a-1"), record("t", 1, "a-2")], "is numbered after"),
         ] {
             let report = second(&["a-1"], &all, &then);
             assert!(report.wrong.iter().any(|said| said.contains(expected)), "{expected}: {report:?}");

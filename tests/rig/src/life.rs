@@ -7,21 +7,29 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 use std::time::Duration;
 
+use system_tests::chance::Chance;
 use system_tests::wait_until;
 
+use crate::companions::{Companion, Company, Target};
 use crate::disk::{Fates, Honours, Mode, Toll};
 use crate::ledger::{Ledger, Report};
-use crate::load::{Load, STREAM};
-use crate::machine::{Machine, Medium};
+use crate::load::{self, Load, STREAM};
+use crate::machine::{Machine, Medium, Setup};
 use crate::power::{Aim, Moment, Phase, Plan};
 
 /// How long load may take to be acknowledged on a slow machine.
 const LOAD_PATIENCE: Duration = Duration::from_secs(60);
 
+/// The journal of a machine on which streams are deleted: three of them, and the load.
+const JOURNAL_FREED: &str = "segment = \"4MiB\"\nmax = \"40MiB\"\n";
+
 /// A machine and what it has promised.
 pub(crate) struct Life {
     machine: Machine,
     ledger: Ledger,
+    companions: Vec<Box<dyn Companion>>,
+    /// Whether companions have been there at a start; the first start of a life may be cut.
+    prepared: bool,
     name: String,
     loads: u32,
     /// Steps of the disk in the last start that was not cut.
@@ -36,10 +44,36 @@ pub(crate) struct Cut {
 }
 
 impl Life {
-    /// A new machine, off.
-    pub(crate) fn new(medium: Medium, home: &Path, name: &str, segment: &str) -> Result<Self, String> {
-        let machine = Machine::new(medium, home, segment)?;
-        Ok(Self { machine, ledger: Ledger::default(), name: name.to_owned(), loads: 0, start_steps: 0 })
+    /// A new machine, off; `chance` is that of its companions.
+    pub(crate) fn new(
+        medium: Medium,
+        home: &Path,
+        name: &str,
+        segment: &str,
+        company: Company,
+        chance: Chance,
+    ) -> Result<Self, String> {
+        let target = company.sink.then(|| Target::start(&home.join("target"))).transpose()?;
+        // Little enough that it is full after some deleted streams.
+        let journal =
+            if company.freed { JOURNAL_FREED.to_owned() } else { format!("segment = \"{segment}\"\n") };
+        let setup = Setup {
+            journal,
+            more: load::config() + &target.as_ref().map(Target::config).unwrap_or_default(),
+            agent: company.agent,
+        };
+        let machine = Machine::new(medium, home, &setup)?;
+        let companions = company.gather(chance, home, name, machine.agent.as_ref(), target);
+        let ledger = Ledger::default();
+        Ok(Self {
+            machine,
+            ledger,
+            companions,
+            prepared: false,
+            name: name.to_owned(),
+            loads: 0,
+            start_steps: 0,
+        })
     }
 
     /// Acknowledged so far.
@@ -60,22 +94,24 @@ impl Life {
             Phase::StartAfterKill => {
                 self.start()?;
                 let load = self.load(plan.acked)?;
-                self.machine.gateway.signal_kill();
-                self.machine.gateway.reap();
-                self.ledger.acked(load.finish());
+                self.machine.crash();
+                self.finished(load);
                 self.cut_start(plan)
             }
             Phase::StartAfterCut => self.cut_start(plan),
         }
     }
 
-    /// A start, a last check, and a clean stop.
-    pub(crate) fn end(&mut self) -> Result<Report, String> {
+    /// A start, a last check, and a clean stop. What the companions did, too.
+    pub(crate) fn end(&mut self) -> Result<(Report, Vec<String>), String> {
         self.machine.switch_on()?;
         let report = self.start()?;
-        self.machine.gateway.stop()?;
+        let ended: Result<Vec<String>, String> =
+            self.companions.iter_mut().map(|companion| companion.end(&self.machine.gateway)).collect();
+        let ended = ended.map_err(|why| format!("{why}\n{}", self.machine.tail()))?;
+        self.machine.stop()?;
         self.machine.switch_off()?;
-        Ok(report)
+        Ok((report, ended))
     }
 
     /// The cut of a disk that does not honour all syncs, after so much was acknowledged, and what is missing then.
@@ -104,17 +140,32 @@ impl Life {
         self.start_steps = self.machine.steps() - before;
         let report = self.read()?;
         if recovery.alarm() || !report.clean() {
-            return Err(format!("{report:?}\n{recovery:?}\n{}", self.machine.gateway.tail()));
+            return Err(format!("{report:?}\n{recovery:?}\n{}", self.machine.tail()));
         }
+        self.check_companions()?;
         Ok(report)
+    }
+
+    fn check_companions(&mut self) -> Result<(), String> {
+        let Self { companions, machine, .. } = self;
+        if let Some(agent) = &mut machine.agent {
+            agent.answers()?;
+        }
+        // As with the reading of the shards, a call that fails panics.
+        let checked = catch_unwind(AssertUnwindSafe(|| {
+            companions.iter_mut().try_for_each(|companion| companion.check(&machine.gateway))
+        }));
+        let checked = checked.unwrap_or_else(|_| Err("a companion cannot ask, see above".to_owned()));
+        self.prepared = true;
+        checked.map_err(|why| format!("{why}\n{}", self.machine.tail()))
     }
 
     fn read(&mut self) -> Result<Report, String> {
         let mut kinesis = self.machine.gateway.kinesis();
         // The client panics when a call fails. Here that is a failure like another, with a disk that is worth keeping.
         let records = catch_unwind(AssertUnwindSafe(|| kinesis.read_all(STREAM)));
-        let records = records
-            .map_err(|_| format!("the shards cannot be read, see above\n{}", self.machine.gateway.tail()))?;
+        let records =
+            records.map_err(|_| format!("the shards cannot be read, see above\n{}", self.machine.tail()))?;
         Ok(self.ledger.check(&records))
     }
 
@@ -124,9 +175,9 @@ impl Life {
         let load = match self.machine.start()? {
             None => None,
             Some(recovery) if recovery.alarm() => {
-                return Err(format!("{recovery:?}\n{}", self.machine.gateway.tail()));
+                return Err(format!("{recovery:?}\n{}", self.machine.tail()));
             }
-            Some(_) => Some(self.flood()),
+            Some(_) => Some(self.flood()?),
         };
         self.finish(load)
     }
@@ -135,20 +186,29 @@ impl Life {
     fn finish(&mut self, load: Option<Load>) -> Result<Cut, String> {
         let (toll, met) = self.machine.cut()?;
         if let Some(load) = load {
-            self.ledger.acked(load.finish());
+            self.finished(load);
         }
         Ok(Cut { toll, met })
     }
 
-    fn flood(&mut self) -> Load {
+    /// Everybody's connections are broken: what was acknowledged meanwhile.
+    fn finished(&mut self, load: Load) {
+        self.ledger.acked(load.finish());
+        self.companions.iter_mut().for_each(|companion| companion.finish());
+    }
+
+    fn flood(&mut self) -> Result<Load, String> {
         self.loads += 1;
         let gateway = &self.machine.gateway;
-        Load::new(gateway.mqtt, gateway.kinesis, &format!("{}-{:03}", self.name, self.loads))
+        if self.prepared {
+            self.companions.iter_mut().try_for_each(|companion| companion.begin(gateway))?;
+        }
+        Ok(Load::new(gateway.mqtt, gateway.kinesis, &format!("{}-{:03}", self.name, self.loads)))
     }
 
     /// Load of which so much has been acknowledged, and some by each door.
     fn load(&mut self, acked: u64) -> Result<Load, String> {
-        let load = self.flood();
+        let load = self.flood()?;
         let flowing = wait_until(LOAD_PATIENCE, || {
             let (mqtt, kinesis) = load.acked();
             mqtt > 0 && kinesis > 0 && mqtt + kinesis >= acked
@@ -157,8 +217,8 @@ impl Life {
             return Ok(load);
         }
         let counts = load.acked();
-        self.machine.gateway.signal_kill();
-        Err(format!("acknowledged in {LOAD_PATIENCE:?}: {counts:?}\n{}", self.machine.gateway.tail()))
+        self.machine.crash();
+        Err(format!("acknowledged in {LOAD_PATIENCE:?}: {counts:?}\n{}", self.machine.tail()))
     }
 
     /// Steps of the disk in the last start that was not cut.

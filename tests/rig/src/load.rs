@@ -13,6 +13,25 @@ const PRODUCERS: usize = 2;
 /// The stream that all of it goes to, by the route of MQTT or directly.
 pub(crate) const STREAM: &str = "flood";
 
+/// Its shards, until somebody changes them.
+pub(crate) const SHARDS: u64 = 4;
+
+/// What a gateway is told of it, and of the topics of devices, for lives that have some.
+pub(crate) fn config() -> String {
+    let device = |topic: &str, to: &str| {
+        format!("[[routes]]\nmatch = \"headwater/{{device}}/{topic}\"\ncodec = \"headwater\"\n{to}\n\n")
+    };
+    let stored = "stream = \"telemetry\"\npartition_key = \"{device}\"";
+    let routes = ["batch", "log"].map(|topic| device(topic, stored));
+    let answers = ["birth", "time"].map(|topic| device(topic, "to = [\"downlink\"]"));
+    format!(
+        "[streams.{STREAM}]\nshards = {SHARDS}\n\n[[routes]]\nmatch = \"flood/{{client}}\"\ncodec = \"raw\"\nstream = \"{STREAM}\"\n\
+         partition_key = \"{{client}}\"\nto = [\"stream\"]\n\n{}{}",
+        routes.concat(),
+        answers.concat()
+    )
+}
+
 /// What runs against one gateway until its connections break.
 pub(crate) struct Load {
     mqtt: Flood,

@@ -1,6 +1,6 @@
 //! `power-rig`: cuts the power under the real gateway and looks for what it had acknowledged.
 //!
-//! In: the binary `headwater` beside this one (or in `HEADWATER_BIN_DIR`), `HEADWATER_SEED`, `HEADWATER_POWER_CUTS` (60). Out: a line a
+//! In: the binaries `headwater` and `headwater-agent` beside this one (or in `HEADWATER_BIN_DIR`), `HEADWATER_SEED`, `HEADWATER_POWER_CUTS` (60). Out: a line a
 //! cut, claims, counts; exit 0 when all hold. Runs as root only; elsewhere it says SKIPPED with the reason.
 //! `power-rig remote` does the same to a machine whose power a command switches, and needs no root.
 //! Always: it leaves nothing behind (`world`). What it cuts, and its limits: `docs/power-cuts.md`.
@@ -9,6 +9,7 @@
 #![expect(clippy::print_stdout, reason = "what it prints is what it is for")]
 
 mod claims;
+mod companions;
 mod disk;
 mod ledger;
 mod life;
@@ -38,12 +39,17 @@ use crate::series::Series;
 const CUTS: u64 = 60;
 
 /// The gateway under test.
-fn binary() -> &'static PathBuf {
+fn binary() -> &'static Path {
     static BINARY: OnceLock<PathBuf> = OnceLock::new();
-    BINARY.get_or_init(|| match std::env::var_os("HEADWATER_BIN_DIR") {
-        Some(given) => PathBuf::from(given).join("headwater"),
-        None => std::env::current_exe().expect("the path of this program").with_file_name("headwater"),
-    })
+    BINARY.get_or_init(|| beside("headwater"))
+}
+
+/// A program under test.
+fn beside(name: &str) -> PathBuf {
+    match std::env::var_os("HEADWATER_BIN_DIR") {
+        Some(given) => PathBuf::from(given).join(name),
+        None => std::env::current_exe().expect("the path of this program").with_file_name(name),
+    }
 }
 
 /// `HEADWATER_SEED`, else the clock's.

@@ -4,6 +4,9 @@ use std::ops::Range;
 use std::path::PathBuf;
 use std::time::Instant;
 
+use system_tests::chance::Chance;
+
+use crate::companions::Company;
 use crate::disk::Honours;
 use crate::ledger::Report;
 use crate::life::Life;
@@ -12,7 +15,7 @@ use crate::power::{self, Plan};
 use crate::watch;
 
 /// Cuts in one life: enough that recoveries recover what recoveries have left, few enough that reading everything stays quick.
-const CUTS_PER_LIFE: usize = 10;
+const CUTS_PER_LIFE: usize = 8;
 
 /// A life below a file system is half as long, so that both are under test in a short series.
 const CUTS_PER_BLOCK_LIFE: usize = 5;
@@ -58,7 +61,8 @@ impl Series {
 
     fn control(&self, medium: Medium, honours: Honours, what: &str, load: u64) -> Result<String, String> {
         let name = format!("control-{}-{what}", medium.name());
-        let life = self.new_life(medium, &name, SEGMENTS[0])?;
+        let life =
+            self.new_life(medium, &name, SEGMENTS[0], Company::default(), power::chance(self.seed, 0))?;
         watch::alive();
         let report = life.control(honours, load)?;
         let Report { acked, missing, .. } = report;
@@ -70,7 +74,9 @@ impl Series {
         let name = format!("{}-{}", medium.name(), cuts[0]);
         let mut chance = power::chance(self.seed ^ 1, cuts[0]);
         let segment = SEGMENTS[usize::try_from(chance.between(0, 2)).expect("below 3")];
-        let mut life = self.new_life(medium, &name, segment)?;
+        let company = Company::seeded(&mut chance);
+        println!("life {name} with {}", company.names());
+        let mut life = self.new_life(medium, &name, segment, company, chance)?;
         let mut last = String::from("nothing");
         for cut in cuts {
             watch::alive();
@@ -96,13 +102,23 @@ impl Series {
             );
             println!("{last}");
         }
-        life.end().map_err(|why| self.failed(&life, &name, &last, &why))
+        watch::alive();
+        let (report, ended) = life.end().map_err(|why| self.failed(&life, &name, &last, &why))?;
+        ended.iter().for_each(|done| println!("life {name}: {done}"));
+        Ok(report)
     }
 
-    fn new_life(&self, medium: Medium, name: &str, segment: &str) -> Result<Life, String> {
+    fn new_life(
+        &self,
+        medium: Medium,
+        name: &str,
+        segment: &str,
+        company: Company,
+        chance: Chance,
+    ) -> Result<Life, String> {
         let home = self.home.join(name);
         std::fs::create_dir(&home).map_err(|error| format!("{}: {error}", home.display()))?;
-        Life::new(medium, &home, name, segment)
+        Life::new(medium, &home, name, segment, company, chance)
     }
 
     /// What went wrong, where, and where its traces are.

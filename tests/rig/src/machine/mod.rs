@@ -1,19 +1,23 @@
-//! A machine that power can be cut from: a disk, what is mounted from it, and `headwater run` on top.
+//! A machine that power can be cut from: a disk, what is mounted from it, `headwater run` on top, and an agent beside it if wanted.
 //!
-//! In: a disk, plans. Out: the gateway's addresses while it runs, and what each cut took. Always: between the cut and the SIGKILL the
-//! gateway gets no answer from the disk, so nothing it acknowledges can rest on what came after.
+//! In: a disk, plans. Out: the programs' addresses while they run, and what each cut took. Always: between the cut and the SIGKILL no
+//! program gets an answer from the disk, so nothing it acknowledges can rest on what came after.
 //! Not here: load and checks (`life`).
 
+mod agent;
 mod gateway;
 mod medium;
+mod program;
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
+pub(crate) use self::agent::Agent;
 pub(crate) use self::gateway::{Gateway, Recovery, recovery};
 use self::medium::Held;
 pub(crate) use self::medium::Medium;
+pub(crate) use self::program::Program;
 use crate::disk::{Disk, Fates, Honours, Toll};
 use crate::mount::Mounted;
 use crate::power::Moment;
@@ -31,6 +35,18 @@ pub(crate) struct Machine {
     found: Disk,
     /// The gateway; it has its ports over all its starts.
     pub(crate) gateway: Gateway,
+    /// The agent, if there is one.
+    pub(crate) agent: Option<Agent>,
+}
+
+/// What a new machine is told.
+pub(crate) struct Setup {
+    /// Inside of `[journal]`.
+    pub(crate) journal: String,
+    /// Behind it.
+    pub(crate) more: String,
+    /// Whether an agent runs beside the gateway.
+    pub(crate) agent: bool,
 }
 
 enum Power {
@@ -40,7 +56,7 @@ enum Power {
 
 impl Machine {
     /// A new machine that is off, its disk formatted, with all that belongs to it below `home`.
-    pub(crate) fn new(medium: Medium, home: &Path, segment: &str) -> Result<Self, String> {
+    pub(crate) fn new(medium: Medium, home: &Path, setup: &Setup) -> Result<Self, String> {
         let at = |name: &str| -> Result<PathBuf, String> {
             let path = home.join(name);
             std::fs::create_dir(&path).map_err(|error| format!("{}: {error}", path.display()))?;
@@ -50,11 +66,13 @@ impl Machine {
         if medium == Medium::Files {
             files_at.clone_from(&disk_at);
         }
-        let gateway = Gateway::new(home, &files_at.join("state"), segment)?;
+        let gateway = Gateway::new(home, &files_at.join("state"), &setup.journal, &setup.more)?;
+        let agent = || Agent::new(home, &files_at.join("agent"), gateway.mqtt);
+        let agent = setup.agent.then(agent).transpose()?;
         let disk = mount(Disk::new(), &disk_at)?;
         medium.format(&disk_at)?;
         let (disk, _) = unmount(disk)?;
-        Ok(Self { medium, disk_at, files_at, found: disk.clone(), power: Power::Off(disk), gateway })
+        Ok(Self { medium, disk_at, files_at, found: disk.clone(), power: Power::Off(disk), gateway, agent })
     }
 
     /// Power on, up to the mounted file system.
@@ -68,13 +86,43 @@ impl Machine {
         Ok(())
     }
 
-    /// Starts the gateway. What it found, or nothing when power went before it was ready.
+    /// Starts gateway and agent. What the gateway found, or nothing when power went before it was ready.
     pub(crate) fn start(&mut self) -> Result<Option<Recovery>, String> {
-        let Self { gateway, power: Power::On(disk, held), .. } = self else {
+        let Self { gateway, agent, power: Power::On(disk, held), .. } = self else {
             unreachable!("started with power on")
         };
-        gateway.spawn(held.as_ref().map(Held::namespace).as_deref())?;
+        let namespace = held.as_ref().map(Held::namespace);
+        gateway.program.spawn(namespace.as_deref())?;
+        if let Some(agent) = agent {
+            agent.program.spawn(namespace.as_deref())?;
+        }
         gateway.healthy(|| disk.goes_off(Duration::ZERO))
+    }
+
+    /// SIGKILL to every program.
+    fn signal_kill(&mut self) {
+        self.programs().for_each(Program::signal_kill);
+    }
+
+    /// A crash without a cut: every program ends, power stays on.
+    pub(crate) fn crash(&mut self) {
+        self.signal_kill();
+        self.programs().for_each(Program::reap);
+    }
+
+    /// SIGTERM to every program, the agent first; all must end well.
+    pub(crate) fn stop(&mut self) -> Result<(), String> {
+        self.programs().try_for_each(Program::stop)
+    }
+
+    /// The ends of the logs.
+    pub(crate) fn tail(&mut self) -> String {
+        self.programs().map(|program| program.tail()).collect::<Vec<_>>().join("\n---\n")
+    }
+
+    fn programs(&mut self) -> impl Iterator<Item = &mut Program> {
+        let agent = self.agent.as_mut().map(|agent| &mut agent.program);
+        agent.into_iter().chain([&mut self.gateway.program])
     }
 
     /// Which syncs the disk honours until the next cut.
@@ -97,9 +145,9 @@ impl Machine {
     pub(crate) fn cut(&mut self) -> Result<(Toll, bool), String> {
         let met = self.disk().goes_off(MOMENT_PATIENCE);
         self.disk().cut();
-        self.gateway.signal_kill();
+        self.signal_kill();
         self.disk().release();
-        self.gateway.reap();
+        self.programs().for_each(Program::reap);
         let toll = self.switch_off()?;
         Ok((toll, met))
     }
@@ -126,7 +174,9 @@ impl Machine {
         // An earlier failure under this name is of no use any more.
         let _ = std::fs::remove_dir_all(to);
         std::fs::create_dir_all(to).map_err(said)?;
-        let files = ["headwater.log", "headwater.toml", "found"].map(|name| home.join(name));
+        let files =
+            ["headwater.log", "headwater.toml", "headwater-agent.log", "found"].map(|name| home.join(name));
+        let files = files.into_iter().filter(|file| file.exists());
         medium::run(Command::new("cp").args(["-r", "--sparse=always"]).args(files).arg(to))?;
         unmount(found).map(drop)
     }
