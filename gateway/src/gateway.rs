@@ -8,14 +8,16 @@
 mod error;
 mod front;
 mod ledger;
+mod reload;
 
 pub use error::StartError;
 pub use ledger::Ledger;
+pub use reload::{ReloadError, Reloaded};
 
-use self::front::{authorize, limits, retain_births};
+use self::front::{authorize, limits, retain};
 use crate::config::{self, Config, DurabilityMode};
 use crate::forward::Forwarders;
-use crate::mqtt::{self, Downlink, Server};
+use crate::mqtt::{self, Dials, Downlink, Server};
 use crate::route::{Router, RouterSettings};
 use crate::status::{self, Status};
 use headwater_engine::{Clock, Engine, EngineConfig, OpenError};
@@ -36,6 +38,10 @@ pub struct Gateway {
     kinesis_addr: SocketAddr,
     http_addr: SocketAddr,
     downlink: Downlink,
+    router: Arc<Router>,
+    dials: Dials<Router>,
+    /// What it runs with; held while another is taken up, so one at a time.
+    running: tokio::sync::Mutex<Config>,
     status: Arc<Status>,
     forwarders: Forwarders,
     /// `true` stops the front, then the API, then the status page: one channel each, in this order.
@@ -74,7 +80,7 @@ impl Gateway {
         let router = Arc::new(router);
         let limits = limits(&config.mqtt);
         let downlink = Downlink::new(&limits);
-        retain_births(&router, &downlink);
+        retain(router.births(), &downlink);
         let tls = config.mqtt.tls.clone().map(|tls| (tls.listen, tls.settings));
         let front = mqtt::Config { listen: config.mqtt.listen, tls, limits };
         let listen_error = |source: io::Error| match source.kind() {
@@ -84,13 +90,20 @@ impl Gateway {
         let front = Server::bind(front, Arc::clone(&router), authorize(&config.mqtt), downlink.clone());
         let front = front.await.map_err(listen_error)?;
 
+        let dials = front.dials();
         let (mqtt_addr, tls_addr) = (front.local_addr().map_err(listen_error)?, front.tls_addr());
         let (kinesis, kinesis_addr) = kinesis;
         let (http, http_addr) = http;
         let forwarders = Forwarders::start(&engine, &config.sinks, &config.dead_letter);
         let forwarders = forwarders.await.map_err(StartError::Sinks)?;
         let board = forwarders.board();
-        let status = Arc::new(Status::new(&config.gateway.name, router, front.counters(), board, recovery));
+        let status = Arc::new(Status::new(
+            &config.gateway.name,
+            Arc::clone(&router),
+            front.counters(),
+            board,
+            recovery,
+        ));
         let stops: [watch::Sender<bool>; 3] = std::array::from_fn(|_| watch::Sender::new(false));
         let front = tokio::spawn(front.run(stopped(&stops[0])));
         let api = {
@@ -109,6 +122,9 @@ impl Gateway {
             kinesis_addr,
             http_addr,
             downlink,
+            router,
+            dials,
+            running: tokio::sync::Mutex::new(config.clone()),
             status,
             forwarders,
             stops,

@@ -26,4 +26,4 @@ pub mod route;
 mod gateway;
 mod status;
 
-pub use gateway::{Gateway, Ledger, StartError, run};
+pub use gateway::{Gateway, Ledger, ReloadError, Reloaded, StartError, run};

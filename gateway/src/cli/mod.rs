@@ -111,7 +111,7 @@ enum Format {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Run a gateway until SIGTERM or Ctrl-C; a second signal stops at once.
+    /// Run a gateway until SIGTERM or Ctrl-C; a second signal stops at once. SIGHUP reads the configuration file again.
     Run,
     /// Check the configuration and say everything that is wrong with it.
     Validate(validate::Options),
@@ -164,7 +164,7 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> Exit {
     match line.command {
         None => demonstrate(global, demo::Options::default()),
         Some(Command::Demo(options)) => demonstrate(global, options),
-        Some(Command::Run) => with_config(&global, |loaded| run::run(loaded.config)),
+        Some(Command::Run) => run::run(&global),
         Some(Command::Sim(options)) => with_config(&quiet(global), |loaded| sim::sim(loaded.config, options)),
         Some(Command::Kinesis(options)) => {
             logging::start(
@@ -220,18 +220,28 @@ fn silent(mut global: Global) -> Global {
 
 /// Loads the configuration, starts the log, shows warnings.
 fn with_config(global: &Global, command: impl FnOnce(Loaded) -> Exit) -> Exit {
-    let mut loaded = match config::load(global.config.as_deref()) {
-        Ok(loaded) => loaded,
-        Err(error) => return not_loaded(&error),
-    };
-    let gateway = &mut loaded.config.gateway;
-    gateway.log = global.log.unwrap_or(gateway.log);
-    gateway.log_format = global.log_format().unwrap_or(gateway.log_format);
-    logging::start(gateway.log, gateway.log_format);
+    match begin(global) {
+        Ok(loaded) => command(loaded),
+        Err(exit) => exit,
+    }
+}
+
+fn begin(global: &Global) -> Result<Loaded, Exit> {
+    let loaded = load(global).map_err(|error| not_loaded(&error))?;
+    logging::start(loaded.config.gateway.log, loaded.config.gateway.log_format);
     for warning in &loaded.warnings {
         tracing::warn!("{warning}");
     }
-    command(loaded)
+    Ok(loaded)
+}
+
+/// The configuration, with what the command line says instead.
+fn load(global: &Global) -> Result<Loaded, LoadError> {
+    let mut loaded = config::load(global.config.as_deref())?;
+    let gateway = &mut loaded.config.gateway;
+    gateway.log = global.log.unwrap_or(gateway.log);
+    gateway.log_format = global.log_format().unwrap_or(gateway.log_format);
+    Ok(loaded)
 }
 
 fn not_loaded(error: &LoadError) -> Exit {

@@ -1,7 +1,7 @@
-//! `headwater run`.
+//! `headwater run`: a gateway as a service. SIGHUP reads its configuration again.
 
 use super::signals::{Stop, with_signals};
-use super::{Exit, say};
+use super::{Exit, Global, begin, load, logging, say};
 use crate::config::Config;
 use crate::gateway::{Gateway, StartError};
 use headwater_engine::OpenError;
@@ -10,15 +10,26 @@ use headwater_journal as journal;
 use headwater_notify::Notify;
 use std::io::ErrorKind;
 use std::time::Duration;
+use tokio::signal::unix::{Signal, SignalKind, signal};
 
 /// How often the journal is asked whether it still takes writes.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 
-pub(super) fn run(config: Config) -> Exit {
-    with_signals(|stop| serve(config, stop))
+pub(super) fn run(global: &Global) -> Exit {
+    with_signals(|stop| async move {
+        // Before anything else: one that comes early must not kill, and counts when there is a gateway.
+        let Ok(hangup) = signal(SignalKind::hangup()) else {
+            tracing::error!("signals cannot be received");
+            return Exit::Unavailable;
+        };
+        match begin(global) {
+            Ok(loaded) => serve(global, loaded.config, stop, hangup).await,
+            Err(exit) => exit,
+        }
+    })
 }
 
-async fn serve(config: Config, stop: Stop) -> Exit {
+async fn serve(global: &Global, config: Config, stop: Stop, hangup: Signal) -> Exit {
     let notify = Notify::from_env();
     let gateway = match Gateway::start(&config).await {
         Ok(gateway) => gateway,
@@ -27,7 +38,7 @@ async fn serve(config: Config, stop: Stop) -> Exit {
     let ledger = || gateway.ledger().to_string();
     notify.ready(ledger());
     let failed = tokio::select! {
-        () = stop.wait() => None,
+        () = reload(global, &gateway, &notify, stop, hangup) => None,
         reason = failure(&gateway) => Some(reason),
         never = notify.attend(|| gateway.engine().barrier(), ledger) => match never {},
     };
@@ -41,6 +52,27 @@ async fn serve(config: Config, stop: Stop) -> Exit {
             Exit::Io
         }
         None => Exit::Ok,
+    }
+}
+
+/// Reads the configuration again with each hangup, until it is time to stop. One that is being taken up then is taken up to its end,
+/// which takes seconds at most.
+async fn reload(global: &Global, gateway: &Gateway, notify: &Notify, stop: Stop, mut hangup: Signal) {
+    loop {
+        tokio::select! {
+            () = stop.clone().wait() => return,
+            _ = hangup.recv() => {}
+        }
+        notify.reloading();
+        tracing::info!("reading the configuration again");
+        let loaded = load(global);
+        let level = loaded.as_ref().ok().map(|loaded| loaded.config.gateway.log);
+        if gateway.reload(loaded).await.is_ok()
+            && let Some(level) = level
+        {
+            logging::change(level);
+        }
+        notify.ready(gateway.ledger());
     }
 }
 

@@ -7,6 +7,7 @@
 
 mod problem;
 mod reader;
+mod reload;
 mod routes;
 mod section;
 mod sections;
@@ -17,9 +18,11 @@ mod types;
 mod units;
 
 pub use problem::{ConfigError, Problem};
+pub use reload::{Takes, takes};
+pub(crate) use reload::{changed, merged, waiting};
 pub use types::{
     Config, DurabilityMode, Gateway, Http, Journal, Kinesis, LogFormat, Mqtt, Repeats, Secret, Sim, Stream,
-    User,
+    Tls, User,
 };
 pub use units::Rate;
 pub(crate) use units::{parse_duration, parse_percent};

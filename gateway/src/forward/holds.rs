@@ -32,6 +32,20 @@ impl Holds {
         self.engine.hold(stream, shard, Position { position: least, index: 0 });
     }
 
+    /// `sink` needs nothing any more of the streams that it does not keep.
+    pub(super) fn keep_only(&self, sink: &str, keeps: impl Fn(&StreamHandle) -> bool) {
+        let streams = self.engine.streams();
+        let held: Vec<(StreamNumber, ShardId)> = {
+            let state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+            state.iter().filter(|(_, sinks)| sinks.contains_key(sink)).map(|(place, _)| *place).collect()
+        };
+        for (number, shard) in held {
+            if let Some(stream) = streams.iter().find(|stream| stream.number() == number && !keeps(stream)) {
+                self.release(sink, stream, shard);
+            }
+        }
+    }
+
     /// `sink` needs nothing of the shard any more.
     pub(super) fn release(&self, sink: &str, stream: &StreamHandle, shard: ShardId) {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);

@@ -14,10 +14,12 @@
 //! | `carrier` | one stream on its way to one sink: the shell around [`headwater_relay::Forwarding`], which decides |
 //! | `kept` | what is in records between reading and their end |
 //! | `cursor`, `holds` | how far a sink has come, durable; and what must stay for it |
+//! | `change` | other sinks in their place while the gateway runs |
 //! | `target`, `letters` | the target's shards; what it will never take |
 //! | [`counters`](Carried) | what became of everything |
 
 mod carrier;
+mod change;
 mod counters;
 pub(crate) mod cursor;
 mod holds;

@@ -7,7 +7,7 @@ use headwater_relay::Delays;
 use std::time::Duration;
 
 /// `[sinks.<name>]`: streams on their way to Amazon Kinesis, or to whatever speaks its API.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SinkSettings {
     /// Its name: in logs, metrics, and where its checkpoints are kept.
     pub name: String,
@@ -54,7 +54,7 @@ pub struct SinkSettings {
 }
 
 /// Whose credentials a sink signs with.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum CredentialsFrom {
     /// What AWS's own tools would take.
     Auto,

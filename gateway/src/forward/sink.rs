@@ -13,7 +13,7 @@ use headwater_aws::{Kinesis, SetupError, StreamRef, Timestamp};
 use headwater_engine::storage::Cursor;
 use headwater_engine::{Engine, StreamName, StreamNumber};
 use std::collections::BTreeSet;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::watch;
 use tokio::task::{JoinHandle, JoinSet};
 use tokio::time::sleep;
@@ -37,9 +37,37 @@ pub enum SinkError {
 /// The sinks that run.
 #[derive(Debug)]
 pub struct Forwarders {
+    pub(super) surroundings: Arc<Surroundings>,
+    pub(super) engine: Engine,
+    pub(super) holds: Holds,
+    pub(super) letters: Letters,
+    pub(super) running: Mutex<Vec<Running>>,
+    pub(super) shown: Board,
+}
+
+/// A sink that runs.
+#[derive(Debug)]
+pub(super) struct Running {
+    pub(super) settings: Arc<SinkSettings>,
     stop: watch::Sender<bool>,
-    sinks: Vec<JoinHandle<()>>,
-    shown: Board,
+    task: JoinHandle<()>,
+}
+
+impl Running {
+    /// Stops it and waits: calls on their way get a moment to be answered, and how far each shard came is stored.
+    pub(super) async fn stop(self) {
+        self.stop.send_replace(true);
+        if let Err(error) = self.task.await {
+            tracing::error!(sink = self.settings.name, %error, "a sink ended badly");
+        }
+    }
+}
+
+/// A sink that can run: its client is set up.
+#[derive(Debug)]
+pub(super) struct Ready {
+    pub(super) settings: Arc<SinkSettings>,
+    client: Kinesis,
 }
 
 /// Every carrier there is. Cheap to clone.
@@ -53,6 +81,11 @@ impl Board {
         let mut carried: Vec<Carried> = shown.iter().map(Shown::now).collect();
         carried.sort_by(|a, b| (&a.sink, &a.stream).cmp(&(&b.sink, &b.stream)));
         carried
+    }
+
+    /// Shows nothing of `sink` any more.
+    pub(super) fn forget(&self, sink: &str) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).retain(|shown| shown.now().sink != sink);
     }
 
     fn remove(&self, gone: &Shown) {
@@ -87,32 +120,37 @@ impl Forwarders {
         sinks: &[SinkSettings],
         dead_letter: &str,
     ) -> Result<Self, SinkError> {
-        let (stop, stopped) = watch::channel(false);
-        let shown = Board::default();
-        let name =
-            StreamName::parse(dead_letter).map_err(|_| SinkError::DeadLetter(dead_letter.to_owned()))?;
-        let letters = Letters::new(engine.clone(), name);
-        let holds = Holds::new(engine.clone());
-        let not_before = if sinks.is_empty() { Timestamp::default() } else { newest(engine).await };
         let surroundings = Arc::new(surroundings.clone());
-        let mut prepared = Vec::new();
-        for settings in sinks {
-            let client = Kinesis::new(surroundings.client(settings, not_before));
-            let client = client.map_err(|source| SinkError::Setup { name: settings.name.clone(), source })?;
-            prepared.push(Tools {
-                engine: engine.clone(),
-                settings: Arc::new(settings.clone()),
-                client,
-                holds: holds.clone(),
-                letters: letters.clone(),
-                started_ms: engine.now_ms(),
-                surroundings: Arc::clone(&surroundings),
-                stop: stopped.clone(),
-            });
-        }
+        let letters = Letters::new(engine.clone(), letters_name(dead_letter)?);
+        let ready = ready(&surroundings, engine, sinks).await?;
         release(engine, sinks);
-        let sinks = prepared.into_iter().map(|tools| tokio::spawn(run(tools, shown.clone()))).collect();
-        Ok(Self { stop, sinks, shown })
+        let (engine, running) = (engine.clone(), Mutex::default());
+        let (holds, shown) = (Holds::new(engine.clone()), Board::default());
+        let forwarders = Self { surroundings, engine, holds, letters, running, shown };
+        ready.into_iter().for_each(|ready| forwarders.run(ready));
+        Ok(forwarders)
+    }
+
+    /// Starts a sink.
+    pub(super) fn run(&self, ready: Ready) {
+        let Ready { settings, client } = ready;
+        let (stop, stopped) = watch::channel(false);
+        let tools = Tools {
+            engine: self.engine.clone(),
+            settings: Arc::clone(&settings),
+            client,
+            holds: self.holds.clone(),
+            letters: self.letters.clone(),
+            started_ms: self.engine.now_ms(),
+            surroundings: Arc::clone(&self.surroundings),
+            stop: stopped,
+        };
+        let task = tokio::spawn(run(tools, self.shown.clone()));
+        self.lock().push(Running { settings, stop, task });
+    }
+
+    pub(super) fn lock(&self) -> MutexGuard<'_, Vec<Running>> {
+        self.running.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     pub(crate) fn board(&self) -> Board {
@@ -127,16 +165,38 @@ impl Forwarders {
 
     /// Stops: calls on their way get a moment to be answered, and how far each shard came is stored.
     pub async fn stop(self) {
-        self.stop.send_replace(true);
-        for sink in self.sinks {
-            if let Err(error) = sink.await {
-                tracing::error!(%error, "a sink ended badly");
-            }
+        let running = std::mem::take(&mut *self.lock());
+        for sink in &running {
+            sink.stop.send_replace(true);
+        }
+        for sink in running {
+            sink.stop().await;
         }
         for carried in self.shown.carried() {
             tracing::info!(%carried, "sink stopped");
         }
     }
+}
+
+/// The stream for dead letters.
+pub(super) fn letters_name(name: &str) -> Result<StreamName, SinkError> {
+    StreamName::parse(name).map_err(|_| SinkError::DeadLetter(name.to_owned()))
+}
+
+/// Sets up the clients of sinks. Asks no target.
+pub(super) async fn ready<'a>(
+    surroundings: &Surroundings,
+    engine: &Engine,
+    sinks: impl IntoIterator<Item = &'a SinkSettings>,
+) -> Result<Vec<Ready>, SinkError> {
+    let sinks: Vec<&SinkSettings> = sinks.into_iter().collect();
+    let not_before = if sinks.is_empty() { Timestamp::default() } else { newest(engine).await };
+    let one = |settings: &SinkSettings| {
+        let client = Kinesis::new(surroundings.client(settings, not_before));
+        let client = client.map_err(|source| SinkError::Setup { name: settings.name.clone(), source })?;
+        Ok(Ready { settings: Arc::new(settings.clone()), client })
+    };
+    sinks.into_iter().map(one).collect()
 }
 
 /// When the newest record arrived that is stored: it is not earlier than that now, whatever the clock of this machine says.

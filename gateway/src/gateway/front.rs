@@ -1,8 +1,8 @@
 //! What the MQTT front is told: limits, who may come in, what is retained from the start.
 
 use crate::config;
+use crate::ingest::Said;
 use crate::mqtt::{self, AllowAll, AllowLoopback, Authorize, Downlink, Limits, Users};
-use crate::route::Router;
 use std::sync::Arc;
 
 pub(super) fn limits(config: &config::Mqtt) -> Limits {
@@ -22,8 +22,8 @@ pub(super) fn limits(config: &config::Mqtt) -> Limits {
 }
 
 /// Retained messages are in memory; who the devices are is on disk, and said again at every start.
-pub(super) fn retain_births(router: &Router, downlink: &Downlink) {
-    for said in router.births() {
+pub(super) fn retain(births: Vec<Said>, downlink: &Downlink) {
+    for said in births {
         if let Err(error) = downlink.publish(&said.topic, said.payload, true, said.qos) {
             tracing::warn!(topic = said.topic, %error, "birth not retained");
         }
@@ -32,8 +32,33 @@ pub(super) fn retain_births(router: &Router, downlink: &Downlink) {
 
 pub(super) fn authorize(config: &config::Mqtt) -> Arc<dyn Authorize> {
     let others = authorize_others(config);
-    let has_devices = config.tls.as_ref().is_some_and(|tls| tls.settings.clients.is_some());
-    if has_devices { Arc::new(mqtt::Devices(others)) } else { others }
+    if has_devices(config) { Arc::new(mqtt::Devices(others)) } else { others }
+}
+
+/// Whether devices are known by their certificates.
+fn has_devices(config: &config::Mqtt) -> bool {
+    config.tls.as_ref().is_some_and(|tls| tls.settings.clients.is_some())
+}
+
+/// Whether a client that was let in by `now` would not be by `next`, or may have subscribed to what it may not any more. Nobody keeps
+/// the password it came with, so one that could be an old one counts as old.
+pub(super) fn is_gone(now: &config::Mqtt, next: &config::Mqtt, client: &mqtt::Client) -> bool {
+    if client.certificate != mqtt::Certificate::None && client.username.is_none() && has_devices(next) {
+        return false;
+    }
+    if next.users.is_empty() {
+        return !next.anonymous && !client.peer.ip().to_canonical().is_loopback();
+    }
+    let name = client.username.as_deref().unwrap_or_default();
+    let named = |config: &config::Mqtt| -> Vec<config::User> {
+        config.users.iter().filter(|user| user.name == name).cloned().collect()
+    };
+    let (before, after) = (named(now), named(next));
+    let (Some(first_before), Some(first_after)) = (before.first(), after.first()) else { return true };
+    let has_password = |user: &config::User| after.iter().any(|after| after.password == user.password);
+    let may_still =
+        |filter: &String| first_after.subscribe.iter().any(|allowed| mqtt::covers(allowed, filter));
+    !before.iter().all(has_password) || !first_before.subscribe.iter().all(may_still)
 }
 
 fn authorize_others(config: &config::Mqtt) -> Arc<dyn Authorize> {
@@ -50,4 +75,59 @@ fn authorize_others(config: &config::Mqtt) -> Arc<dyn Authorize> {
         subscribe: filters(&user.subscribe),
     };
     Arc::new(Users::new(config.users.iter().map(user).collect()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn mqtt(text: &str) -> config::Mqtt {
+        config::parse("h.toml", text).unwrap().config.mqtt
+    }
+
+    fn user(name: &str, password: &str, subscribe: &str) -> String {
+        format!(
+            "[[mqtt.users]]\nname = \"{name}\"\npassword = \"{password}\"\nsubscribe = [\"{subscribe}\"]\n"
+        )
+    }
+
+    fn client(username: Option<&str>, peer: &str) -> mqtt::Client {
+        let peer = format!("{peer}:1").parse().unwrap();
+        let username = username.map(Arc::from);
+        mqtt::Client { id: "c".into(), username, certificate: mqtt::Certificate::None, peer }
+    }
+
+    #[test]
+    fn who_is_not_let_in_any_more_has_to_leave_and_nobody_else() {
+        let (anna, berta) = (user("anna", "x", "a/#"), user("berta", "y", "#"));
+        let now = mqtt(&format!("{anna}{berta}"));
+        for (next, leaves) in [
+            (format!("{anna}{berta}"), false),
+            (anna.clone(), false),
+            (berta.clone(), true),
+            (user("anna", "z", "a/#"), true),
+            // The new password beside the old one; later the old one goes.
+            (format!("{anna}{}", user("anna", "z", "a/#")), false),
+            (user("anna", "x", "#"), false),
+            (user("anna", "x", "a/b"), true),
+            (String::new(), false),
+        ] {
+            let next = mqtt(&next);
+            assert_eq!(is_gone(&now, &next, &client(Some("anna"), "127.0.0.1")), leaves, "{next:?}");
+        }
+        let open = mqtt("[mqtt]\nallow_anonymous = true");
+        assert!(!is_gone(&now, &open, &client(Some("anna"), "192.0.2.1")));
+        assert!(is_gone(&now, &mqtt(""), &client(Some("anna"), "192.0.2.1")), "from this machine only");
+        assert!(is_gone(&open, &now, &client(None, "127.0.0.1")), "users alone are let in");
+        assert!(is_gone(&open, &now, &client(Some("anna"), "127.0.0.1")), "nobody asked for its password");
+    }
+
+    #[test]
+    fn a_device_with_a_certificate_stays_while_certificates_count() {
+        let tls = "[mqtt.tls]\nlisten = \"127.0.0.1:1\"\ncertificate = \"c\"\nkey = \"k\"\nclients = \"a\"\n";
+        let (now, next) = (mqtt(tls), mqtt(&format!("{}{tls}", user("anna", "x", "#"))));
+        let device = mqtt::Client { certificate: mqtt::Certificate::Names, ..client(None, "192.0.2.1") };
+        assert!(!is_gone(&now, &next, &device));
+        assert!(is_gone(&now, &mqtt(&user("anna", "x", "#")), &device));
+    }
 }

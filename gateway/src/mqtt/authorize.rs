@@ -209,7 +209,7 @@ fn equal(secret: &[u8], given: &[u8]) -> bool {
 }
 
 /// Whether everything `asked` matches is matched by `allowed` too.
-fn covers(allowed: &str, asked: &str) -> bool {
+pub(crate) fn covers(allowed: &str, asked: &str) -> bool {
     if asked.starts_with('$') && allowed.starts_with(['#', '+']) {
         return false;
     }

@@ -14,17 +14,30 @@ pub(crate) struct Budget {
     used: AtomicUsize,
     /// Large packets let in.
     large: AtomicUsize,
-    limit: usize,
+    limit: AtomicUsize,
 }
 
 impl Budget {
     pub(crate) fn new(limit: usize) -> Arc<Budget> {
-        Arc::new(Budget { used: AtomicUsize::new(0), large: AtomicUsize::new(0), limit })
+        Arc::new(Budget {
+            used: AtomicUsize::new(0),
+            large: AtomicUsize::new(0),
+            limit: AtomicUsize::new(limit),
+        })
+    }
+
+    /// Holds to `limit` from now on; what is held stays held.
+    pub(crate) fn set(&self, limit: usize) {
+        self.limit.store(limit, Relaxed);
+    }
+
+    fn limit(&self) -> usize {
+        self.limit.load(Relaxed)
     }
 
     /// Whether reads shall be small now.
     pub(crate) fn is_pressed(&self) -> bool {
-        self.used.load(Relaxed) >= self.limit
+        self.used.load(Relaxed) >= self.limit()
     }
 }
 
@@ -69,7 +82,7 @@ impl Held {
         if more == 0 {
             return true;
         }
-        let fits = |used: usize| (used.saturating_add(more) <= self.budget.limit).then_some(used + more);
+        let fits = |used: usize| (used.saturating_add(more) <= self.budget.limit()).then_some(used + more);
         if self.budget.used.fetch_update(Relaxed, Relaxed, fits).is_ok() {
             self.budget.large.fetch_add(usize::from(!self.large), Relaxed);
         } else if self.budget.large.compare_exchange(0, 1, Relaxed, Relaxed).is_ok() {

@@ -8,7 +8,7 @@
 mod leave;
 mod store;
 
-use self::leave::STOPS;
+use self::leave::{REVOKED, STOPS};
 use super::budget::Held;
 use super::codec;
 use super::downlink::{Attachment, Delivery};
@@ -39,7 +39,7 @@ pub(super) async fn run<I: Ingest>(
     // Boxed, so that the memory of the handshake is not held while the connection lives.
     let opened = Box::pin(handshake::open(&inner, &mut stream, peer)).await;
     let Some((session, control, attachment, buffer)) = opened else { return };
-    inner.shared.counters.clients_connected.add(1);
+    inner.counters.clients_connected.add(1);
     tracing::debug!(client = %session.client.id, %peer, "client connected");
     let held = Held::new(inner.budget.clone());
     let mut connection =
@@ -83,7 +83,7 @@ impl<I: Ingest> Connection<I> {
     }
 
     async fn wait(&mut self, limit: usize) -> Result<(), End> {
-        let limits = &self.inner.shared.limits;
+        let limits = self.session.limits();
         let packet = self.packet_began.map(|began| began + limits.packet_timeout);
         let deadline = [self.session.poll_timeout(), packet].into_iter().flatten().min();
         let wants_delivery = self.session.wants_delivery();
@@ -95,7 +95,7 @@ impl<I: Ingest> Connection<I> {
                 if count == 0 {
                     return Err(End::Lost);
                 }
-                self.inner.shared.counters.bytes_read.add(count);
+                self.inner.counters.bytes_read.add(count);
                 self.held.set(self.held.bytes().max(self.buffer.len()));
                 Ok(())
             }
@@ -117,7 +117,7 @@ impl<I: Ingest> Connection<I> {
 
     /// Hands all complete packets to the session and waits until what they publish is durable.
     async fn take_input(&mut self) -> Result<(), End> {
-        let packet_bytes = self.inner.shared.limits.packet_bytes as usize;
+        let packet_bytes = self.session.limits().packet_bytes as usize;
         let buffer = std::mem::take(&mut self.buffer);
         let mut at = 0;
         let mut result = Ok(());
@@ -126,7 +126,7 @@ impl<I: Ingest> Connection<I> {
             let (taken, more) =
                 parse(&mut self.session, &buffer[at..], &mut batch, packet_bytes, &mut result);
             at += taken;
-            self.inner.shared.counters.tally(&batch.tally);
+            self.inner.counters.tally(&batch.tally);
             self.take_events().await;
             if !batch.is_empty() {
                 self.store(batch).await?;
@@ -225,7 +225,7 @@ impl<I: Ingest> Connection<I> {
                 Ok(0) => return Err(End::Lost),
                 Ok(count) => {
                     wrote = true;
-                    self.inner.shared.counters.bytes_written.add(count);
+                    self.inner.counters.bytes_written.add(count);
                     self.session.poll_transmit().drain(..count);
                 }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => self.writable().await?,
@@ -243,7 +243,7 @@ impl<I: Ingest> Connection<I> {
     }
 
     async fn writable(&mut self) -> Result<(), End> {
-        let patience = self.inner.shared.limits.write_timeout;
+        let patience = self.session.limits().write_timeout;
         tokio::select! {
             ready = tokio::time::timeout(patience, self.stream.writable()) => match ready {
                 Ok(Ok(())) => Ok(()),
@@ -255,14 +255,14 @@ impl<I: Ingest> Connection<I> {
 
     /// How many bytes to read next. A packet larger than one read first gets the whole of its room.
     async fn make_room(&mut self) -> Result<usize, End> {
-        let packet_bytes = self.inner.shared.limits.packet_bytes as usize;
+        let packet_bytes = self.session.limits().packet_bytes as usize;
         let total = match codec::frame(&self.buffer, packet_bytes) {
             Ok(Some(frame)) if frame.total > READ_BYTES => frame.total,
             _ => return Ok(if self.held.is_pressed() { READ_BYTES_PRESSED } else { READ_BYTES }),
         };
         let began = self.packet_began.unwrap_or_else(Instant::now);
         while !self.held.try_reserve(total) {
-            if began.elapsed() >= self.inner.shared.limits.packet_timeout {
+            if began.elapsed() >= self.session.limits().packet_timeout {
                 return Err(End::Close(Reason::ServerBusy, "no memory for a large packet"));
             }
             self.pause(BUDGET_PAUSE).await?;
@@ -275,6 +275,7 @@ fn end_of(told: Told) -> End {
     match told {
         Told::TakenOver => End::Close(Reason::SessionTakenOver, "the same client connected again"),
         Told::Shutdown => End::Close(Reason::ServerShuttingDown, STOPS),
+        Told::Revoked => REVOKED,
     }
 }
 

@@ -44,6 +44,12 @@ impl Gate {
         }
     }
 
+    /// Keeps to `limits` from now on. Who is in stays in.
+    pub(crate) fn set(&mut self, limits: &Limits) {
+        let Gate { connections_max, per_ip_max, rate, .. } = Gate::new(limits);
+        (self.connections_max, self.per_ip_max, self.rate) = (connections_max, per_ip_max, rate);
+    }
+
     /// Counts a connection in, or says why not. Who was let in must [`Gate::leave`].
     pub(crate) fn enter(&mut self, ip: IpAddr, now: Instant) -> Result<(), Reason> {
         if self.connections >= self.connections_max {

@@ -28,7 +28,7 @@ pub(super) async fn open<I: Ingest>(
     stream: &mut Socket,
     peer: SocketAddr,
 ) -> Option<Opened> {
-    let limits = &inner.shared.limits;
+    let limits = inner.limits();
     let mut buffer = Vec::new();
     let connect = match tokio::time::timeout(limits.connect_timeout, read_connect(stream, &mut buffer)).await
     {
@@ -39,7 +39,7 @@ pub(super) async fn open<I: Ingest>(
         }
         Ok(Err(None)) | Err(_) => return None,
     };
-    inner.shared.counters.bytes_read.add(buffer.len());
+    inner.counters.bytes_read.add(buffer.len());
     let version = connect.version;
     match accept(inner, stream, connect, peer).await {
         Ok((session, control, attachment)) => Some((session, control, attachment, buffer)),
@@ -84,7 +84,9 @@ async fn accept<I: Ingest>(
     peer: SocketAddr,
 ) -> Result<(Session, Arc<Control>, Option<Box<Attachment>>), (Reason, &'static str)> {
     let number = inner.next_connection();
-    let terms = session::open(&connect, &inner.shared.limits, inner.fresh(number))?;
+    let shared = inner.shared();
+    let rules = shared.access.number();
+    let terms = session::open(&connect, &shared.limits, inner.fresh(number))?;
     let login = Login {
         client_id: &terms.client_id,
         username: connect.username.as_deref(),
@@ -93,11 +95,7 @@ async fn accept<I: Ingest>(
         peer,
     };
     let certificate = login.certificate;
-    inner.shared.authorize.connect(&login).map_err(|denied| match denied {
-        Denied::Credentials => (Reason::BadUserNameOrPassword, "unknown user or wrong password"),
-        Denied::NotAllowed => (Reason::NotAuthorized, "not allowed to connect"),
-        Denied::Certificate => (Reason::NotAuthorized, "certificate is for another device"),
-    })?;
+    shared.access.connect(&login).map_err(refusal_of)?;
     let client = Client {
         id: terms.client_id.as_str().into(),
         username: connect.username.as_deref().map(Arc::from),
@@ -105,16 +103,26 @@ async fn accept<I: Ingest>(
         peer,
     };
     if let Some(will) = &connect.will
-        && !inner.shared.authorize.publish(&client, &will.topic)
+        && !shared.access.publish(&client, &will.topic)
     {
         return Err((Reason::NotAuthorized, "will for a topic that is not allowed"));
     }
     let control = Control::new(number);
-    let found = inner.registry.enter(&client.id, &control, TAKEOVER_PATIENCE).await;
+    let found = inner.registry.enter(&client, &control, TAKEOVER_PATIENCE).await;
     let found = found.map_err(|_| (Reason::ServerBusy, "an older connection of this client does not end"))?;
+    // The rules changed meanwhile, and who went through those that are connected may have missed this one.
+    if shared.access.number() != rules
+        && let Err(denied) = shared.access.connect(&login)
+    {
+        inner.registry.leave(&client.id, &control, None);
+        if let Found::Session(away) = found {
+            inner.end(*away);
+        }
+        return Err(refusal_of(denied));
+    }
     let (mut kept, mut attachment) = (None, None);
     if let Found::Session(away) = found {
-        inner.shared.counters.sessions_released.add(1);
+        inner.counters.sessions_released.add(1);
         let alive = Instant::now() < away.expires;
         // A session of another user is not this client's to read.
         let same_user = away.client.username == client.username;
@@ -125,11 +133,19 @@ async fn accept<I: Ingest>(
             inner.publish_will(away.client, *will);
         }
     }
-    let session = Session::new(inner.shared.clone(), client, number, connect, terms, kept, Instant::now());
+    let session = Session::new(shared, client, number, connect, terms, kept, Instant::now());
     if inner.stopping.load(Relaxed) {
         control.tell(Told::Shutdown);
     }
     Ok((session, control, attachment))
+}
+
+fn refusal_of(denied: Denied) -> (Reason, &'static str) {
+    match denied {
+        Denied::Credentials => (Reason::BadUserNameOrPassword, "unknown user or wrong password"),
+        Denied::NotAllowed => (Reason::NotAuthorized, "not allowed to connect"),
+        Denied::Certificate => (Reason::NotAuthorized, "certificate is for another device"),
+    }
 }
 
 async fn refuse<I: Ingest>(
@@ -140,7 +156,7 @@ async fn refuse<I: Ingest>(
     what: &'static str,
     peer: SocketAddr,
 ) {
-    inner.shared.counters.refused(reason);
+    inner.counters.refused(reason);
     tracing::debug!(%peer, %reason, what, "client refused");
     let mut out = Vec::new();
     codec::connack(&mut out, version, false, reason, None);

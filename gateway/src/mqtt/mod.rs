@@ -15,11 +15,13 @@
 
 pub mod limits;
 
+mod access;
 mod authorize;
 mod budget;
 mod codec;
 mod connection;
 mod counters;
+mod dials;
 mod downlink;
 mod gate;
 mod handshake;
@@ -35,10 +37,12 @@ mod tls;
 mod topic;
 mod will;
 
+pub(crate) use authorize::covers;
 pub use authorize::{
     AllowAll, AllowLoopback, Authorize, Certificate, Client, Denied, Devices, Login, User, Users,
 };
 pub use counters::{Counter, Counters, Snapshot};
+pub use dials::{Dials, Setting};
 pub use downlink::{Downlink, PublishError};
 pub use limits::Limits;
 pub use reason::Reason;

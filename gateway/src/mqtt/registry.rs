@@ -30,6 +30,8 @@ pub(crate) enum Told {
     TakenOver,
     /// The server stops.
     Shutdown,
+    /// The client is not let in any more.
+    Revoked,
 }
 
 impl Control {
@@ -38,7 +40,11 @@ impl Control {
     }
 
     pub(crate) fn tell(&self, told: Told) {
-        let code = if told == Told::TakenOver { 1 } else { 2 };
+        let code = match told {
+            Told::TakenOver => 1,
+            Told::Shutdown => 2,
+            Told::Revoked => 3,
+        };
         // The first reason stands.
         let _ = self.told.compare_exchange(0, code, SeqCst, SeqCst);
         self.wake.notify_one();
@@ -49,6 +55,7 @@ impl Control {
         match self.told.load(SeqCst) {
             0 => None,
             1 => Some(Told::TakenOver),
+            3 => Some(Told::Revoked),
             _ => Some(Told::Shutdown),
         }
     }
@@ -75,7 +82,7 @@ pub(crate) struct Away {
 }
 
 enum Slot {
-    Live(Arc<Control>),
+    Live(Arc<Control>, Client),
     Away(Box<Away>),
 }
 
@@ -118,17 +125,17 @@ impl Registry {
         Registry { slots: Mutex::new(Slots::default()), kept_max }
     }
 
-    /// Makes `control` the live connection of `id`, after telling an older one to leave and waiting up to `patience`.
+    /// Makes `control` the live connection of `client`, after telling an older one to leave and waiting up to `patience`.
     ///
     /// # Errors
     /// When the older one did not leave in time, or the server stops.
     pub(crate) async fn enter(
         &self,
-        id: &Arc<str>,
+        client: &Client,
         control: &Arc<Control>,
         patience: Duration,
     ) -> Result<Found, Occupied> {
-        let deadline = Instant::now() + patience;
+        let (id, deadline) = (&client.id, Instant::now() + patience);
         loop {
             let old = {
                 let mut slots = self.lock();
@@ -136,9 +143,10 @@ impl Registry {
                     return Err(Occupied);
                 }
                 match slots.by_id.get(id) {
-                    Some(Slot::Live(old)) => old.clone(),
+                    Some(Slot::Live(old, _)) => old.clone(),
                     _ => {
-                        let found = slots.by_id.insert(id.clone(), Slot::Live(control.clone()));
+                        let live = Slot::Live(control.clone(), client.clone());
+                        let found = slots.by_id.insert(id.clone(), live);
                         return Ok(match found {
                             Some(Slot::Away(away)) => {
                                 slots.away -= 1;
@@ -168,7 +176,7 @@ impl Registry {
     ) -> Option<Box<Away>> {
         let mut slots = self.lock();
         let mut refused = None;
-        if matches!(slots.by_id.get(id), Some(Slot::Live(live)) if live.connection == control.connection) {
+        if matches!(slots.by_id.get(id), Some(Slot::Live(live, _)) if live.connection == control.connection) {
             match away {
                 Some(away) if slots.away < self.kept_max && !slots.closed => {
                     slots.by_id.insert(id.clone(), Slot::Away(away));
@@ -211,12 +219,33 @@ impl Registry {
         due
     }
 
+    /// Tells every connection to leave whose client `is_gone`, and gives the sessions of those who are away.
+    pub(crate) fn revoke(&self, is_gone: impl Fn(&Client) -> bool) -> Vec<Away> {
+        let mut slots = self.lock();
+        let mut over = Vec::new();
+        for (id, slot) in &slots.by_id {
+            match slot {
+                Slot::Live(control, client) if is_gone(client) => control.tell(Told::Revoked),
+                Slot::Away(away) if is_gone(&away.client) => over.push(id.clone()),
+                Slot::Live(..) | Slot::Away(_) => {}
+            }
+        }
+        let mut gone = Vec::new();
+        for id in over {
+            if let Some(Slot::Away(away)) = slots.by_id.remove(&id) {
+                slots.away -= 1;
+                gone.push(*away);
+            }
+        }
+        gone
+    }
+
     /// Lets nobody in any more and tells everybody to leave.
     pub(crate) fn close(&self) {
         let mut slots = self.lock();
         slots.closed = true;
         for slot in slots.by_id.values() {
-            if let Slot::Live(control) = slot {
+            if let Slot::Live(control, _) = slot {
                 control.tell(Told::Shutdown);
             }
         }

@@ -1,13 +1,15 @@
 //! The listener: accepts, admits, spawns one task a connection, and drains them at the end.
 
+use super::access::Access;
 use super::authorize::Authorize;
 use super::budget::Budget;
 use super::connection;
 use super::counters::{Counters, Snapshot};
+use super::dials::Dials;
 use super::downlink::Downlink;
 use super::gate::Gate;
 use super::limits::Limits;
-use super::registry::Registry;
+use super::registry::{Away, Registry};
 use super::session::Shared;
 use super::socket::Socket;
 use super::tls::{Acceptor, TlsError, TlsSettings};
@@ -55,7 +57,10 @@ pub struct Server<I: Ingest> {
 /// What all connections of a server share.
 pub(super) struct Inner<I> {
     pub(super) ingest: Arc<I>,
-    pub(super) shared: Shared,
+    pub(super) counters: Arc<Counters>,
+    pub(super) access: Arc<Access>,
+    /// For connections that come.
+    limits: Mutex<Arc<Limits>>,
     pub(super) downlink: Downlink,
     pub(super) registry: Registry,
     pub(super) budget: Arc<Budget>,
@@ -105,10 +110,17 @@ impl<I: Ingest> Server<I> {
         self.tls.as_ref().and_then(|(listener, _)| listener.local_addr().ok())
     }
 
+    /// What may be changed while it runs.
+    #[must_use]
+    pub fn dials(&self) -> Dials<I> {
+        let acceptor = self.tls.as_ref().map(|(_, acceptor)| Arc::clone(acceptor));
+        Dials { inner: Arc::clone(&self.inner), acceptor }
+    }
+
     /// The counters, which stay readable while and after the server runs.
     #[must_use]
     pub fn counters(&self) -> Arc<Counters> {
-        self.inner.shared.counters.clone()
+        self.inner.counters.clone()
     }
 
     /// Serves clients until `shutdown` resolves; then accepts nobody, waits for pending commits and their
@@ -128,14 +140,13 @@ impl<I: Ingest> Server<I> {
         drop((self.listener, self.tls));
         self.inner.stopping.store(true, Relaxed);
         self.inner.registry.close();
-        let drained =
-            tokio::time::timeout(self.inner.shared.limits.drain_timeout, self.inner.drained()).await;
+        let drained = tokio::time::timeout(self.inner.limits().drain_timeout, self.inner.drained()).await;
         if drained.is_err() {
             tracing::warn!(open = self.inner.open(), "connections left open at shutdown");
         }
         let _ = stop.send(true);
         let _ = sweeper.await;
-        self.inner.shared.counters.snapshot()
+        self.inner.counters.snapshot()
     }
 }
 
@@ -149,6 +160,11 @@ impl<I: Ingest> Server<I> {
             }
         }
     }
+}
+
+/// A packet of the largest size must fit.
+fn buffered(limits: &Limits) -> usize {
+    limits.buffered_bytes.max(limits.packet_bytes as usize)
 }
 
 /// The next connection of the TLS listener; never where there is none. Cancel-safe.
@@ -172,15 +188,33 @@ impl<I: Ingest> Inner<I> {
         Arc::new(Inner {
             ingest,
             registry: Registry::new(limits.sessions_kept),
-            budget: Budget::new(limits.buffered_bytes.max(limits.packet_bytes as usize)),
+            budget: Budget::new(buffered(&limits)),
             gate: Mutex::new(Gate::new(&limits)),
-            shared: Shared { limits, counters: downlink.counters(), authorize },
+            counters: downlink.counters(),
+            access: Access::new(authorize),
+            limits: Mutex::new(limits),
             downlink,
             last_connection: AtomicU64::new(0),
             hasher: RandomState::new(),
             stopping: AtomicBool::new(false),
             idle: Notify::new(),
         })
+    }
+
+    /// What connections that come from now on keep to.
+    pub(super) fn limits(&self) -> Arc<Limits> {
+        self.limits.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    pub(super) fn set_limits(&self, limits: Limits) {
+        self.gate().set(&limits);
+        self.budget.set(buffered(&limits));
+        *self.limits.lock().unwrap_or_else(PoisonError::into_inner) = Arc::new(limits);
+    }
+
+    pub(super) fn shared(&self) -> Shared {
+        let (counters, access) = (self.counters.clone(), self.access.clone());
+        Shared { limits: self.limits(), counters, access }
     }
 
     /// A number no other connection of this server had.
@@ -194,7 +228,7 @@ impl<I: Ingest> Inner<I> {
     }
 
     fn open(&self) -> u64 {
-        let counters = &self.shared.counters;
+        let counters = &self.counters;
         counters.connections_accepted.get().saturating_sub(counters.connections_closed.get())
     }
 
@@ -214,6 +248,14 @@ impl<I: Ingest> Inner<I> {
         self.gate.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// A session without a connection is over, and with it the delay of its will.
+    pub(super) fn end(&self, away: Away) {
+        self.counters.sessions_released.add(1);
+        if let Some((will, _)) = away.will {
+            self.publish_will(away.client, *will);
+        }
+    }
+
     pub(super) fn publish_will(&self, client: super::Client, will: super::codec::Will) {
         tokio::spawn(will::publish(self.ingest.clone(), self.downlink.clone(), client, will));
     }
@@ -221,7 +263,7 @@ impl<I: Ingest> Inner<I> {
 
 /// Counts a connection in, or says that it must go.
 pub(super) fn enter<I: Ingest>(inner: &Arc<Inner<I>>, peer: SocketAddr) -> Option<Pass<I>> {
-    let counters = &inner.shared.counters;
+    let counters = &inner.counters;
     counters.connections_accepted.add(1);
     let ip = peer.ip().to_canonical();
     if let Err(reason) = inner.gate().enter(ip, Instant::now()) {
@@ -252,7 +294,7 @@ fn admit<I: Ingest>(
             Some(acceptor) => match Box::pin(acceptor.accept(stream)).await {
                 Ok(socket) => socket,
                 Err(error) => {
-                    inner.shared.counters.tls_refused.add(1);
+                    inner.counters.tls_refused.add(1);
                     tracing::debug!(%peer, %error, "TLS handshake failed");
                     return;
                 }
@@ -271,7 +313,7 @@ pub(super) struct Pass<I: Ingest> {
 impl<I: Ingest> Drop for Pass<I> {
     fn drop(&mut self) {
         self.inner.gate().leave(self.ip);
-        self.inner.shared.counters.connections_closed.add(1);
+        self.inner.counters.connections_closed.add(1);
         self.inner.idle.notify_one();
     }
 }
@@ -290,7 +332,7 @@ async fn sweep<I: Ingest>(inner: Arc<Inner<I>>, mut stopped: watch::Receiver<boo
         for (client, will) in due.wills {
             inner.publish_will(client, *will);
         }
-        inner.shared.counters.sessions_released.add(due.over.len());
+        inner.counters.sessions_released.add(due.over.len());
         inner.gate().sweep(now);
     }
 }

@@ -58,9 +58,16 @@ pub enum TlsError {
 /// Makes encrypted sockets of TCP connections.
 #[derive(Debug)]
 pub(super) struct Acceptor {
-    settings: TlsSettings,
-    loaded: Mutex<(Arc<ServerConfig>, Stamp)>,
+    loaded: Mutex<Loaded>,
     handshakes: Semaphore,
+}
+
+/// Files that were read and fit each other.
+#[derive(Debug)]
+pub(super) struct Loaded {
+    settings: TlsSettings,
+    config: Arc<ServerConfig>,
+    stamp: Stamp,
 }
 
 /// When the files were changed last.
@@ -69,8 +76,13 @@ type Stamp = [Option<SystemTime>; 3];
 impl Acceptor {
     /// Reads the files.
     pub(super) fn new(settings: TlsSettings) -> Result<Self, TlsError> {
-        let loaded = Mutex::new((load(&settings)?, stamp(&settings)));
-        Ok(Self { settings, loaded, handshakes: Semaphore::new(TLS_HANDSHAKES_MAX) })
+        let loaded = Mutex::new(Loaded::read(settings)?);
+        Ok(Self { loaded, handshakes: Semaphore::new(TLS_HANDSHAKES_MAX) })
+    }
+
+    /// Handshakes that begin from now on go by these files.
+    pub(super) fn set(&self, loaded: Loaded) {
+        *self.loaded.lock().unwrap_or_else(PoisonError::into_inner) = loaded;
     }
 
     /// The handshake. An error says nothing that the client was not told.
@@ -87,20 +99,29 @@ impl Acceptor {
     /// What the files say now.
     fn config(&self) -> Arc<ServerConfig> {
         let mut loaded = self.loaded.lock().unwrap_or_else(PoisonError::into_inner);
-        let now = stamp(&self.settings);
-        if now != loaded.1 {
-            match load(&self.settings) {
+        let now = stamp(&loaded.settings);
+        if now != loaded.stamp {
+            match load(&loaded.settings) {
                 Ok(config) => {
                     tracing::info!("certificates of the TLS listener read again");
-                    loaded.0 = config;
+                    loaded.config = config;
                 }
                 Err(error) => {
                     tracing::error!(%error, "certificates changed and are not good; the former ones stay")
                 }
             }
-            loaded.1 = now;
+            loaded.stamp = now;
         }
-        Arc::clone(&loaded.0)
+        Arc::clone(&loaded.config)
+    }
+}
+
+impl Loaded {
+    /// Reads the files.
+    pub(super) fn read(settings: TlsSettings) -> Result<Self, TlsError> {
+        // When they were changed first: a change while they are read is seen at the next handshake.
+        let stamp = stamp(&settings);
+        Ok(Self { config: load(&settings)?, settings, stamp })
     }
 }
 

@@ -20,7 +20,7 @@ pub(super) struct Creation {
     pub(super) shapes: BTreeMap<String, Stream>,
     pub(super) defaults: Stream,
     pub(super) allowed: bool,
-    pub(super) attempts: Mutex<Attempts>,
+    pub(super) attempts: Arc<Mutex<Attempts>>,
 }
 
 /// Names that calls asked for.
@@ -108,6 +108,11 @@ impl Creation {
             attempts.underway.remove(&name);
         });
         Refusal::Later
+    }
+
+    /// What was refused under former settings may be asked for again.
+    pub(super) fn forgive(&self) {
+        self.attempts().refused.clear();
     }
 
     fn attempts(&self) -> MutexGuard<'_, Attempts> {

@@ -6,25 +6,29 @@
 //! Streams that do not exist are created beside the call: it answers `Busy` and is offered again.
 
 mod known;
+mod plan;
+mod shelf;
+
+pub(crate) use self::plan::Plan;
 
 use self::known::saved_devices;
+use self::shelf::{EngineShelf, Idle, Scratch};
 use super::counters::{RouteCounters, Totals, Unmatched};
-use super::creation::Creation;
 use super::devices::{Desk, Device, Devices, schema_key, seen_key};
 use super::limits::IDLE_SCRATCH_MAX;
 use super::rule::Route;
-use super::take::{Again, Refusal, Rules, Shelf, Taker};
+use super::take::{Again, Taker};
 use crate::config::{Config, Stream};
 use crate::ingest::{Inbound, Ingest, IngestError, Ingested, Verdict};
 use headwater_engine::storage::{AppendError, CommitError, LogState};
-use headwater_engine::{Clock, Commit, Engine, EngineBatch, PutError, StreamError, StreamName};
+use headwater_engine::{Clock, Commit, Engine, StreamError};
 use headwater_telemetry::{DeviceId, TimeQuality};
 use std::collections::{BTreeMap, hash_map::RandomState};
 use std::future::Future;
 use std::hash::{BuildHasher, Hasher};
 use std::pin::Pin;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll};
 
 /// What a router is told.
@@ -86,14 +90,12 @@ pub enum RouterError {
 /// Takes publishes to shards. Cheap to share behind an `Arc`.
 pub struct Router {
     engine: Engine,
-    rules: Rules,
-    creation: Arc<Creation>,
+    /// What calls need and give back, and what they go by: one lock gives both.
+    idle: Mutex<Idle>,
     devices: Mutex<Devices>,
-    scratch: Mutex<Vec<Scratch>>,
     totals: Totals,
     unmatched: Unmatched,
     clock: Clock,
-    time_quality: TimeQuality,
     /// Keys of the hash that random numbers are made with; the standard library draws them from the system.
     random: RandomState,
     drawn: AtomicU64,
@@ -106,28 +108,16 @@ impl Router {
     /// # Errors
     /// A stream's name is not allowed, or a stream cannot be created.
     pub async fn open(engine: Engine, settings: RouterSettings) -> Result<Router, RouterError> {
-        let rules = Rules::new(settings.routes, &settings.dead_letter).ok_or(RouterError::Name)?;
-        let creation = Creation {
-            engine: engine.clone(),
-            runtime: tokio::runtime::Handle::current(),
-            shapes: settings.streams,
-            defaults: settings.stream_defaults,
-            allowed: settings.create_streams,
-            attempts: Mutex::default(),
-        };
-        creation.create_known(&rules).await?;
+        let plan = Plan::prepare(engine.clone(), &settings, None).await?;
         let saved = saved_devices(&engine);
         let devices = Devices::new(settings.devices_in_memory, saved, settings.devices_max);
         Ok(Router {
             engine,
-            rules,
-            creation: Arc::new(creation),
+            idle: Mutex::new(Idle::new(plan)),
             devices: Mutex::new(devices),
-            scratch: Mutex::default(),
             totals: Totals::default(),
             unmatched: Unmatched::default(),
             clock: settings.clock,
-            time_quality: settings.time_quality,
             random: RandomState::new(),
             drawn: AtomicU64::new(0),
         })
@@ -158,13 +148,14 @@ impl Router {
         &self,
         publishes: &[Inbound<'_>],
         scratch: &mut Scratch,
+        plan: &Plan,
     ) -> Result<Ingested<RouteCommit>, Offered> {
         let load = |id: &DeviceId| self.load(id);
         let random = || self.draw();
         scratch.batch.clear();
-        let shelf = EngineShelf { batch: &mut scratch.batch, creation: &self.creation };
+        let shelf = EngineShelf { batch: &mut scratch.batch, creation: &plan.creation };
         let mut taker = Taker {
-            rules: &self.rules,
+            rules: &plan.rules,
             shelf,
             desk: Desk::new(&self.devices, &load),
             text: std::mem::take(&mut scratch.text),
@@ -173,7 +164,7 @@ impl Router {
             counts: RouteCounters::default(),
             leans_on_earlier: false,
             said: Vec::new(),
-            time_quality: self.time_quality,
+            time_quality: plan.time_quality,
         };
         let mut verdicts = Vec::with_capacity(publishes.len());
         let mut downlink = Vec::with_capacity(publishes.len());
@@ -201,6 +192,10 @@ impl Router {
             }
         }
         Ok(Ingested { commit: RouteCommit(commit), verdicts, downlink, said })
+    }
+
+    fn idle(&self) -> MutexGuard<'_, Idle> {
+        self.idle.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// A stream is missing. It is being created, unless storage takes nothing any more.
@@ -235,7 +230,7 @@ impl Router {
 
 impl std::fmt::Debug for Router {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Router").field("rules", &self.rules).finish_non_exhaustive()
+        f.debug_struct("Router").field("rules", &self.plan().rules).finish_non_exhaustive()
     }
 }
 
@@ -243,14 +238,13 @@ impl Ingest for Router {
     type Commit = RouteCommit;
 
     fn ingest(&self, publishes: &[Inbound<'_>]) -> Result<Ingested<RouteCommit>, IngestError> {
-        let spare = self.scratch.lock().unwrap_or_else(PoisonError::into_inner).pop();
-        let mut scratch = spare.unwrap_or_default();
-        let offered = self.offer(publishes, &mut scratch);
-        let mut spares = self.scratch.lock().unwrap_or_else(PoisonError::into_inner);
-        if spares.len() < IDLE_SCRATCH_MAX {
-            spares.push(scratch);
+        let (mut scratch, plan) = self.idle().take();
+        let offered = self.offer(publishes, &mut scratch, &plan);
+        let mut idle = self.idle();
+        if idle.spares.len() < IDLE_SCRATCH_MAX {
+            idle.spares.push(scratch);
         }
-        drop(spares);
+        drop(idle);
         match offered {
             Ok(ingested) => Ok(ingested),
             Err(Offered::Failed(error)) => Err(error),
@@ -313,33 +307,5 @@ impl Future for RouteCommit {
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let Some(commit) = &mut self.0 else { return Poll::Ready(Ok(())) };
         Pin::new(commit).poll(cx).map_err(|CommitError { reason }| IngestError::Failed(reason))
-    }
-}
-
-/// Memory that calls use again.
-#[derive(Debug, Default)]
-struct Scratch {
-    batch: EngineBatch,
-    text: String,
-}
-
-struct EngineShelf<'a> {
-    batch: &'a mut EngineBatch,
-    creation: &'a Arc<Creation>,
-}
-
-impl Shelf for EngineShelf<'_> {
-    fn put(&mut self, stream: &StreamName, key: &str, data: &[u8]) -> Result<(), Refusal> {
-        let Some(handle) = self.creation.engine.stream(stream) else {
-            return Err(self.creation.ask_for(stream));
-        };
-        self.batch.put(&handle, key, None, data).map_err(|error| match error {
-            PutError::Unusable(_) => Refusal::Later,
-            error @ (PutError::Key(_) | PutError::TooLarge { .. }) => Refusal::Never(error.to_string()),
-        })
-    }
-
-    fn mark(&mut self, key: &[u8], value: &[u8]) {
-        self.batch.mark(key, value);
     }
 }

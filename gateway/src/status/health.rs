@@ -26,6 +26,7 @@ pub(super) fn report(status: &Status) -> (bool, String) {
         "name": status.name,
         "version": env!("CARGO_PKG_VERSION"),
         "uptime_s": status.started.elapsed().as_secs(),
+        "configuration": status.reloads.json(),
         "recovery": {
             "clean": recovery.is_clean(),
             "segments": recovery.segments,

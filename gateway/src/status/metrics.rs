@@ -17,6 +17,7 @@ pub(super) fn render(status: &Status) -> String {
     if let Some(bytes) = resident_bytes() {
         out.metric("process_resident_memory_bytes", "gauge", "Resident memory.", bytes);
     }
+    status.reloads.render(&mut out);
     mqtt(&mut out, status);
     routes(&mut out, status);
     engine(&mut out, status);

@@ -8,8 +8,10 @@ mod health;
 mod kinesis;
 mod metrics;
 mod page;
+mod reloads;
 mod sinks;
 
+use self::reloads::Reloads;
 use crate::forward::Board;
 use crate::gateway::Ledger;
 use crate::mqtt;
@@ -49,6 +51,8 @@ pub(crate) struct Status {
     recovery: Recovery,
     started: Instant,
     stopping: AtomicBool,
+    /// Configurations that were taken up while it runs, or refused.
+    pub(crate) reloads: Reloads,
 }
 
 impl Status {
@@ -60,7 +64,8 @@ impl Status {
         recovery: Recovery,
     ) -> Self {
         let (name, started) = (name.to_owned(), Instant::now());
-        Status { name, router, mqtt, board, recovery, started, stopping: AtomicBool::new(false) }
+        let (stopping, reloads) = (AtomicBool::new(false), Reloads::default());
+        Status { name, router, mqtt, board, recovery, started, stopping, reloads }
     }
 
     pub(crate) fn engine(&self) -> &Engine {

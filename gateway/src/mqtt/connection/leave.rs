@@ -15,11 +15,13 @@ use tokio::time::Instant;
 
 /// What clients are told at the end.
 pub(super) const STOPS: &str = "the gateway stops";
+/// The end of a connection whose client is not let in any more.
+pub(super) const REVOKED: End = End::Close(Reason::NotAuthorized, "not let in any more");
 
 impl<I: Ingest> Connection<I> {
     /// Says goodbye, and leaves behind what outlives the connection.
     pub(super) async fn finish(mut self, end: End) {
-        let counters = self.inner.shared.counters.clone();
+        let counters = self.inner.counters.clone();
         counters.clients_disconnected.add(1);
         if let End::Close(reason, what) = end {
             counters.refused(reason);
@@ -40,7 +42,11 @@ impl<I: Ingest> Connection<I> {
     /// Leaves the registry: the session is kept, or ends and its will is published.
     fn leave(self, end: End) -> Socket {
         let Connection { inner, stream, session, control, attachment, .. } = self;
-        let parts = session.into_parts(end);
+        let mut parts = session.into_parts(end);
+        if end == REVOKED {
+            // Nor does what it subscribed to wait for somebody of its name.
+            parts.kept = None;
+        }
         let now = Instant::now();
         let (client, id) = (parts.client.clone(), parts.client.id.clone());
         let delay =
@@ -64,10 +70,10 @@ impl<I: Ingest> Connection<I> {
         let keeps = away.is_some();
         let refused = inner.registry.leave(&id, &control, away);
         if keeps && refused.is_none() {
-            inner.shared.counters.sessions_kept.add(1);
+            inner.counters.sessions_kept.add(1);
         }
         if let Some(refused) = refused {
-            inner.shared.counters.sessions_over_limit.add(1);
+            inner.counters.sessions_over_limit.add(1);
             at_once = at_once.or(refused.will.map(|(will, _)| will));
         }
         if let Some(will) = at_once {

@@ -31,7 +31,7 @@ impl<I: Ingest> Connection<I> {
             batch.publishes.iter().map(|pending| pending.inbound(&client_id)).collect();
         let Some(ingested) = self.stage(&inbound, &batch).await? else {
             drop(inbound);
-            self.inner.shared.counters.dropped_full.add(batch.tally.qos0());
+            self.inner.counters.dropped_full.add(batch.tally.qos0());
             self.session.handle_full(&batch.into_acks());
             self.transmit().await?;
             // The socket is not read meanwhile: that is what slows the client down.
@@ -82,7 +82,7 @@ impl<I: Ingest> Connection<I> {
         let began = Instant::now();
         let mut pause = BUSY_PAUSE;
         loop {
-            let counters = &self.inner.shared.counters;
+            let counters = &self.inner.counters;
             let error = match self.inner.ingest.ingest(inbound) {
                 Ok(ingested) => return Ok(Some(ingested)),
                 Err(error) => error,
@@ -102,7 +102,7 @@ impl<I: Ingest> Connection<I> {
                     pause = (pause * 2).min(BUSY_PAUSE_MAX);
                 }
             }
-            if began.elapsed() >= self.inner.shared.limits.stall_timeout {
+            if began.elapsed() >= self.session.limits().stall_timeout {
                 return Err(end_of_error(&error));
             }
         }

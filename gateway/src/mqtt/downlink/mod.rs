@@ -131,6 +131,11 @@ impl Downlink {
         })
     }
 
+    /// Retains so many messages from now on; those that are there stay.
+    pub(crate) fn limit_retained(&self, count_max: usize) {
+        self.retained_messages().limit(count_max);
+    }
+
     /// The payload retained for exactly `topic`.
     #[must_use]
     pub fn retained(&self, topic: &str) -> Option<Bytes> {

@@ -29,6 +29,11 @@ impl Retained {
         Retained { by_topic: BTreeMap::new(), bytes: 0, count_max, bytes_max }
     }
 
+    /// Takes so many from now on; those that are there stay.
+    pub(super) fn limit(&mut self, count_max: usize) {
+        self.count_max = count_max;
+    }
+
     pub(super) fn get(&self, topic: &str) -> Option<&Arc<Message>> {
         self.by_topic.get(topic)
     }

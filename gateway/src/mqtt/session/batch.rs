@@ -137,7 +137,7 @@ impl Session {
             Topic::Wire(topic) => topic,
             Topic::Alias(topic) => topic.as_ref(),
         };
-        if !self.shared.authorize.publish(&self.client, topic_text) {
+        if !self.access.publish(&self.client, topic_text) {
             return self.refuse(&publish, batch);
         }
         if publish.properties.as_ref().is_some_and(|properties| properties.utf8)

@@ -19,7 +19,8 @@ pub(crate) use batch::{Batch, Pending};
 pub(crate) use open::{Terms, open};
 pub(crate) use subscriptions::{Event, SubscribeRequest};
 
-use super::authorize::{Authorize, Client};
+use super::access::{Access, Seen};
+use super::authorize::Client;
 use super::codec::{self, Ack, Connect, Packet, Version, Will, kind};
 use super::counters::Counters;
 use super::limits::{Limits, WRITE_BYTES_HIGH};
@@ -65,14 +66,16 @@ pub(crate) struct Kept {
 /// What every session of a server shares.
 #[derive(Clone)]
 pub(crate) struct Shared {
+    /// As they were when the connection came: some were told to the client.
     pub(crate) limits: Arc<Limits>,
     pub(crate) counters: Arc<Counters>,
-    pub(crate) authorize: Arc<dyn Authorize>,
+    pub(crate) access: Arc<Access>,
 }
 
 /// See the module.
 pub(crate) struct Session {
     shared: Shared,
+    access: Seen,
     pub(crate) client: Client,
     version: Version,
     /// Number of the connection, for No Local.
@@ -118,6 +121,7 @@ impl Session {
             kept: kept.unwrap_or_default(),
             events: VecDeque::new(),
             out: Vec::new(),
+            access: Seen::of(&shared.access),
             shared,
         };
         codec::connack(&mut session.out, session.version, present, Reason::Success, Some(&terms.connack));
@@ -238,6 +242,11 @@ impl Session {
             keep_for,
             has_links,
         }
+    }
+
+    /// What the connection keeps to.
+    pub(crate) fn limits(&self) -> &Limits {
+        &self.shared.limits
     }
 
     pub(crate) fn version(&self) -> Version {

@@ -122,7 +122,7 @@ impl Session {
         if filter.group().is_some() && self.session_expiry_s > 0 {
             return Err(Reason::SharedSubscriptionsNotSupported);
         }
-        if !self.shared.authorize.subscribe(&self.client, filter.filter()) {
+        if !self.access.subscribe(&self.client, filter.filter()) {
             return Err(Reason::NotAuthorized);
         }
         Ok(())

@@ -25,7 +25,7 @@ fn shared(limits: Limits) -> Shared {
     Shared {
         limits: Arc::new(limits),
         counters: Arc::new(Counters::default()),
-        authorize: Arc::new(AllowAll),
+        access: Access::new(Arc::new(AllowAll)),
     }
 }
 
