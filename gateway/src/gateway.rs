@@ -26,6 +26,7 @@ use std::fmt;
 use std::future::Future;
 use std::io;
 use std::net::SocketAddr;
+use std::os::unix::fs::DirBuilderExt;
 use std::sync::Arc;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
@@ -233,7 +234,8 @@ async fn open_engine(config: &Config) -> Result<(Engine, journal::Recovery), Sta
         ..EngineConfig::new(&dir)
     };
     let error = |source| StartError::Open { dir: dir.clone(), source };
-    let create = std::fs::create_dir_all(&dir);
+    // Whoever reads a state directory reads every record.
+    let create = std::fs::DirBuilder::new().recursive(true).mode(0o700).create(&dir);
     create.map_err(|source| error(journal_io("creating the directory", source)))?;
     // Opening reads segments; the runtime's threads are for sockets.
     let opened = tokio::task::spawn_blocking(move || Engine::open(settings)).await;

@@ -148,3 +148,13 @@ async fn a_taken_port_or_directory_is_named_and_nothing_runs() {
     assert!(!other.path().join("journal").exists(), "the directory was not touched");
     gateway.stop().await;
 }
+
+#[tokio::test]
+async fn a_state_directory_that_the_gateway_makes_is_its_users_alone() {
+    let dir = tempfile::tempdir().unwrap();
+    let state = dir.path().join("var/state");
+    let gateway = Gateway::start(&settings(&state, "")).await.unwrap();
+    let mode = std::os::unix::fs::PermissionsExt::mode(&std::fs::metadata(&state).unwrap().permissions());
+    assert_eq!(mode & 0o777, 0o700, "who reads it reads every record");
+    gateway.stop().await;
+}

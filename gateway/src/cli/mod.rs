@@ -13,6 +13,7 @@ mod init;
 mod keys;
 mod kinesis;
 mod logging;
+mod open_files;
 mod run;
 mod signals;
 mod sim;

@@ -9,6 +9,7 @@ const STOPPED_AT_ONCE: i32 = 130;
 
 /// Runs `command` on a runtime. What it is given resolves with the first signal; the second ends the program.
 pub(super) fn with_signals<F: Future<Output = Exit>>(command: impl FnOnce(Stop) -> F) -> Exit {
+    super::open_files::raise();
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => {
