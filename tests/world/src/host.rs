@@ -30,7 +30,7 @@ impl Host {
 
     /// Lets it run for so many virtual ms.
     pub fn tick(&self, ms: u64) {
-        self.0.block_on(tokio::time::sleep(Duration::from_millis(ms)));
+        self.0.block_on(async { tokio::time::sleep(Duration::from_millis(ms)).await });
     }
 
     /// Runs something to its end on it; its time goes on as far as that needs. Only before the world begins or after it has ended.
