@@ -5,6 +5,8 @@ use super::error::CallError;
 use super::subject::StreamRef;
 use crate::limits;
 use crate::text::bounded;
+use crate::timestamp::Timestamp;
+use crate::wire::Seconds;
 use serde::Deserialize;
 
 /// What a stream is doing.
@@ -29,6 +31,8 @@ pub struct StreamInfo {
     pub arn: String,
     /// What it is doing.
     pub status: StreamStatus,
+    /// When it was made, where the target says so.
+    pub created: Option<Timestamp>,
     /// Whether its shards follow the load.
     pub is_on_demand: bool,
     /// Shards that take records.
@@ -54,6 +58,7 @@ struct Summary {
     #[serde(rename = "StreamARN")]
     stream_arn: String,
     stream_status: String,
+    stream_creation_timestamp: Option<Seconds>,
     stream_mode_details: Option<Mode>,
     #[serde(default)]
     open_shard_count: u32,
@@ -97,6 +102,7 @@ impl Kinesis {
             name: said.stream_name,
             arn: said.stream_arn,
             status,
+            created: said.stream_creation_timestamp.map(Seconds::timestamp),
             is_on_demand: said.stream_mode_details.is_some_and(|mode| mode.stream_mode == "ON_DEMAND"),
             open_shards: said.open_shard_count,
             record_bytes_max: usize::try_from(kib).unwrap_or(usize::MAX).saturating_mul(1_024),

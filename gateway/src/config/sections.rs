@@ -40,7 +40,7 @@ pub(super) fn config(mut root: Section<'_, '_>) -> Config {
     let streams = streams(root.table("streams"), stream_defaults);
     let dead_letter = dead_letter(root.table("dead_letter"));
     let routes = routes(&mut root);
-    let sinks = sinks(root.table("sinks"));
+    let sinks = sinks(root.table("sinks"), kinesis.listen);
     let repeats = repeats(root.table("repeats"));
     let sim = sim(root.table("sim"));
     root.end();

@@ -8,13 +8,15 @@ use super::units::parse_percent;
 use crate::forward::{CredentialsFrom, Drain, Order, SinkSettings, Start, WhenFull, limits};
 use headwater_aws::{FormatChoice, Identity, IotSettings, RoleSettings};
 use headwater_relay::Delays;
+use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
 /// The name of a sink is part of keys and metrics.
 const NAME_EXPECTED: &str = "a sink name, 1 to 32 of a-z 0-9 _ -";
 
-pub(super) fn sinks(table: Section<'_, '_>) -> Vec<SinkSettings> {
+/// `own`: where this gateway's Kinesis API listens.
+pub(super) fn sinks(table: Section<'_, '_>, own: SocketAddr) -> Vec<SinkSettings> {
     let mut sinks = Vec::new();
     for (name, table) in table.named() {
         let plain =
@@ -25,19 +27,22 @@ pub(super) fn sinks(table: Section<'_, '_>) -> Vec<SinkSettings> {
         if sinks.len() >= limits::SINKS_MAX {
             table.wrong_name(format_args!("\"{name}\""), format_args!("at most {} sinks", limits::SINKS_MAX));
         }
-        sinks.push(sink(name, table));
+        sinks.push(sink(name, table, own));
     }
     sinks
 }
 
-fn sink(name: String, mut table: Section<'_, '_>) -> SinkSettings {
+fn sink(name: String, mut table: Section<'_, '_>, own: SocketAddr) -> SinkSettings {
     let _: () = table.choice("type", "kinesis", &[("kinesis", ())]);
     let (streams, target) = (streams(&mut table), target(&mut table));
+    let (target_line, target) = (target.line, target.value);
     let filled = |text: &str| (!text.is_empty()).then(|| text.to_owned());
     let url =
         |text: &str| (text.starts_with("http://") || text.starts_with("https://")).then(|| text.to_owned());
     let region = table.optional("region", "a region such as \"eu-west-1\"", filled).map(value);
-    let endpoint = table.optional("endpoint", "a URL such as \"http://127.0.0.1:4567\"", url).map(value);
+    let endpoint = table.optional("endpoint", "a URL such as \"http://127.0.0.1:4567\"", url);
+    let endpoint_line = endpoint.as_ref().map_or(0, |endpoint| endpoint.line);
+    let endpoint = endpoint.map(value);
     let profile = table.optional("profile", "the name of a profile", filled).map(value);
     let role = role(&mut table);
     let credentials = credentials(&mut table);
@@ -66,8 +71,37 @@ fn sink(name: String, mut table: Section<'_, '_>) -> SinkSettings {
         retry: retry(table.table("retry")),
         drain: drain(table.table("drain")),
     };
+    let is_one_for_many = sink.streams.len() > 1 || sink.streams.iter().any(|name| name.ends_with('*'));
+    if is_one_for_many && !sink.target.contains("{stream}") {
+        let expected = "{stream} in it, else several streams become one";
+        table.warn(target_line, "target", format_args!("\"{}\"", sink.target), expected);
+    }
+    if sink.create && sink.target.starts_with("arn:") {
+        let found = format_args!("an ARN beside create = true");
+        table.wrong(target_line, "target", found, "the name of a stream, as a stream is made by its name");
+    }
+    if let Some(endpoint) =
+        sink.endpoint.as_deref().filter(|endpoint| leads_to(endpoint, own) && sink.circles())
+    {
+        let expected =
+            "another gateway, or a target that the sink does not carry: records would go round for ever";
+        table.wrong(endpoint_line, "endpoint", format_args!("\"{endpoint}\", this gateway itself"), expected);
+    }
     table.end();
     sink
+}
+
+/// Whether a URL is the address of our own API, as far as it can be seen without asking anybody.
+fn leads_to(endpoint: &str, own: SocketAddr) -> bool {
+    let uri: Option<hyper::Uri> = endpoint.parse().ok();
+    let Some(uri) = uri else { return false };
+    let host = uri.host().unwrap_or_default().trim_matches(['[', ']']);
+    let usual = if uri.scheme_str() == Some("https") { 443 } else { 80 };
+    let is_here = match host.parse::<IpAddr>() {
+        Ok(ip) => ip.is_loopback() || ip.is_unspecified() || ip == own.ip(),
+        Err(_) => host == "localhost",
+    };
+    is_here && uri.port_u16().unwrap_or(usual) == own.port()
 }
 
 fn value<T>(placed: Placed<T>) -> T {
@@ -86,7 +120,7 @@ fn streams(table: &mut Section<'_, '_>) -> Vec<String> {
     streams.value
 }
 
-fn target(table: &mut Section<'_, '_>) -> String {
+fn target(table: &mut Section<'_, '_>) -> Placed<String> {
     let expected = "the name or ARN of a stream, {stream} for the name of ours";
     let allowed = |text: &str| {
         let name = text.replace("{stream}", "x");
@@ -94,7 +128,7 @@ fn target(table: &mut Section<'_, '_>) -> String {
             && name.rsplit_once(":stream/").is_some_and(|(_, name)| is_stream_name(name));
         (is_stream_name(&name) || is_arn).then(|| text.to_owned())
     };
-    table.parsed("target", "{stream}", expected, allowed).value
+    table.parsed("target", "{stream}", expected, allowed)
 }
 
 fn role(table: &mut Section<'_, '_>) -> Option<RoleSettings> {

@@ -127,8 +127,30 @@ const WRONG: &[(&str, &str)] = &[
         "h.toml:1: mqtt.tls.client_certificates is not \"required\", expected \"required\", or [[mqtt.users]] with passwords, \
          for anyone who reaches this address could publish",
     ),
+    (
+        "[sinks.a]\nendpoint = \"http://localhost:4567\"",
+        "h.toml:2: sinks.a.endpoint is \"http://localhost:4567\", this gateway itself, expected another gateway, or a target that \
+         the sink does not carry: records would go round for ever",
+    ),
+    (
+        "[sinks.a]\ntarget = \"arn:aws:kinesis:eu-west-1:1:stream/x\"\ncreate = true",
+        "h.toml:2: sinks.a.target is an ARN beside create = true, expected the name of a stream, as a stream is made by its name",
+    ),
     ("[mqtt\n", "h.toml:1: syntax error, unclosed table, expected `]`"),
 ];
+
+#[test]
+fn a_sink_may_copy_within_the_gateway_but_not_in_circles_and_one_target_for_many_is_warned_of() {
+    let own = |more: &str| format!("[sinks.a]\nendpoint = \"http://127.0.0.1:4567\"\n{more}");
+    assert!(parse("h.toml", &own("target = \"copy-{stream}\"")).is_ok());
+    assert!(parse("h.toml", &own("streams = [\"*\"]\ntarget = \"copy-{stream}\"")).is_err());
+    assert!(parse("h.toml", "[sinks.a]\nendpoint = \"http://127.0.0.1:4568\"").is_ok());
+    let loaded = parse("h.toml", "[sinks.a]\nstreams = [\"a-*\"]\ntarget = \"all\"").unwrap();
+    assert_eq!(
+        loaded.warnings.iter().map(ToString::to_string).collect::<Vec<_>>(),
+        ["h.toml:3: sinks.a.target is \"all\", expected {stream} in it, else several streams become one"]
+    );
+}
 
 #[test]
 fn wrong_configurations_say_where_what_and_what_instead() {

@@ -6,6 +6,7 @@
 //! Not here: what goes when and again ([`Forwarding`]), HTTP and signatures (`headwater_aws`).
 
 mod events;
+mod letter;
 mod quota;
 mod sources;
 
@@ -129,7 +130,11 @@ impl Carrier {
                 .follow(&self.tools, &self.stream, &mut self.forwarding, &mut self.tasks, self.clock.now_ms())
                 .await
             {
-                tracing::info!(sink = self.tools.settings.name, stream = %self.stream.name(), "stream is gone, no more to carry");
+                let lost = self.forwarding.drain_state(self.clock.now_ms()).waiting_records;
+                tracing::warn!(
+                    sink = self.tools.settings.name, stream = %self.stream.name(), lost,
+                    "stream is deleted, with what was not delivered of it"
+                );
                 self.let_go();
                 self.sources.forget_all(&self.tools, &self.stream);
                 return;
@@ -175,6 +180,7 @@ impl Carrier {
         self.set_aside();
         self.store(now_ms);
         if Instant::now() >= self.shown_at {
+            self.mind_quota();
             self.show(now_ms);
         }
     }
@@ -182,9 +188,8 @@ impl Carrier {
     fn look(&mut self) {
         self.looking = true;
         let (client, stream) = (self.tools.client.clone(), self.target.clone());
-        let shards = u32::try_from(self.stream.state().shards.open_count()).unwrap_or(u32::MAX);
-        let create = self.tools.settings.create.then_some(shards);
-        self.tasks.spawn(async move { Event::Looked(target::look(&client, &stream, create).await) });
+        let (ours, is_made) = (self.stream.state(), self.tools.settings.create);
+        self.tasks.spawn(async move { Event::Looked(target::look(&client, &stream, &ours, is_made).await) });
     }
 
     fn send(&mut self, call: Call, now_ms: u64) {
@@ -232,14 +237,19 @@ impl Carrier {
     fn set_aside(&mut self) {
         while let Some(dead) = self.forwarding.poll_dead_letter() {
             let Some(payload) = self.kept.get(dead.record.source, dead.record.offset) else { continue };
-            let letter = events::letter(
+            let letter = letter::letter(
                 &self.tools,
                 &self.stream,
                 self.sources.shard(dead.record.source),
                 &dead,
                 payload,
             );
-            self.tasks.spawn(events::put_letter(self.tools.clone(), letter, dead.record));
+            if self.tools.letters.is(&self.stream) {
+                // It is where dead letters are, and stays there: one of it would lead to the next for ever.
+                self.handle_event(Event::LetterStored(dead.record, true));
+            } else {
+                self.tasks.spawn(events::put_letter(self.tools.clone(), letter, dead.record));
+            }
         }
     }
 
@@ -257,7 +267,6 @@ impl Carrier {
     }
 
     fn show(&mut self, now_ms: u64) {
-        self.mind_quota();
         self.shown_at = Instant::now() + limits::SHOWN_EVERY;
         let state = self.forwarding.drain_state(now_ms);
         let ledger = self.sources.ledger(&self.forwarding);
@@ -292,12 +301,15 @@ impl Carrier {
         }
     }
 
-    fn handle_target(&mut self, target: &Target, now_ms: u64) {
+    /// Takes what the target is like; false when it has to be looked at again soon.
+    fn handle_target(&mut self, target: &Target, now_ms: u64) -> bool {
         self.record_bytes_max = usize::try_from(target.record_bytes_max).unwrap_or(usize::MAX);
         self.forwarding.handle_record_bytes_max(target.record_bytes_max);
         if let Err(error) = self.forwarding.handle_targets(&target.shards, now_ms) {
             tracing::warn!(sink = self.tools.settings.name, stream = %self.stream.name(), %error, "shards of the target cannot be used");
+            return false;
         }
+        target.is_complete
     }
 }
 

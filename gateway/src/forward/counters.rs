@@ -24,10 +24,12 @@ pub struct Carried {
     pub delivered_per_s: f64,
     /// When nothing will be waiting at this rate, in ms; none when that is never.
     pub eta_ms: Option<u64>,
-    /// Calls made, those that failed as a whole, and records that had to be sent again.
+    /// Calls with records that were made.
     pub calls: u64,
-    /// Calls that failed as a whole.
+    /// Those of them that failed as a whole.
     pub calls_failed: u64,
+    /// Questions about the target and its shards that failed.
+    pub looks_failed: u64,
     /// Records that were refused in a call and are sent again.
     pub records_retried: u64,
     /// Bytes of keys and data in calls.

@@ -20,6 +20,11 @@ impl Letters {
         *self.name.lock().unwrap_or_else(PoisonError::into_inner) = name;
     }
 
+    /// Whether this is the stream: what is in it need not be written down there once more.
+    pub(super) fn is(&self, stream: &StreamHandle) -> bool {
+        *stream.name() == self.name
+    }
+
     /// The stream; made when it is not there.
     pub(super) async fn stream(&self) -> Result<StreamHandle, StreamError> {
         let name = self.name.lock().unwrap_or_else(PoisonError::into_inner).clone();

@@ -118,6 +118,15 @@ impl SinkSettings {
         self.target.replace("{stream}", stream)
     }
 
+    /// Whether it carries the target of a stream it carries, by their names.
+    #[must_use]
+    pub fn circles(&self) -> bool {
+        self.streams.iter().any(|pattern| match pattern.strip_suffix('*') {
+            Some(beginning) => self.carries(&self.target_of(&format!("{beginning}x"))),
+            None => self.carries(&self.target_of(pattern)),
+        })
+    }
+
     /// The client for it. It is certainly not earlier than `not_before`.
     #[must_use]
     pub fn client(&self, environment: Environment, not_before: Timestamp) -> KinesisSettings {

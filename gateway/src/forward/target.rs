@@ -1,9 +1,11 @@
 //! The target stream as a sink has to know it: how large its records may be, and who takes which keys.
 
 use headwater_aws::{
-    CallError, Class, Kinesis, NewStream, PutAnswer, RecordOutcome, StreamRef, StreamStatus, Thing,
+    CallError, Class, Kinesis, NewStream, PutAnswer, RecordOutcome, StreamInfo, StreamRef, StreamStatus,
+    Thing, Timestamp,
 };
-use headwater_relay::{CallFailure, SendOutcome, TargetId, TargetShard};
+use headwater_engine::StreamState;
+use headwater_relay::{Call, CallFailure, Entry, SendOutcome, TargetId, TargetShard};
 use std::time::Duration;
 
 /// A target stream at one moment.
@@ -11,17 +13,21 @@ use std::time::Duration;
 pub(super) struct Target {
     pub(super) record_bytes_max: u64,
     pub(super) shards: Vec<TargetShard>,
+    /// Every key has a shard: not so while a stream changes its shards.
+    pub(super) is_complete: bool,
 }
 
 /// How long a stream that was just made may take to take records.
 const CREATE_WITHIN: Duration = Duration::from_secs(120);
 
-/// Asks what the target is like. `create`: where there is none, one with so many shards is made.
+/// Asks what the target of `ours` is like. `is_made`: where there is none, one with as many shards is made.
 pub(super) async fn look(
     client: &Kinesis,
     stream: &StreamRef,
-    create: Option<u32>,
+    ours: &StreamState,
+    is_made: bool,
 ) -> Result<Target, CallError> {
+    let create = is_made.then(|| u32::try_from(ours.shards.open_count()).unwrap_or(u32::MAX));
     let info = match (client.describe(stream).await, create) {
         (Err(error), Some(shards)) if error.class == Class::Final(Thing::Stream) => {
             client
@@ -37,6 +43,9 @@ pub(super) async fn look(
         }
         (described, _) => described?,
     };
+    if is_ours(&info, ours) {
+        return Err(loops(client, stream));
+    }
     let map = client.list_shards(stream).await?;
     // While a stream changes its shards it may show keys that nobody takes; what has them waits for the next look.
     let is_ready = matches!(info.status, StreamStatus::Active | StreamStatus::Updating);
@@ -44,12 +53,39 @@ pub(super) async fn look(
         let id = TargetId(u32::try_from(shard.id.number()).ok()?);
         Some(TargetShard { id, first: *shard.range.start(), last: *shard.range.end() })
     });
-    Ok(Target { record_bytes_max: info.record_bytes_max as u64, shards: shards.collect() })
+    let is_complete = is_ready && map.is_complete();
+    Ok(Target { record_bytes_max: info.record_bytes_max as u64, shards: shards.collect(), is_complete })
 }
 
-/// What an answer means for each record.
-pub(super) fn outcomes_of(answer: &PutAnswer) -> Vec<SendOutcome> {
-    let outcome = |outcome: &RecordOutcome| match outcome {
+/// Whether the target is the very stream it is the target of: by the moment it was made and its name, whatever way leads there.
+fn is_ours(info: &StreamInfo, ours: &StreamState) -> bool {
+    let made_ms = info.created.map(Timestamp::ms);
+    made_ms == Some(ours.definition.created_ms) && info.name == ours.definition.name.as_str()
+}
+
+fn loops(client: &Kinesis, stream: &StreamRef) -> CallError {
+    CallError {
+        operation: "PutRecords",
+        subject: stream.as_str().into(),
+        endpoint: client.endpoint().into(),
+        class: Class::Final(Thing::Stream),
+        code: Box::default(),
+        message: "it is the stream that the records come from, where they would go round for ever".into(),
+        status: None,
+        request_id: None,
+        may_be_done: false,
+        cause: None,
+    }
+}
+
+/// What an answer means for each entry of its call.
+pub(super) fn outcomes_of(call: &Call, answer: &PutAnswer) -> Vec<SendOutcome> {
+    let outcome = |(entry, outcome): (&Entry, &RecordOutcome)| match outcome {
+        // Records of an aggregate that is in another shard than it was packed for may have keys of a third, and readers leave those out:
+        // they are packed anew for the shards there are now. What was in its place arrives twice, with the same identity.
+        RecordOutcome::Stored { .. } if entry.records.len() > 1 && is_elsewhere(entry, outcome) => {
+            SendOutcome::Retry { is_throttled: true }
+        }
         RecordOutcome::Stored { .. } => SendOutcome::Acked,
         RecordOutcome::Failed { class: Class::Final(Thing::Request), .. } => SendOutcome::Rejected,
         // Too much at once, or something that is not the record's fault and that somebody has to mend: a key, a permission.
@@ -58,7 +94,12 @@ pub(super) fn outcomes_of(answer: &PutAnswer) -> Vec<SendOutcome> {
         }
         RecordOutcome::Failed { .. } => SendOutcome::Retry { is_throttled: false },
     };
-    answer.outcomes.iter().map(outcome).collect()
+    call.entries.iter().zip(&answer.outcomes).map(outcome).collect()
+}
+
+/// Whether an entry was stored in another shard than it was meant for, so that the map is old.
+pub(super) fn is_elsewhere(entry: &Entry, outcome: &RecordOutcome) -> bool {
+    matches!(outcome, RecordOutcome::Stored { shard, .. } if shard.number() != u64::from(entry.target.0))
 }
 
 /// What a call that failed as a whole means for its records: only what is in them can be their fault.

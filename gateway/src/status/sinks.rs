@@ -26,12 +26,17 @@ pub(super) fn render(out: &mut Text, carried: &[Carried]) {
         }
     }
     type Get = fn(&Carried) -> u64;
-    let rows: [(&str, &str, &str, Get); 8] = [
+    let rows: [(&str, &str, &str, Get); 9] = [
         ("waiting_records", "gauge", "Records that still have to be delivered.", |one| one.waiting),
         ("held_bytes", "gauge", "Bytes of records in memory.", |one| one.held.1),
         ("connected", "gauge", "1 while the target answers.", |one| u64::from(one.is_connected)),
-        ("calls_total", "counter", "Calls made.", |one| one.calls),
-        ("calls_failed_total", "counter", "Calls that failed as a whole.", |one| one.calls_failed),
+        ("calls_total", "counter", "Calls with records that were made.", |one| one.calls),
+        ("calls_failed_total", "counter", "Calls with records that failed as a whole.", |one| {
+            one.calls_failed
+        }),
+        ("looks_failed_total", "counter", "Questions about the target and its shards that failed.", |one| {
+            one.looks_failed
+        }),
         ("records_retried_total", "counter", "Records that were refused in a call and sent again.", |one| {
             one.records_retried
         }),

@@ -3,7 +3,7 @@
 use super::near::{PATIENCE, resize};
 use bytes::Bytes;
 use headwater_engine::storage::{Cursor, Position};
-use headwater_engine::{Engine, EngineConfig, StreamName};
+use headwater_engine::{Engine, EngineConfig, HashKey, ShardId, StreamHandle, StreamName};
 use http_body_util::{BodyExt, Full};
 use hyper::body::Incoming;
 use hyper::service::service_fn;
@@ -26,6 +26,8 @@ pub(crate) enum Fault {
     LoseAnswer,
     /// The connection ends, nothing is done.
     Close,
+    /// Something on the way answers instead, with this status and a page for people.
+    Login(u16),
     /// One record of so many is refused.
     Throttle(usize),
 }
@@ -113,6 +115,36 @@ impl Far {
         records
     }
 
+    pub(crate) fn engine(&self) -> &Engine {
+        &self.engine
+    }
+
+    pub(crate) async fn put(&self, key: &str, data: &str) {
+        let stream = self.engine.stream(&StreamName::parse("telemetry").unwrap()).unwrap();
+        let mut batch = self.engine.batch();
+        batch.put(&stream, key, None, data.as_bytes()).unwrap();
+        self.engine.append(&batch).unwrap().await.unwrap();
+    }
+
+    /// Keys and numbers that readers see who leave out, as the KCL does, what is in an aggregate and not of its shard.
+    pub(crate) async fn readable(&self) -> Vec<(String, u64)> {
+        let stream = self.engine.stream(&StreamName::parse("telemetry").unwrap()).unwrap();
+        let mut records = Vec::new();
+        for shard in stream.state().shards.all() {
+            for (key, data) in read_shard(&self.engine, &stream, shard.id).await {
+                let plain = [headwater_aws::kpl::UserRecord { key: &key, hash: None, data: &data }];
+                let packed = headwater_aws::kpl::deaggregate(&data);
+                for one in packed.as_deref().unwrap_or(&plain) {
+                    if shard.range.contains(HashKey::of(one.key.as_bytes())) {
+                        let value: Value = serde_json::from_slice(one.data).unwrap();
+                        records.push((one.key.to_owned(), value["number"].as_u64().unwrap()));
+                    }
+                }
+            }
+        }
+        records
+    }
+
     /// Records as the stream holds them.
     pub(crate) async fn raw(&self) -> Vec<(String, Vec<u8>)> {
         read_all(&self.engine, "telemetry").await
@@ -124,22 +156,27 @@ pub(crate) async fn read_all(engine: &Engine, stream: &str) -> Vec<(String, Vec<
     let stream = engine.stream(&StreamName::parse(stream).unwrap()).unwrap();
     let mut records = Vec::new();
     for shard in stream.state().shards.all() {
-        let mut from: Position = engine.locate(&stream, shard.id, Cursor::TrimHorizon).await.unwrap();
-        loop {
-            let page = engine.read(&stream, shard.id, from, (1_000, 1 << 20)).await.unwrap();
-            for run in &page.runs {
-                run.visit(&mut |record| {
-                    let key = String::from_utf8(record.key.to_vec()).unwrap();
-                    records.push((key, record.data.to_vec()));
-                });
-            }
-            if page.next == page.end {
-                break;
-            }
-            from = page.next;
-        }
+        records.extend(read_shard(engine, &stream, shard.id).await);
     }
     records
+}
+
+async fn read_shard(engine: &Engine, stream: &StreamHandle, shard: ShardId) -> Vec<(String, Vec<u8>)> {
+    let mut records = Vec::new();
+    let mut from: Position = engine.locate(stream, shard, Cursor::TrimHorizon).await.unwrap();
+    loop {
+        let page = engine.read(stream, shard, from, (1_000, 1 << 20)).await.unwrap();
+        for run in &page.runs {
+            run.visit(&mut |record| {
+                let key = String::from_utf8(record.key.to_vec()).unwrap();
+                records.push((key, record.data.to_vec()));
+            });
+        }
+        if page.next == page.end {
+            return records;
+        }
+        from = page.next;
+    }
 }
 
 async fn serve(way: TcpListener, behind: SocketAddr, fault: Arc<Mutex<Fault>>) {
@@ -186,6 +223,11 @@ async fn pass(
             let mut response =
                 Response::new(Full::new(Bytes::from_static(b"{\"__type\":\"InternalFailure\"}")));
             *response.status_mut() = StatusCode::INTERNAL_SERVER_ERROR;
+            Ok(response)
+        }
+        Fault::Login(status) if is_put => {
+            let mut response = Response::new(Full::new(Bytes::from_static(b"<html>Who are you?</html>")));
+            *response.status_mut() = StatusCode::from_u16(status).unwrap();
             Ok(response)
         }
         Fault::Close if is_put => Err(Broken),

@@ -137,6 +137,17 @@ async fn a_stream_with_too_much_waiting_takes_no_more_until_it_is_delivered() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_sink_that_stops_leaves_its_stream_open() {
+    let (forwarders, engine, _far, taken, _dir) = with_a_quota("").await;
+    assert!(taken < 5_500, "{taken} of 6,000 were taken");
+    forwarders.stop().await;
+    let stream = engine.stream(&StreamName::parse("telemetry").unwrap()).unwrap();
+    let mut batch = engine.batch();
+    batch.put(&stream, "k", None, b"{\"number\":1}").unwrap();
+    engine.append(&batch).unwrap().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn the_oldest_that_a_sink_does_without_are_counted_and_written_down() {
     let (forwarders, engine, far, taken, _dir) = with_a_quota("when_full = \"drop_oldest\"\n").await;
     assert_eq!(taken, 6_000, "publishers do not notice");

@@ -4,6 +4,7 @@
 
 mod far;
 mod keeping;
+mod mistakes;
 mod near;
 
 use far::{Far, Fault};

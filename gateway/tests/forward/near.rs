@@ -87,11 +87,29 @@ impl Near {
         }
     }
 
+    pub(crate) async fn dead_letter_stream(&self) {
+        self.engine().ensure_stream(&StreamName::parse("dead-letter").unwrap(), 1).await.unwrap();
+    }
+
+    /// How many records a stream of ours has.
+    pub(crate) async fn records_of(&self, stream: &str) -> usize {
+        super::far::read_all(self.engine(), stream).await.len()
+    }
+
+    /// Every stream on its way.
+    pub(crate) fn all_carried(&self) -> Vec<Carried> {
+        self.gateway.ledger().carried
+    }
+
     pub(crate) async fn put_large(&self, key: &str, bytes: usize) {
-        let arn = self.stream("telemetry").arn().to_owned();
+        self.put_large_to("telemetry", key, bytes).await;
+    }
+
+    pub(crate) async fn put_large_to(&self, stream: &str, key: &str, bytes: usize) {
+        let arn = self.stream(stream).arn().to_owned();
         self.call("UpdateMaxRecordSize", json!({"StreamARN": arn, "MaxRecordSizeInKiB": 2048})).await;
         let mut batch = self.engine().batch();
-        batch.put(&self.stream("telemetry"), key, None, &vec![7; bytes]).unwrap();
+        batch.put(&self.stream(stream), key, None, &vec![7; bytes]).unwrap();
         self.engine().append(&batch).unwrap().await.unwrap();
     }
 

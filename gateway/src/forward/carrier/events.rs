@@ -1,16 +1,13 @@
 //! What a carrier waits for: each is a task that ends with an [`Event`].
 
-use super::sources::Sources;
 use super::{Carrier, Tools};
-use crate::forward::kept::{self, Payload};
+use crate::forward::kept;
 use crate::forward::target::{self, Target};
 use crate::forward::{cursor, limits};
 use headwater_aws::{CallError, PutAnswer, RecordOutcome};
 use headwater_engine::storage::{AppendError, Cursor, Page, Position, ReadError};
 use headwater_engine::{EngineBatch, ShardId, StreamHandle};
-use headwater_relay::{
-    Call, DeadLetter, DeadReason, DropReason, Offset, ProgressDue, Read, RecordRef, SendOutcome, SourceId,
-};
+use headwater_relay::{Call, DropReason, Offset, ProgressDue, Read, RecordRef, SendOutcome, SourceId};
 use tokio::task::JoinError;
 use tokio::time::{Instant, sleep};
 
@@ -75,17 +72,21 @@ async fn ask_again(tools: Tools, stream: StreamHandle, shard: ShardId) -> Event 
 }
 
 /// Appends until it is taken; false when the log has stopped.
-async fn append(tools: &Tools, batch: &EngineBatch) -> bool {
+///
+/// # Errors
+/// The log goes on and does not take this.
+async fn append(tools: &Tools, batch: &EngineBatch) -> Result<bool, AppendError> {
     loop {
         match tools.engine.append(batch) {
-            Ok(commit) => return commit.await.is_ok(),
+            Ok(commit) => return Ok(commit.await.is_ok()),
             Err(AppendError::Full | AppendError::Busy | AppendError::NoKey(_)) => {
                 sleep(limits::LOG_PAUSE).await
             }
-            Err(error) => {
+            Err(error @ AppendError::Failed(_)) => {
                 tracing::error!(%error, "a sink's cursor or dead letter is not stored");
-                return false;
+                return Ok(false);
             }
+            Err(error) => return Err(error),
         }
     }
 }
@@ -94,50 +95,14 @@ pub(super) async fn store(tools: Tools, stream: StreamHandle, shard: ShardId, du
     let mut batch = tools.engine.batch();
     let key = cursor::key_of(&tools.settings.name, stream.number(), shard);
     batch.mark(&key, &cursor::encode(&due.progress));
-    let is_stored = append(&tools, &batch).await;
+    let is_stored = append(&tools, &batch).await.unwrap_or_else(|error| {
+        tracing::error!(%error, "a sink's cursor is not stored");
+        false
+    });
     if is_stored && tools.settings.required {
         tools.holds.hold(&tools.settings.name, &stream, shard, due.progress.checkpoint.0);
     }
     Event::ProgressStored(due, is_stored)
-}
-
-/// The dead letter of a record: its key, and JSON.
-pub(super) fn letter(
-    tools: &Tools,
-    stream: &StreamHandle,
-    shard: ShardId,
-    dead: &DeadLetter,
-    payload: &Payload,
-) -> (String, Vec<u8>) {
-    let reason = match dead.reason {
-        DeadReason::Rejected => "the target refuses it".to_owned(),
-        DeadReason::Failed { tries } => format!("the target failed to take it {tries} times"),
-        DeadReason::TooLarge { size_bytes, bytes_max } => {
-            format!("key and data have {size_bytes} bytes, the target takes at most {bytes_max}")
-        }
-    };
-    let position = Position { position: dead.record.offset.0, index: 0 };
-    let number = Sources::named(stream, shard)
-        .map(|shard| tools.engine.number_of(stream, &shard, position).to_string());
-    let kept = &payload.data()[..payload.data().len().min(limits::LETTER_PAYLOAD_BYTES_MAX)];
-    tracing::error!(
-        sink = tools.settings.name, stream = %stream.name(), %shard, position = position.position, reason,
-        "record becomes a dead letter"
-    );
-    let letter = serde_json::json!({
-        "kind": "dead_letter",
-        "sink": tools.settings.name,
-        "stream": stream.name().as_str(),
-        "shard": shard.to_string(),
-        "sequence_number": number,
-        "partition_key": payload.key(),
-        "arrived_ms": payload.arrival_ms,
-        "reason": reason,
-        "size_bytes": payload.data().len(),
-        "truncated": kept.len() < payload.data().len(),
-        "payload": base64_simd::STANDARD.encode_to_string(kept),
-    });
-    (payload.key().to_owned(), letter.to_string().into_bytes())
 }
 
 pub(super) async fn put_letter(tools: Tools, letter: (String, Vec<u8>), record: RecordRef) -> Event {
@@ -156,7 +121,11 @@ async fn put_json(tools: &Tools, (key, letter): &(String, Vec<u8>)) -> bool {
         let mut batch = tools.engine.batch();
         match tools.letters.stream().await {
             Ok(stream) => match batch.put(&stream, key, None, letter) {
-                Ok(()) => return append(tools, &batch).await,
+                Ok(()) => match append(tools, &batch).await {
+                    Ok(is_stored) => return is_stored,
+                    // The stream was deleted meanwhile: it is made anew.
+                    Err(error) => tracing::warn!(%error, "dead letter is not taken, trying again"),
+                },
                 Err(error) => tracing::error!(%error, "dead letter is not taken, trying again"),
             },
             Err(error) => tracing::error!(%error, "no stream for dead letters, trying again"),
@@ -169,11 +138,13 @@ impl Carrier {
     pub(super) fn handle_joined(&mut self, event: Result<Event, JoinError>) {
         match event {
             Ok(event) => self.handle_event(event),
+            // Nobody needs to watch a shard that has ended.
+            Err(error) if error.is_cancelled() => {}
             Err(error) => tracing::error!(%error, "a task of a sink ended badly"),
         }
     }
 
-    fn handle_event(&mut self, event: Event) {
+    pub(super) fn handle_event(&mut self, event: Event) {
         let now_ms = self.clock.now_ms();
         match event {
             Event::Read(read, outcome) => self.handle_read(&read, outcome, now_ms),
@@ -206,7 +177,7 @@ impl Carrier {
                 debug_assert!(told.is_ok(), "a source is not forgotten while it is read");
             }
             Event::Noted => self.noting = self.noting.saturating_sub(1),
-            Event::Again => {}
+            Event::Again => self.sources.handle_again(),
         }
     }
 
@@ -215,14 +186,15 @@ impl Carrier {
             Ok(read) => read,
             Err(error) => {
                 tracing::warn!(sink = self.tools.settings.name, stream = %self.stream.name(), %error, "shard cannot be read, trying again");
-                let told = self.forwarding.handle_records(read, &[], read.from, now_ms);
-                debug_assert!(told.is_ok(), "a read that was asked for");
+                if let Err(error) = self.forwarding.handle_records(read, &[], read.from, now_ms) {
+                    tracing::debug!(%error, "a read was answered meanwhile");
+                }
                 let shard = self.sources.shard(read.source);
                 self.tasks.spawn(ask_again(self.tools.clone(), self.stream.clone(), shard));
                 return;
             }
         };
-        if oldest > read.from && read.until.is_none() {
+        if oldest > read.from {
             // They were older than the stream keeps records, before the sink came to them.
             let told = self.forwarding.handle_dropped(read.source, oldest, DropReason::Age);
             debug_assert!(told.is_ok(), "a known source");
@@ -254,7 +226,7 @@ impl Carrier {
         let name = &self.tools.settings.name;
         match outcome {
             Ok(answer) => {
-                let outcomes = target::outcomes_of(&answer);
+                let outcomes = target::outcomes_of(call, &answer);
                 let retried =
                     outcomes.iter().filter(|outcome| matches!(outcome, SendOutcome::Retry { .. })).count();
                 for (entry, outcome) in call.entries.iter().zip(&outcomes) {
@@ -264,10 +236,8 @@ impl Carrier {
                         }
                     }
                 }
-                let is_elsewhere = call.entries.iter().zip(&answer.outcomes).any(|(entry, outcome)| {
-                    matches!(outcome, RecordOutcome::Stored { shard, .. } if shard.number() != u64::from(entry.target.0))
-                });
-                if is_elsewhere {
+                let mut entries = call.entries.iter().zip(&answer.outcomes);
+                if entries.any(|(entry, outcome)| target::is_elsewhere(entry, outcome)) {
                     self.look_at = self.look_at.min(Instant::now());
                 }
                 if let Some(RecordOutcome::Failed { code, message, .. }) =
@@ -288,6 +258,7 @@ impl Carrier {
                 }
                 let told = self.forwarding.handle_call_failed(call.id, target::failure_of(&error), now_ms);
                 debug_assert!(told.is_ok(), "a call is settled once");
+                self.shown.change(|shown| shown.calls_failed += 1);
                 self.trouble(&error);
             }
         }
@@ -297,16 +268,17 @@ impl Carrier {
         self.looking = false;
         match outcome {
             Ok(target) => {
-                let again = if target.shards.is_empty() { limits::LOOK_SOON } else { limits::LOOK_EVERY };
-                self.look_at = Instant::now() + again;
                 // What a call for records said stays until one says otherwise.
                 if self.is_look_trouble || self.shown.now().trouble.is_none() {
                     self.recovered();
                 }
-                self.handle_target(&target, now_ms);
+                let is_settled = self.handle_target(&target, now_ms);
+                let again = if is_settled { limits::LOOK_EVERY } else { limits::LOOK_SOON };
+                self.look_at = Instant::now() + again;
             }
             Err(error) => {
                 self.look_at = Instant::now() + limits::LOOK_SOON;
+                self.shown.change(|shown| shown.looks_failed += 1);
                 self.trouble(&error);
                 self.is_look_trouble = true;
             }
@@ -334,9 +306,6 @@ impl Carrier {
             tracing::warn!(sink = self.tools.settings.name, stream = %self.stream.name(), error = text, "target does not take records, they wait");
         }
         self.is_look_trouble = false;
-        self.shown.change(|shown| {
-            shown.calls_failed += 1;
-            (shown.is_connected, shown.trouble) = (false, Some(text));
-        });
+        self.shown.change(|shown| (shown.is_connected, shown.trouble) = (false, Some(text)));
     }
 }

@@ -88,6 +88,10 @@ impl Carrier {
                 sink = self.tools.settings.name, stream = %self.stream.name(), reason, count = lost,
                 "records are lost to a sink"
             );
+            if self.tools.letters.is(&self.stream) {
+                // A record of the loss would be the next that is lost.
+                continue;
+            }
             let letter = serde_json::json!({
                 "kind": "dropped",
                 "sink": self.tools.settings.name,

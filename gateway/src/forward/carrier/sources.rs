@@ -9,9 +9,9 @@ use crate::forward::settings::Start;
 use headwater_engine::storage::{Cursor, Position, ReadError};
 use headwater_engine::{Shard, ShardId, StreamHandle, StreamState};
 use headwater_relay::{Forwarding, Ledger, Offset, Progress, ProgressDue, SourceId};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
-use tokio::task::JoinSet;
+use tokio::task::{AbortHandle, JoinSet};
 
 pub(super) struct Sources {
     known: BTreeMap<ShardId, Source>,
@@ -25,13 +25,17 @@ pub(super) struct Sources {
     is_new: bool,
     /// Shards whose progress is on its way to the disk, and what comes after it.
     storing: BTreeMap<SourceId, Option<ProgressDue>>,
+    /// Forgotten shards whose cursors are still stored.
+    leaving: BTreeSet<ShardId>,
+    /// The stream could not be followed; somebody says when to try again.
+    is_paused: bool,
 }
 
 #[derive(Default)]
 struct Source {
     is_closed: bool,
-    /// Somebody waits for it to grow.
-    is_watched: bool,
+    /// Who waits for it to grow.
+    watch: Option<AbortHandle>,
 }
 
 /// The counts of shards that were forgotten are kept under this, beside the cursors.
@@ -55,7 +59,8 @@ impl Sources {
             }
         }
         let is_new = stored.is_empty();
-        Self { known: BTreeMap::new(), seen: None, stored, past, is_new, storing: BTreeMap::new() }
+        let (known, storing, leaving) = (BTreeMap::new(), BTreeMap::new(), BTreeSet::new());
+        Self { known, seen: None, stored, past, is_new, storing, leaving, is_paused: false }
     }
 
     /// A shard's name among sources is its number.
@@ -89,6 +94,9 @@ impl Sources {
         if !state.definition.status.is_usable() {
             return false;
         }
+        if self.is_paused {
+            return true;
+        }
         let told = self.tell(tools, stream, &state, forwarding, tasks, now_ms).await;
         match told {
             Ok(()) => {
@@ -97,6 +105,7 @@ impl Sources {
             }
             Err(error) => {
                 tracing::warn!(sink = tools.settings.name, stream = %stream.name(), %error, "shards cannot be followed, trying again");
+                self.is_paused = true;
                 tasks.spawn(async {
                     tokio::time::sleep(crate::forward::limits::LOG_PAUSE).await;
                     Event::Again
@@ -173,7 +182,7 @@ impl Sources {
         }
         if let Err(error) = forwarding.handle_source(source, parents, &progress) {
             tracing::error!(sink = tools.settings.name, stream = %stream.name(), %shard, %error, "shard is not carried");
-            self.known.insert(shard, Source { is_closed: true, is_watched: true });
+            self.known.insert(shard, Source { is_closed: true, watch: None });
             return Ok(());
         }
         let told = forwarding.handle_tail(source, Offset(tail.position), now_ms);
@@ -192,6 +201,9 @@ impl Sources {
     fn close(&mut self, shard: ShardId, end: Position, forwarding: &mut Forwarding, now_ms: u64) {
         let Some(source) = self.known.get_mut(&shard).filter(|source| !source.is_closed) else { return };
         source.is_closed = true;
+        if let Some(watch) = source.watch.take() {
+            watch.abort();
+        }
         let told = forwarding.handle_source_end(SourceId(shard.0), Offset(end.position), now_ms);
         debug_assert!(told.is_ok(), "a known source");
     }
@@ -216,20 +228,29 @@ impl Sources {
             self.past = self.past.plus(&ledger);
             self.known.remove(&shard);
             self.stored.remove(&shard);
-            batch.unmark(&cursor::key_of(&tools.settings.name, stream.number(), shard));
+            self.leaving.insert(shard);
             if tools.settings.required {
                 tools.holds.release(&tools.settings.name, stream, shard);
             }
         }
-        if self.past != Ledger::default() {
+        for shard in &self.leaving {
+            batch.unmark(&cursor::key_of(&tools.settings.name, stream.number(), *shard));
+        }
+        if !self.leaving.is_empty() {
             let past = Progress { ledger: self.past, ..Progress::default() };
             let key = format!("{}{PAST}", cursor::prefix_of(&tools.settings.name, stream.number()));
             batch.mark(key.as_bytes(), &cursor::encode(&past));
             // One batch: a crash counts a shard here or there. When it is not taken, the next change of shards brings it again.
-            if let Err(error) = tools.engine.append(&batch) {
-                tracing::debug!(%error, "cursors of forgotten shards stay");
+            match tools.engine.append(&batch) {
+                Ok(_) => self.leaving.clear(),
+                Err(error) => tracing::debug!(%error, "cursors of forgotten shards stay"),
             }
         }
+    }
+
+    /// It is time to try again what could not be followed.
+    pub(super) fn handle_again(&mut self) {
+        self.is_paused = false;
     }
 
     /// The stream is gone, and its numbers are never used again.
@@ -261,7 +282,7 @@ impl Sources {
         now_ms: u64,
     ) {
         let Some(source) = self.known.get_mut(&shard) else { return };
-        source.is_watched = false;
+        source.watch = None;
         let told = forwarding.handle_tail(SourceId(shard.0), Offset(tail), now_ms);
         debug_assert!(told.is_ok(), "a known source");
         self.watch(tools, stream, shard, tail, tasks);
@@ -300,9 +321,8 @@ impl Sources {
         tasks: &mut JoinSet<Event>,
     ) {
         let Some(source) = self.known.get_mut(&shard) else { return };
-        if !source.is_watched && !source.is_closed {
-            source.is_watched = true;
-            tasks.spawn(events::watch(tools.clone(), stream.clone(), shard, tail));
+        if source.watch.is_none() && !source.is_closed {
+            source.watch = Some(tasks.spawn(events::watch(tools.clone(), stream.clone(), shard, tail)));
         }
     }
 
