@@ -98,6 +98,7 @@ async fn targets_of_sinks_are_asked_for_and_not_when_offline() {
     assert_eq!(exit(&output), 0, "{text}");
     assert!(text.contains("OK   sink good: 127.0.0.1 has 1 addresses"), "{text}");
     assert!(text.contains("OK   sink good: telemetry is there with 2 open shards"), "{text}");
+    assert!(text.contains("OK   sink good: records may be put into telemetry"), "{text}");
     assert!(text.contains("OK   sink later: other does not exist yet, and is made"), "{text}");
     let absent = sink("absent", "other", "credentials = \"unchecked\"");
     place.write([free(), free(), free()], &absent);

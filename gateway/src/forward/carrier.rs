@@ -17,7 +17,7 @@ use super::letters::Letters;
 use super::limits;
 use super::settings::{Order, SinkSettings};
 use super::surroundings::Surroundings;
-use super::target::{self, Target};
+use super::target::{self, Seeking, Target};
 use events::Event;
 use headwater_aws::kpl::{self, Aggregate};
 use headwater_aws::{Kinesis, PutBody, StreamRef};
@@ -188,8 +188,8 @@ impl Carrier {
     fn look(&mut self) {
         self.looking = true;
         let (client, stream) = (self.tools.client.clone(), self.target.clone());
-        let (ours, is_made) = (self.stream.state(), self.tools.settings.create);
-        self.tasks.spawn(async move { Event::Looked(target::look(&client, &stream, &ours, is_made).await) });
+        let seeking = Seeking::of(&self.tools, &self.stream);
+        self.tasks.spawn(async move { Event::Looked(target::look(&client, &stream, &seeking).await) });
     }
 
     fn send(&mut self, call: Call, now_ms: u64) {

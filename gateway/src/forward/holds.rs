@@ -23,6 +23,12 @@ impl Holds {
         Self { engine, state: Arc::default() }
     }
 
+    /// `sink` will say how far it is, and needs nothing of the shard before `from`: until it does, no other sink moves the hold further.
+    pub(super) fn expect(&self, sink: &str, stream: &StreamHandle, shard: ShardId, from: u64) {
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        state.entry((stream.number(), shard)).or_default().insert(sink.to_owned(), from);
+    }
+
     /// `sink` needs nothing of the shard before `from`.
     pub(super) fn hold(&self, sink: &str, stream: &StreamHandle, shard: ShardId, from: u64) {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);

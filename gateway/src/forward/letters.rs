@@ -22,7 +22,7 @@ impl Letters {
 
     /// Whether this is the stream: what is in it need not be written down there once more.
     pub(super) fn is(&self, stream: &StreamHandle) -> bool {
-        *stream.name() == self.name
+        *stream.name() == *self.name.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The stream; made when it is not there.

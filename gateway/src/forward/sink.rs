@@ -4,6 +4,7 @@
 
 use super::carrier::{Carrier, Tools};
 use super::counters::{Carried, Shown};
+use super::cursor;
 use super::holds::Holds;
 use super::letters::Letters;
 use super::limits;
@@ -126,6 +127,7 @@ impl Forwarders {
         release(engine, sinks);
         let (engine, running) = (engine.clone(), Mutex::default());
         let (holds, shown) = (Holds::new(engine.clone()), Board::default());
+        expect(&engine, sinks, &holds);
         let forwarders = Self { surroundings, engine, holds, letters, running, shown };
         ready.into_iter().for_each(|ready| forwarders.run(ready));
         Ok(forwarders)
@@ -219,6 +221,21 @@ fn release(engine: &Engine, sinks: &[SinkSettings]) {
         if !sinks.iter().any(|sink| sink.required && sink.carries(name)) {
             for shard in stream.state().shards.all() {
                 engine.release(&stream, shard.id);
+            }
+        }
+    }
+}
+
+/// Says of all required sinks how far each is by what it stored, before the first of them moves a hold.
+fn expect(engine: &Engine, sinks: &[SinkSettings], holds: &Holds) {
+    for sink in sinks.iter().filter(|sink| sink.required) {
+        for stream in engine.streams().iter().filter(|stream| sink.carries(stream.name().as_str())) {
+            let prefix = cursor::prefix_of(&sink.name, stream.number());
+            for (key, value) in engine.meta_list(prefix.as_bytes()) {
+                let shard = cursor::shard_of(&prefix, &key);
+                if let (Some(shard), Some(progress)) = (shard, cursor::decode(&value.value)) {
+                    holds.expect(&sink.name, stream, shard, progress.checkpoint.0);
+                }
             }
         }
     }

@@ -1,11 +1,13 @@
 //! The target stream as a sink has to know it: how large its records may be, and who takes which keys.
 
+use super::carrier::Tools;
 use headwater_aws::{
     CallError, Class, Kinesis, NewStream, PutAnswer, RecordOutcome, StreamInfo, StreamRef, StreamStatus,
     Thing, Timestamp,
 };
-use headwater_engine::StreamState;
+use headwater_engine::{StreamHandle, StreamState};
 use headwater_relay::{Call, CallFailure, Entry, SendOutcome, TargetId, TargetShard};
+use std::sync::Arc;
 use std::time::Duration;
 
 /// A target stream at one moment.
@@ -20,13 +22,31 @@ pub(super) struct Target {
 /// How long a stream that was just made may take to take records.
 const CREATE_WITHIN: Duration = Duration::from_secs(120);
 
-/// Asks what the target of `ours` is like. `is_made`: where there is none, one with as many shards is made.
+/// What a look at a target has to know.
+#[derive(Debug)]
+pub(super) struct Seeking {
+    /// The stream whose target it is.
+    pub(super) ours: Arc<StreamState>,
+    /// Where there is none, one with as many shards is made.
+    pub(super) is_made: bool,
+    /// Streams of two engines are not made in the same millisecond: not so where somebody else's clock is everybody's.
+    pub(super) has_own_time: bool,
+}
+
+impl Seeking {
+    pub(super) fn of(tools: &Tools, stream: &StreamHandle) -> Self {
+        let has_own_time = tools.surroundings.transport.is_none();
+        Self { ours: stream.state(), is_made: tools.settings.create, has_own_time }
+    }
+}
+
+/// Asks what the target is like.
 pub(super) async fn look(
     client: &Kinesis,
     stream: &StreamRef,
-    ours: &StreamState,
-    is_made: bool,
+    seeking: &Seeking,
 ) -> Result<Target, CallError> {
+    let Seeking { ours, is_made, has_own_time } = seeking;
     let create = is_made.then(|| u32::try_from(ours.shards.open_count()).unwrap_or(u32::MAX));
     let info = match (client.describe(stream).await, create) {
         (Err(error), Some(shards)) if error.class == Class::Final(Thing::Stream) => {
@@ -43,7 +63,7 @@ pub(super) async fn look(
         }
         (described, _) => described?,
     };
-    if is_ours(&info, ours) {
+    if *has_own_time && is_ours(&info, ours) {
         return Err(loops(client, stream));
     }
     let map = client.list_shards(stream).await?;

@@ -1,12 +1,14 @@
 //! The targets of sinks: named in the DNS, credentials to be had, and allowed to be asked.
 //!
-//! In: the sinks of the configuration. Out: findings. Nothing is written anywhere: that records may be put shows with the
-//! first of them, that a target may be described shows here.
+//! In: the sinks of the configuration. Out: findings. Nothing is written anywhere: whether records may be put is asked with one
+//! that no stream can hold.
 
 use super::Subject;
 use super::report::Finding;
 use crate::forward::SinkSettings;
-use headwater_aws::{CallError, Class, Environment, Kinesis, StreamRef, StreamStatus, Thing, Timestamp};
+use headwater_aws::{
+    CallError, Class, Environment, Kinesis, MayPut, StreamRef, StreamStatus, Thing, Timestamp,
+};
 use std::collections::BTreeSet;
 use std::future::Future;
 use std::time::Duration;
@@ -66,7 +68,8 @@ async fn one(sink: &SinkSettings, subject: &Subject<'_>) -> Vec<Finding> {
         findings.push(Finding::warn(about(sink), found, "run this again while the gateway runs"));
     }
     for target in targets {
-        findings.push(match in_time(client.describe(&StreamRef::name(&target))).await {
+        let stream = StreamRef::name(&target);
+        let finding = match in_time(client.describe(&stream)).await {
             None => late(sink, &target),
             Some(Ok(info)) if info.status == StreamStatus::Deleting => Finding::fail(
                 about(sink),
@@ -76,13 +79,32 @@ async fn one(sink: &SinkSettings, subject: &Subject<'_>) -> Vec<Finding> {
             Some(Ok(info)) => {
                 let found =
                     format!("{target} is there with {} open shards, may be described", info.open_shards);
-                Finding::ok(about(sink), found)
+                findings.push(Finding::ok(about(sink), found));
+                may_put(sink, &client, &stream).await
             }
             Some(Err(error)) => refused(sink, &target, &error),
-        });
+        };
+        findings.push(finding);
     }
     findings.extend(clock(sink, &client));
     findings
+}
+
+/// Whether records may be put.
+async fn may_put(sink: &SinkSettings, client: &Kinesis, stream: &StreamRef) -> Finding {
+    let target = stream.as_str();
+    match in_time(client.may_put(stream)).await {
+        None => late(sink, target),
+        Some(Ok(MayPut::Yes)) => Finding::ok(about(sink), format!("records may be put into {target}")),
+        Some(Ok(MayPut::Unknown)) => Finding::warn(
+            about(sink),
+            format!(
+                "whether records may be put into {target} was not tested: it took one that no stream can hold"
+            ),
+            "look whether the first records arrive",
+        ),
+        Some(Err(error)) => refused(sink, target, &error),
+    }
 }
 
 async fn in_time<T>(asking: impl Future<Output = T>) -> Option<T> {

@@ -63,7 +63,19 @@ fn object(of: &Of<'_>, time: &str) -> String {
         Data::Bytes => ("base64", Value::from(base64_simd::STANDARD.encode_to_string(of.data)).to_string()),
     };
     let head = head.to_string();
-    format!("{},\"{name}\":{data}}}", head.strip_suffix('}').unwrap_or(&head))
+    quiet(&format!("{},\"{name}\":{data}}}", head.strip_suffix('}').unwrap_or(&head)))
+}
+
+/// The same JSON without a character that a terminal could act on: only strings can have one, and there it has another way to be written.
+fn quiet(json: &str) -> String {
+    let mut out = String::with_capacity(json.len());
+    for char in json.chars() {
+        match char.is_control() {
+            true => write!(out, "\\u{:04x}", u32::from(char)).expect("a String takes everything"),
+            false => out.push(char),
+        }
+    }
+    out
 }
 
 /// What data is.
@@ -160,5 +172,11 @@ mod tests {
         assert_eq!(read(b"two\nlines")["text"], "two\nlines");
         assert_eq!(read(b"\xff\x00")["base64"], "/wA=");
         assert!(shown(Format::Json, b"1e999", Some(1)).ends_with("\"data\":1e999}"));
+        // 0x9b begins a command of a terminal as ESC [ does.
+        for data in ["{\"a\": \"\u{9b}2J\"}", "\u{9b}2J"] {
+            assert!(!shown(Format::Json, data.as_bytes(), None).contains('\u{9b}'), "{data}");
+            assert!(!shown(Format::Decoded, data.as_bytes(), None).contains('\u{9b}'), "{data}");
+        }
+        assert_eq!(read("{\"a\": \"\u{9b}2J\"}".as_bytes())["data"]["a"], "\u{9b}2J");
     }
 }
