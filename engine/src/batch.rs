@@ -3,6 +3,7 @@
 //! In: records with partition keys. Out: an [`AppendSet`] for the log, then a [`Commit`] with the place of each record.
 //! Invariant: records of one shard keep the order they were put in. Not here: waiting rooms and retries (callers).
 
+use crate::books::Origin;
 use crate::definition::StreamState;
 use crate::hash::HashKey;
 use crate::names::{NameError, PartitionKey, ShardId, StreamName, StreamNumber};
@@ -24,9 +25,19 @@ pub struct EngineBatch {
     generations: Vec<u32>,
     /// Records that do not go by their partition key: (place among the records, the hash key they go by), in order.
     explicit: Vec<(usize, HashKey)>,
+    origin: Origin,
 }
 
 impl EngineBatch {
+    /// Says who puts the records, for [`Engine::received`](crate::Engine::received); the host unless told.
+    pub fn set_origin(&mut self, origin: Origin) {
+        self.origin = origin;
+    }
+
+    pub(crate) fn origin(&self) -> Origin {
+        self.origin
+    }
+
     /// Makes room for this many records and bytes of keys and data.
     pub fn reserve(&mut self, records: usize, bytes: usize) {
         self.set.reserve(records, bytes);
@@ -106,7 +117,7 @@ impl EngineBatch {
         self.set.unmark(key);
     }
 
-    /// Forgets everything put, keeps the memory.
+    /// Forgets everything put, keeps the memory and the origin.
     pub fn clear(&mut self) {
         self.set.clear();
         self.generations.clear();
@@ -118,7 +129,7 @@ impl EngineBatch {
     /// # Errors
     /// The shard of a record whose stream is gone.
     pub(crate) fn rerouted(&self, streams: &Registry) -> Result<EngineBatch, ShardKey> {
-        let mut again = EngineBatch::default();
+        let mut again = EngineBatch { origin: self.origin, ..EngineBatch::default() };
         again.reserve(self.set.len(), self.set.bytes());
         let mut states: BTreeMap<StreamNumber, Arc<StreamState>> = BTreeMap::new();
         for &(shard, _) in self.set.shards() {

@@ -217,10 +217,14 @@ impl Engine {
         if self.0.held_back.refuses(batch) {
             return Err(AppendError::Full);
         }
-        let pending = self.0.log.append(batch.set(), self.0.clock.now_ms())?;
+        // Counted before it can be durable, so that nobody sees more stored than received.
+        let (set, origin) = (batch.set(), batch.origin());
+        self.0.meters.offered(set, origin, false);
+        let appended = self.0.log.append(set, self.0.clock.now_ms());
+        let pending = appended.inspect_err(|_| self.0.meters.offered(set, origin, true))?;
         Tally::add(&self.0.tally.records_put, batch.len());
-        Tally::add(&self.0.tally.bytes_put, batch.set().record_bytes());
-        self.0.meters.incoming(batch.set());
+        Tally::add(&self.0.tally.bytes_put, set.record_bytes());
+        self.0.meters.incoming(set, origin);
         Ok(batch.commit(pending))
     }
 

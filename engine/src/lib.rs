@@ -44,6 +44,7 @@ pub mod storage;
 
 mod api;
 mod batch;
+mod books;
 mod clock;
 mod consumers;
 mod control;
@@ -71,6 +72,7 @@ mod stream;
 mod throttle;
 
 pub use batch::{Commit, EngineBatch, PutError};
+pub use books::{Origin, Received};
 pub use clock::Clock;
 pub use control::{NewStream, StreamError};
 pub use counters::{EngineCounters, OperationCounters};

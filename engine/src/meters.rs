@@ -10,6 +10,7 @@ mod minute;
 
 pub use families::{Metric, MetricKind, Reading, Sample};
 
+use crate::books::{Origin, Origins};
 use crate::engine::Engine;
 use crate::names::{ShardId, StreamNumber};
 use crate::storage::{AppendSet, ShardKey};
@@ -65,6 +66,7 @@ pub(crate) struct PutOutcome {
 /// Counts of one stream.
 #[derive(Debug, Default)]
 pub(crate) struct StreamMeter {
+    pub(crate) origins: Origins,
     incoming_bytes: Count,
     incoming_records: Count,
     pub(crate) put_record: CallMeter,
@@ -119,14 +121,23 @@ impl Meters {
         Arc::clone(meters.entry(stream).or_default())
     }
 
+    /// Counts records per stream before they are staged, or takes that back when they are not.
+    pub(crate) fn offered(&self, set: &AppendSet, origin: Origin, is_taken_back: bool) {
+        for shards in set.shards().chunk_by(|(a, _), (b, _)| a.stream == b.stream) {
+            let records = shards.iter().map(|(_, count)| u64::from(*count)).sum();
+            self.of(shards[0].0.stream).origins.offered(origin, records, is_taken_back);
+        }
+    }
+
     /// Records were put, by the API or by the engine's host.
-    pub(crate) fn incoming(&self, set: &AppendSet) {
+    pub(crate) fn incoming(&self, set: &AppendSet, origin: Origin) {
         let bytes = set.shard_bytes();
         let mut shards = set.shards().iter().zip(&bytes).peekable();
         while let Some(&((ShardKey { stream, .. }, _), _)) = shards.peek() {
             let meter = self.of(*stream);
             while let Some((&(key, count), &bytes)) = shards.next_if(|((key, _), _)| key.stream == *stream) {
                 meter.incoming(key.shard, u64::from(count), bytes);
+                meter.origins.staged(origin, u64::from(count));
             }
         }
     }
@@ -165,6 +176,12 @@ impl StreamMeter {
             self.write_exceeded.add(1);
             self.shard(set.shards()[record.shard as usize].0.shard).write_exceeded.add(1);
         }
+    }
+
+    /// Records that calls of the API were not taken for: as too many, and for another reason.
+    pub(crate) fn refused(&self) -> (u64, u64) {
+        let lone = self.put_record.calls.get().saturating_sub(self.put_record.succeeded.get());
+        (self.put_records_throttled.get(), self.put_records_failed.get() + lone)
     }
 
     /// A `GetRecords` was beyond the rate of this shard.

@@ -11,8 +11,10 @@
 //! reads are futures. Not here: sequence numbers, names, retention rules (engine); files (journal).
 
 pub mod embedded;
+mod extent;
 mod set;
 
+pub use extent::Extent;
 pub use set::{AppendSet, StagedRecord};
 
 use crate::names::{ShardId, StreamNumber};
@@ -227,6 +229,11 @@ pub trait ShardLog: Send + Sync + 'static {
     /// Bytes on the device of a shard's records from `from` on, as they are stored; 0 where the log does not know.
     fn bytes_from(&self, _shard: ShardKey, _from: Position) -> u64 {
         0
+    }
+
+    /// Every shard that has or had durable records, of one stream or of all that were not dropped; none where the log does not say.
+    fn extents(&self, _of: Option<StreamNumber>) -> Vec<(ShardKey, Extent)> {
+        Vec::new()
     }
 
     /// Whether appends are taken.

@@ -15,6 +15,7 @@ pub use ledger::Ledger;
 pub use reload::{ReloadError, Reloaded};
 
 use self::front::{authorize, limits, retain};
+use crate::books::Books;
 use crate::config::{self, Config, DurabilityMode};
 use crate::forward::Forwarders;
 use crate::mqtt::{self, Dials, Downlink, Server};
@@ -50,6 +51,8 @@ pub struct Gateway {
     front: JoinHandle<mqtt::Snapshot>,
     api: JoinHandle<()>,
     page: JoinHandle<()>,
+    books: Books,
+    accountant: JoinHandle<()>,
 }
 
 impl fmt::Debug for Gateway {
@@ -95,11 +98,13 @@ impl Gateway {
         let (mqtt_addr, tls_addr) = (front.local_addr().map_err(listen_error)?, front.tls_addr());
         let (kinesis, kinesis_addr) = kinesis;
         let (http, http_addr) = http;
+        let books = Books::open(&engine, Arc::clone(&router), front.counters());
         let forwarders = Forwarders::start(&engine, &config.sinks, &config.dead_letter);
         let forwarders = forwarders.await.map_err(StartError::Sinks)?;
         let board = forwarders.board();
         let status = Arc::new(Status::new(
             &config.gateway.name,
+            books.clone(),
             Arc::clone(&router),
             front.counters(),
             board,
@@ -111,6 +116,7 @@ impl Gateway {
             let (engine, stopped) = (engine, stopped(&stops[1]));
             tokio::spawn(async move { engine.http(kinesis, stopped).await })
         };
+        let accountant = tokio::spawn(books.clone().attend());
         let page = tokio::spawn(status::serve(http, Arc::clone(&status), stopped(&stops[2])));
         let state = config.gateway.state.display();
         if let Some(tls) = tls_addr {
@@ -132,6 +138,8 @@ impl Gateway {
             front,
             api,
             page,
+            books,
+            accountant,
         })
     }
 
@@ -174,7 +182,15 @@ impl Gateway {
     /// everything durable and closes the journal.
     pub async fn stop(self) -> Ledger {
         let Gateway {
-            status, forwarders, stops: [front_stop, api_stop, page_stop], front, api, page, ..
+            status,
+            forwarders,
+            stops: [front_stop, api_stop, page_stop],
+            front,
+            api,
+            page,
+            books,
+            accountant,
+            ..
         } = self;
         status.stopping();
         front_stop.send_replace(true);
@@ -184,6 +200,8 @@ impl Gateway {
             tracing::error!("the Kinesis API did not stop cleanly");
         }
         forwarders.stop().await;
+        accountant.abort();
+        books.store().await;
         status.engine().close().await;
         page_stop.send_replace(true);
         if page.await.is_err() {

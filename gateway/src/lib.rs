@@ -23,7 +23,9 @@ pub mod ingest;
 pub mod mqtt;
 pub mod route;
 
+mod books;
 mod gateway;
 mod status;
 
+pub use books::{Publishes, StreamRow};
 pub use gateway::{Gateway, Ledger, ReloadError, Reloaded, StartError, run};

@@ -5,6 +5,7 @@ use crate::api::check::Violations;
 use crate::api::put::{PutRequest, RawRecord};
 use crate::api::{ApiError, Call, ErrorType, Fields, Format, Reply, Writer, model};
 use crate::batch::{Commit, EngineBatch};
+use crate::books::Origin;
 use crate::counters::Tally;
 use crate::definition::StreamState;
 use crate::engine::Engine;
@@ -194,6 +195,7 @@ fn check_sizes(request: &PutRequest<'_>, state: &StreamState) -> Result<(), ApiE
 /// Decodes and routes records.
 fn fill(records: &[RawRecord<'_>], state: &StreamState) -> Result<EngineBatch, ApiError> {
     let mut batch = EngineBatch::default();
+    batch.set_origin(Origin::Api);
     let bytes = records.iter().map(|record| record.bytes()).sum();
     batch.reserve(records.len(), bytes);
     for record in records {

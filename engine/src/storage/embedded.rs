@@ -15,12 +15,12 @@ mod watches;
 pub use meta::EmbeddedMeta;
 
 use super::{
-    Ack, AppendError, AppendSet, BoxFuture, CommitError, Cursor, Fence, LogState, Page, Pending, Position,
-    ReadError, ReadLimits, RecordRef, Run, ShardKey, ShardLog,
+    Ack, AppendError, AppendSet, BoxFuture, CommitError, Cursor, Extent, Fence, LogState, Page, Pending,
+    Position, ReadError, ReadLimits, RecordRef, Run, ShardKey, ShardLog,
 };
 use crate::names::StreamNumber;
 use commits::Commits;
-use forms::{at, fill, key, nothing, page, refusal, sequence, unreadable};
+use forms::{at, extent, fill, key, nothing, ours, page, refusal, sequence, unreadable};
 use headwater_journal::{self as journal, FileStorage, Journal, Storage};
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
@@ -237,6 +237,14 @@ impl<S: Storage> ShardLog for EmbeddedLog<S> {
 
     fn bytes_from(&self, shard: ShardKey, from: Position) -> u64 {
         self.journal.bytes_from(key(shard), sequence(from))
+    }
+
+    fn extents(&self, of: Option<StreamNumber>) -> Vec<(ShardKey, Extent)> {
+        let shards = self.journal.shards().into_iter();
+        let wanted = shards.filter(|shard| of.is_none_or(|of| shard.stream == of.0));
+        let known =
+            |shard| Some((ours(shard), extent(self.journal.bounds(shard)?, &self.journal.lost(shard))));
+        wanted.filter_map(known).collect()
     }
 
     fn state(&self) -> LogState {

@@ -49,7 +49,8 @@ pub(super) fn status(config: &Config, options: &Options) -> Exit {
 
 async fn look(addr: std::net::SocketAddr) -> Result<Seen, ask::AskError> {
     let seen = Seen::ask(addr).await?;
-    if seen.health.sinks.iter().all(|sink| sink.balances) {
+    let health = &seen.health;
+    if health.sinks.iter().all(|sink| sink.balances) && health.streams.iter().all(|held| held.balances) {
         return Ok(seen);
     }
     tokio::time::sleep(SECOND_LOOK).await;
@@ -72,6 +73,9 @@ fn reasons(seen: &Seen) -> Vec<String> {
     if health.state != "ok" {
         let why = health.journal.reason.as_deref().map(|why| format!(": {why}")).unwrap_or_default();
         reasons.push(format!("the gateway is {}{why}", health.state));
+    }
+    for held in health.streams.iter().filter(|held| !held.balances) {
+        reasons.push(format!("stream {}: its records do not add up, please report this", held.stream));
     }
     for sink in &health.sinks {
         if let Some(trouble) = &sink.trouble {
@@ -163,14 +167,31 @@ fn ledger(seen: &Seen) -> String {
         flow.rejected,
         flow.records,
         flow.lost_at_devices,
-        seen.metrics.count("headwater_mqtt_acks_total"),
+        flow.acknowledged,
     );
+    for held in seen.health.streams.iter().filter(|held| held.received > 0) {
+        let others = held.received.saturating_sub(held.by_routes + held.by_api);
+        line.push_str(&format!(
+            "; stream {}: received {} (routes {}, API {}, others {others}) = stored {} + in flight {}",
+            held.stream, held.received, held.by_routes, held.by_api, held.stored, held.in_flight
+        ));
+        for (count, what) in
+            [(held.torn, " + torn off"), (held.expired, "; expired"), (held.damaged, ", damaged")]
+        {
+            if count > 0 {
+                line.push_str(&format!("{what} {count}"));
+            }
+        }
+    }
     for sink in &seen.health.sinks {
         let dropped: u64 = sink.dropped.values().sum();
         line.push_str(&format!(
             "; sink {} of {}: stored {} = delivered {} + waiting {} + dead-lettered {} + dropped {dropped}",
             sink.sink, sink.stream, sink.stored, sink.delivered, sink.waiting, sink.dead_lettered
         ));
+        if let Some(before) = sink.before.filter(|before| *before > 0) {
+            line.push_str(&format!(", before the sink {before}"));
+        }
     }
     line
 }

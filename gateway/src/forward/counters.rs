@@ -16,6 +16,8 @@ pub struct Carried {
     /// What became of its records since the sink began with it, over restarts. `stored` is `delivered`, dead letters, dropped and
     /// waiting together.
     pub ledger: Ledger,
+    /// Records of the stream from before the sink began with it; none until it has looked at its shards.
+    pub before: Option<u64>,
     /// Records that still have to be delivered, found by looking.
     pub waiting: u64,
     /// Records in memory, and their bytes.
@@ -71,6 +73,14 @@ impl Carried {
         self.eta_ms = state.eta_ms;
     }
 
+    /// The stream has `stored` records by now: those that came since the sink looked wait.
+    pub(crate) fn catch_up(&mut self, stored: u64) {
+        let Some(before) = self.before else { return };
+        let fresh = stored.saturating_sub(before + self.ledger.stored);
+        self.ledger.stored += fresh;
+        self.waiting += fresh;
+    }
+
     /// Whether every record is somewhere.
     #[must_use]
     pub fn balances(&self) -> bool {
@@ -100,6 +110,10 @@ impl fmt::Display for Carried {
             f,
             "sink {} of {}: stored {stored} = delivered {delivered} + waiting {} + dead-lettered {dead_lettered} + dropped {dropped}",
             self.sink, self.stream, self.waiting
-        )
+        )?;
+        match self.before {
+            Some(before) if before > 0 => write!(f, ", before the sink {before}"),
+            _ => Ok(()),
+        }
     }
 }

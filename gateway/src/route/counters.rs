@@ -2,31 +2,54 @@
 //! dead-lettered, unmatched, ignored, rejected.
 
 use super::limits::{UNMATCHED_TOPIC_BYTES_MAX, UNMATCHED_TOPICS_MAX};
+use headwater_engine::StreamNumber;
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Mutex, PoisonError};
+
+/// What routes noticed about the entries of a stream that are not there.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Noticed {
+    /// Entries that came again and were dropped.
+    pub(crate) repeated: u64,
+    /// Entries that devices lost before they could be sent.
+    pub(crate) lost_at_devices: u64,
+}
+
+impl Noticed {
+    fn add(&mut self, more: Noticed) {
+        self.repeated += more.repeated;
+        self.lost_at_devices += more.lost_at_devices;
+    }
+}
+
+/// All sums since the start. One lock, so that at any instant they are those of whole calls.
+#[derive(Debug, Default)]
+pub(crate) struct Totals(Mutex<(RouteCounters, BTreeMap<StreamNumber, Noticed>)>);
+
+impl Totals {
+    pub(crate) fn add(&self, call: &RouteCounters, noticed: impl Iterator<Item = (StreamNumber, Noticed)>) {
+        let mut totals = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        totals.0.add(call);
+        for (stream, noticed) in noticed {
+            totals.1.entry(stream).or_default().add(noticed);
+        }
+    }
+
+    pub(crate) fn snapshot(&self) -> RouteCounters {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).0
+    }
+
+    pub(crate) fn noticed(&self, stream: StreamNumber) -> Noticed {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).1.get(&stream).copied().unwrap_or_default()
+    }
+}
 
 macro_rules! counters {
     ($($(#[$doc:meta])* $name:ident,)*) => {
-        /// Sums since the start.
+        /// Sums of publishes, since the start unless said otherwise. Their order is stored: new ones come at the end.
         #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
         pub struct RouteCounters {
             $($(#[$doc])* pub $name: u64,)*
-        }
-
-        #[derive(Debug, Default)]
-        pub(crate) struct Totals {
-            $($name: AtomicU64,)*
-        }
-
-        impl Totals {
-            pub(crate) fn add(&self, call: &RouteCounters) {
-                $(if call.$name > 0 { self.$name.fetch_add(call.$name, Relaxed); })*
-            }
-
-            pub(crate) fn snapshot(&self) -> RouteCounters {
-                RouteCounters { $($name: self.$name.load(Relaxed),)* }
-            }
         }
 
         impl RouteCounters {
@@ -37,6 +60,12 @@ macro_rules! counters {
             /// Every counter with its name.
             pub fn named(&self) -> impl Iterator<Item = (&'static str, u64)> {
                 [$((stringify!($name), self.$name),)*].into_iter()
+            }
+
+            /// Counters from their values in the order of [`Self::named`]; missing ones are 0.
+            pub(crate) fn of_words(words: &[u64]) -> Self {
+                let mut words = words.iter().copied();
+                RouteCounters { $($name: words.next().unwrap_or(0),)* }
             }
         }
     };

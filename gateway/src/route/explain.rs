@@ -59,6 +59,7 @@ pub fn explain(settings: &RouterSettings, publish: &Inbound<'_>, now_ms: u64) ->
         now_ms,
         random: &|| 0,
         counts: RouteCounters::default(),
+        noticed: Vec::new(),
         leans_on_earlier: false,
         said: Vec::new(),
         time_quality: settings.time_quality,

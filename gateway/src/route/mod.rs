@@ -27,6 +27,7 @@ pub(crate) mod time;
 mod testing;
 
 pub use codec::Codec;
+pub(crate) use counters::Noticed;
 pub use counters::RouteCounters;
 pub use explain::{ExplainedRecord, Explanation, explain};
 pub use filter::{FilterError, TopicFilter};

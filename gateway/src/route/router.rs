@@ -5,6 +5,7 @@
 //! the engine refuses the batch nothing stays marked; a repeat is acknowledged only after what it repeats is durable.
 //! Streams that do not exist are created beside the call: it answers `Busy` and is offered again.
 
+mod counted;
 mod known;
 mod plan;
 mod shelf;
@@ -21,7 +22,7 @@ use super::take::{Again, Taker};
 use crate::config::{Config, Stream};
 use crate::ingest::{Inbound, Ingest, IngestError, Ingested, Verdict};
 use headwater_engine::storage::{AppendError, CommitError, LogState};
-use headwater_engine::{Clock, Commit, Engine, StreamError};
+use headwater_engine::{Clock, Commit, Engine, Origin, StreamError, StreamName};
 use headwater_telemetry::{DeviceId, TimeQuality};
 use std::collections::{BTreeMap, hash_map::RandomState};
 use std::future::Future;
@@ -153,6 +154,7 @@ impl Router {
         let load = |id: &DeviceId| self.load(id);
         let random = || self.draw();
         scratch.batch.clear();
+        scratch.batch.set_origin(Origin::Routes);
         let shelf = EngineShelf { batch: &mut scratch.batch, creation: &plan.creation };
         let mut taker = Taker {
             rules: &plan.rules,
@@ -162,6 +164,7 @@ impl Router {
             now_ms: self.clock.now_ms(),
             random: &random,
             counts: RouteCounters::default(),
+            noticed: Vec::new(),
             leans_on_earlier: false,
             said: Vec::new(),
             time_quality: plan.time_quality,
@@ -174,7 +177,7 @@ impl Router {
             downlink.push(taken.downlink);
         }
         taker.save_devices();
-        let Taker { desk, text, counts, leans_on_earlier, said, .. } = taker;
+        let Taker { desk, text, counts, noticed, leans_on_earlier, said, .. } = taker;
         scratch.text = text;
         let commit = if !scratch.batch.is_empty() {
             // The desk still holds its lock: no other call can see marks that this append may take back.
@@ -185,7 +188,9 @@ impl Router {
             None
         };
         desk.keep();
-        self.totals.add(&counts);
+        let number = |name: &StreamName| self.engine.stream(name).map(|stream| stream.number());
+        let noticed = noticed.iter().filter_map(|(name, noticed)| Some((number(name)?, *noticed)));
+        self.totals.add(&counts, noticed);
         for (publish, verdict) in publishes.iter().zip(&verdicts) {
             if *verdict == Verdict::NoRoute {
                 self.unmatched.note(publish.topic);
@@ -249,12 +254,7 @@ impl Ingest for Router {
             Ok(ingested) => Ok(ingested),
             Err(Offered::Failed(error)) => Err(error),
             Err(Offered::TooLarge) if publishes.len() > 1 => self.in_halves(publishes),
-            Err(Offered::TooLarge) => Ok(Ingested {
-                commit: RouteCommit(None),
-                verdicts: vec![Verdict::Rejected("its records are larger than the journal takes at once")],
-                downlink: vec![false],
-                said: Vec::new(),
-            }),
+            Err(Offered::TooLarge) => Ok(self.too_large(publishes)),
         }
     }
 }

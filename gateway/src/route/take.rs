@@ -6,7 +6,7 @@
 mod message;
 
 use super::codec::{Body, Codec, read};
-use super::counters::RouteCounters;
+use super::counters::{Noticed, RouteCounters};
 use super::dead_letter;
 use super::devices::{Desk, schema_key, seen_key};
 use super::face;
@@ -67,6 +67,8 @@ pub(crate) struct Taker<'a, S> {
     pub(crate) now_ms: u64,
     pub(crate) random: &'a dyn Fn() -> u128,
     pub(crate) counts: RouteCounters,
+    /// What is not in the streams although it was spoken of.
+    pub(crate) noticed: Vec<(StreamName, Noticed)>,
     /// Something is acknowledged that an earlier call staged: the commit must cover it.
     pub(crate) leans_on_earlier: bool,
     /// What the gateway has to say about it.

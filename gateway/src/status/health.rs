@@ -16,7 +16,8 @@ pub(super) fn report(status: &Status) -> (bool, String) {
         LogState::Failed { reason } => ("failed", "failed", Some(reason.as_str())),
     };
     let recovery = &status.recovery;
-    let routes = status.router.counters();
+    let ledger = status.ledger();
+    let routes = ledger.routes;
     let (topics, others) = status.router.unmatched();
     let unmatched: Vec<_> =
         topics.iter().map(|(topic, count)| json!({ "topic": topic, "count": count })).collect();
@@ -47,8 +48,12 @@ pub(super) fn report(status: &Status) -> (bool, String) {
             "rejected": routes.rejected,
             "records": routes.records,
             "lost_at_devices": routes.lost_at_devices,
+            "acknowledged": ledger.publishes.acks,
+            "qos0_dropped_full": ledger.publishes.dropped_full,
+            "balances": ledger.balances(),
         },
-        "sinks": super::sinks::json(&status.board.carried()),
+        "streams": super::streams::json(&ledger.streams),
+        "sinks": super::sinks::json(&ledger.carried),
         "unmatched": { "topics": unmatched, "other_topics": others },
     });
     (state == "ok", format!("{body:#}\n"))

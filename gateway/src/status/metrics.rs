@@ -21,7 +21,9 @@ pub(super) fn render(status: &Status) -> String {
     mqtt(&mut out, status);
     routes(&mut out, status);
     engine(&mut out, status);
-    super::sinks::render(&mut out, &status.board.carried());
+    let ledger = status.ledger();
+    super::streams::render(&mut out, &ledger);
+    super::sinks::render(&mut out, &ledger.carried);
     super::kinesis::render(&mut out, &status.engine().metrics());
     out.0
 }

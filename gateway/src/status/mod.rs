@@ -10,8 +10,10 @@ mod metrics;
 mod page;
 mod reloads;
 mod sinks;
+mod streams;
 
 use self::reloads::Reloads;
+use crate::books::Books;
 use crate::forward::Board;
 use crate::gateway::Ledger;
 use crate::mqtt;
@@ -45,6 +47,7 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 #[derive(Debug)]
 pub(crate) struct Status {
     name: String,
+    books: Books,
     router: Arc<Router>,
     mqtt: Arc<mqtt::Counters>,
     board: Board,
@@ -58,6 +61,7 @@ pub(crate) struct Status {
 impl Status {
     pub(crate) fn new(
         name: &str,
+        books: Books,
         router: Arc<Router>,
         mqtt: Arc<mqtt::Counters>,
         board: Board,
@@ -65,7 +69,7 @@ impl Status {
     ) -> Self {
         let (name, started) = (name.to_owned(), Instant::now());
         let (stopping, reloads) = (AtomicBool::new(false), Reloads::default());
-        Status { name, router, mqtt, board, recovery, started, stopping, reloads }
+        Status { name, books, router, mqtt, board, recovery, started, stopping, reloads }
     }
 
     pub(crate) fn engine(&self) -> &Engine {
@@ -73,7 +77,10 @@ impl Status {
     }
 
     pub(crate) fn ledger(&self) -> Ledger {
-        Ledger { routes: self.router.counters(), mqtt: self.mqtt.snapshot(), carried: self.board.carried() }
+        // In this order: what sinks have looked at was stored before.
+        let carried = self.board.carried();
+        let streams = self.books.rows();
+        Ledger::new(self.books.publishes(), self.mqtt.snapshot(), streams, carried)
     }
 
     pub(crate) fn stopping(&self) {

@@ -52,6 +52,17 @@ pub(super) fn render(out: &mut Text, carried: &[Carried]) {
             out.labelled(&name, &[("sink", &one.sink), ("stream", &one.stream)], get(one));
         }
     }
+    let name = "headwater_sink_before_records";
+    out.head(
+        name,
+        "gauge",
+        "Records of the stream from before the sink began with it; absent until it has looked at its shards.",
+    );
+    for one in carried {
+        if let Some(before) = one.before {
+            out.labelled(name, &[("sink", &one.sink), ("stream", &one.stream)], before);
+        }
+    }
     let name = "headwater_sink_drained_in_seconds";
     out.head(
         name,
@@ -74,7 +85,7 @@ pub(super) fn json(carried: &[Carried]) -> Value {
             "sink": one.sink, "stream": one.stream, "target": one.target,
             "connected": one.is_connected, "trouble": one.trouble,
             "stored": one.ledger.stored, "delivered": one.ledger.delivered, "waiting": one.waiting,
-            "dead_lettered": one.ledger.dead_lettered, "dropped": dropped,
+            "dead_lettered": one.ledger.dead_lettered, "dropped": dropped, "before": one.before,
             "balances": one.balances(),
             "delivered_per_s": one.delivered_per_s, "drained_in_ms": one.eta_ms,
             "clock_behind_ms": one.clock_behind_ms,

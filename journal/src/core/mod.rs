@@ -52,6 +52,7 @@ use crate::ShardKey;
 use crate::config::Config;
 use crate::error::{AppendError, Failed};
 use crate::kept::KeptTime;
+use crate::page::LostRange;
 use crate::queue::{Lead, Queue};
 use crate::set::AppendSet;
 use crate::storage::Storage;
@@ -229,6 +230,11 @@ impl<S: Storage> Core<S> {
     pub fn bounds(&self, shard: ShardKey) -> Option<Bounds> {
         // A hold makes a shard known before its first record.
         self.index().shard(shard).filter(|shard| shard.has_records()).map(index::ShardIndex::bounds)
+    }
+
+    /// Ranges of `shard` that are known to be lost and are not trimmed, in order.
+    pub fn lost(&self, shard: ShardKey) -> Vec<LostRange> {
+        self.index().shard(shard).map(|shard| shard.lost.clone()).unwrap_or_default()
     }
 
     /// All shards that have or had durable records, in order; without the journal's own.

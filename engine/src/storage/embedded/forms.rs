@@ -3,7 +3,7 @@
 //! In: sets, positions, pages, errors of one. Out: those of the other. Not here: anything that changes.
 
 use crate::names::StreamNumber;
-use crate::storage::{AppendError, AppendSet, Lost, Page, Position, ReadError, Run, ShardKey};
+use crate::storage::{AppendError, AppendSet, Extent, Lost, Page, Position, ReadError, Run, ShardKey};
 use headwater_journal as journal;
 
 /// Copies `set` into the journal's form, shard by shard: the journal writes one run per batch.
@@ -46,6 +46,17 @@ pub(super) fn page(page: journal::Page) -> Page {
         next: at(page.next),
         end: at(page.end),
         newest_ms: (page.newest_ms > 0).then_some(page.newest_ms),
+    }
+}
+
+pub(super) fn extent(bounds: journal::Bounds, lost: &[journal::LostRange]) -> Extent {
+    let counted = |position: u64| position.saturating_sub(journal::FIRST_SEQUENCE);
+    let kept = |range: &journal::LostRange| (range.last + 1).saturating_sub(range.first.max(bounds.first));
+    Extent {
+        appended: counted(bounds.end),
+        gone: counted(bounds.first),
+        damaged: lost.iter().map(kept).sum(),
+        end: at(bounds.end),
     }
 }
 

@@ -30,6 +30,9 @@ pub(in crate::cli) struct Health {
     pub(in crate::cli) uptime_s: u64,
     pub(in crate::cli) recovery: Recovery,
     pub(in crate::cli) ledger: Flow,
+    /// Absent before there were books.
+    #[serde(default)]
+    pub(in crate::cli) streams: Vec<Held>,
     pub(in crate::cli) sinks: Vec<Sink>,
 }
 
@@ -62,6 +65,23 @@ pub(in crate::cli) struct Flow {
     pub(in crate::cli) rejected: u64,
     pub(in crate::cli) records: u64,
     pub(in crate::cli) lost_at_devices: u64,
+    #[serde(default)]
+    pub(in crate::cli) acknowledged: u64,
+}
+
+/// What a stream received and holds, over restarts.
+#[derive(Debug, Clone, Deserialize)]
+pub(in crate::cli) struct Held {
+    pub(in crate::cli) stream: String,
+    pub(in crate::cli) received: u64,
+    pub(in crate::cli) by_routes: u64,
+    pub(in crate::cli) by_api: u64,
+    pub(in crate::cli) stored: u64,
+    pub(in crate::cli) in_flight: u64,
+    pub(in crate::cli) torn: u64,
+    pub(in crate::cli) expired: u64,
+    pub(in crate::cli) damaged: u64,
+    pub(in crate::cli) balances: bool,
 }
 
 /// A stream on its way to a sink.
@@ -77,6 +97,8 @@ pub(in crate::cli) struct Sink {
     pub(in crate::cli) waiting: u64,
     pub(in crate::cli) dead_lettered: u64,
     pub(in crate::cli) dropped: BTreeMap<String, u64>,
+    #[serde(default)]
+    pub(in crate::cli) before: Option<u64>,
     pub(in crate::cli) balances: bool,
     pub(in crate::cli) delivered_per_s: f64,
     pub(in crate::cli) drained_in_ms: Option<u64>,

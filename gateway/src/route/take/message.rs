@@ -4,7 +4,7 @@
 
 use super::{Address, Failure, Shelf, Taker};
 use crate::ingest::Inbound;
-use crate::route::counters::RouteCounters;
+use crate::route::counters::{Noticed, RouteCounters};
 use crate::route::face;
 use crate::route::render::{self, Origin};
 use crate::route::repeats::SeqRange;
@@ -133,6 +133,10 @@ impl<S: Shelf> Taker<'_, S> {
         } else {
             counts.repeated += 1;
             self.leans_on_earlier = true;
+        }
+        let noticed = Noticed { repeated: counts.repeated_entries, lost_at_devices: counts.lost_at_devices };
+        if noticed != Noticed::default() {
+            self.noticed.push((address.stream.clone(), noticed));
         }
         self.counts.add(&counts);
         Ok(fresh)
