@@ -19,6 +19,7 @@ use std::fmt;
 use std::future::Future;
 use std::sync::Arc;
 use tokio::io::DuplexStream;
+use tokio::sync::watch;
 
 /// Where the journal keeps what waits for the uplink: key `{device}/batch`, data the body as received.
 pub const SPOOL: ShardKey = crate::spool::SPOOL;
@@ -57,6 +58,7 @@ pub struct SimulatedAgent {
     planted: Option<Planted>,
     // Dropped, they say stop.
     _stoppers: [Stopper; 2],
+    _lie: Option<watch::Sender<Durable>>,
     stop: crate::stop::Stop,
 }
 
@@ -75,9 +77,7 @@ impl SimulatedAgent {
         let (clock, counters) = (Clock::start_with(utc), Arc::new(Counters::default()));
         clock.set_synchronised(true);
         let mut spool = Spool::open_on(disk, &config.spool, Arc::clone(&counters), clock.utc_ms(), seed)?;
-        if planted == Some(Planted::AckBeforeSync) {
-            spool.plant_no_sync();
-        }
+        let lie = (planted == Some(Planted::AckBeforeSync)).then(|| spool.plant_no_sync());
         let spool = Arc::new(spool);
         let ((stop_links, links_stop), (stop_uplink, uplink_stop)) = (stop(), stop());
         let links = Links {
@@ -96,6 +96,7 @@ impl SimulatedAgent {
             seed,
             planted,
             _stoppers: [stop_links, stop_uplink],
+            _lie: lie,
             stop: uplink_stop,
         })
     }

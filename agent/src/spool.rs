@@ -126,10 +126,12 @@ impl<S: Storage> Spool<S> {
         Ok(Self::of(Journal::unattended(core), &recovery, counters))
     }
 
-    /// Lets everybody take what is staged for durable: wrong, and to be found.
+    /// Lets everybody take what is staged for durable, as long as the sender lives: wrong, and to be found.
     #[cfg(feature = "simulation")]
-    pub(crate) fn plant_no_sync(&mut self) {
-        self.durable = watch::channel(Durable::Through(u64::MAX)).1;
+    pub(crate) fn plant_no_sync(&mut self) -> watch::Sender<Durable> {
+        let (sender, durable) = watch::channel(Durable::Through(u64::MAX));
+        self.durable = durable;
+        sender
     }
 
     /// The journal beneath.

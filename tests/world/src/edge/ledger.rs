@@ -37,6 +37,8 @@ pub(super) struct Ledger {
     waiting: BTreeMap<u64, (String, u64)>,
     /// Behind the durable checkpoint.
     done: BTreeSet<u64>,
+    sent: BTreeSet<u64>,
+    repeats: u64,
     /// Device and boot: how far it is durable here.
     durable: BTreeMap<(String, u32), u32>,
     /// Device and boot: how far it was acked.
@@ -51,12 +53,14 @@ impl Ledger {
             checkpoint: FIRST_SEQUENCE,
             waiting: BTreeMap::new(),
             done: BTreeSet::new(),
+            sent: BTreeSet::new(),
+            repeats: 0,
             durable: BTreeMap::new(),
             acked: BTreeMap::new(),
         }
     }
 
-    /// Everything staged has just become durable, or the spool was opened.
+    /// More is durable than before, or the spool was opened.
     pub(super) fn handle_durable(
         &mut self,
         agent: &SimulatedAgent,
@@ -78,6 +82,10 @@ impl Ledger {
                 self.handle_record(record.sequence, &key, record.data);
             }
             self.scanned = page.next;
+        }
+        // What is asked for is what is staged: it is durable when everything is.
+        if agent.journal().durable() < agent.journal().barrier() {
+            return Ok(());
         }
         self.handle_checkpoint(agent.checkpoint(), answered)
     }
@@ -112,11 +120,20 @@ impl Ledger {
     }
 
     /// The agent sends a publish.
-    pub(super) fn handle_publish(&self, topic: &str, payload: &[u8]) -> Result<(), Broken> {
-        if topic.ends_with("/batch") && self.done.contains(&hash(topic, payload)) {
+    pub(super) fn handle_publish(&mut self, topic: &str, payload: &[u8]) -> Result<(), Broken> {
+        let hash = hash(topic, payload);
+        if topic.ends_with("/batch") && !self.sent.insert(hash) {
+            self.repeats += 1;
+        }
+        if topic.ends_with("/batch") && self.done.contains(&hash) {
             return self.broken(format!("{topic} is sent again although the checkpoint is behind it"));
         }
         Ok(())
+    }
+
+    /// Batches that were sent more than once.
+    pub(super) fn repeats(&self) -> u64 {
+        self.repeats
     }
 
     /// The agent acks a device.

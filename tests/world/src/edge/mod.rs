@@ -40,6 +40,41 @@ pub struct Edge {
     findings: Option<Findings>,
 }
 
+/// What happened, counted.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Sums {
+    /// Starts of devices.
+    pub boots: u64,
+    /// Readings they took.
+    pub readings: u64,
+    /// Ends of agents, with their power or without.
+    pub lives: u64,
+    /// Of those, power cuts.
+    pub power_cuts: u64,
+    /// Times that a spool was full.
+    pub spool_full: u64,
+    /// Connections that agents opened.
+    pub connections: u64,
+    /// Batches that agents sent again.
+    pub repeats: u64,
+}
+
+impl Sums {
+    /// Both together.
+    #[must_use]
+    pub fn plus(self, other: Self) -> Self {
+        Self {
+            boots: self.boots + other.boots,
+            readings: self.readings + other.readings,
+            lives: self.lives + other.lives,
+            power_cuts: self.power_cuts + other.power_cuts,
+            spool_full: self.spool_full + other.spool_full,
+            connections: self.connections + other.connections,
+            repeats: self.repeats + other.repeats,
+        }
+    }
+}
+
 impl Edge {
     /// Devices and agents by a plan; chance decides when what happens.
     ///
@@ -62,10 +97,12 @@ impl Edge {
         self.findings.as_ref()
     }
 
-    /// Boots of devices and readings so far; zeros once they were compared.
+    /// What happened so far. Without devices once they were compared.
     #[must_use]
-    pub fn sums(&self) -> (u64, u64) {
-        self.fleet.as_ref().map_or((0, 0), Fleet::sums)
+    pub fn sums(&self) -> Sums {
+        let (boots, readings) = self.fleet.as_ref().map_or((0, 0), Fleet::sums);
+        let devices = Sums { boots, readings, ..Sums::default() };
+        self.stations.iter().map(Station::sums).fold(devices, Sums::plus)
     }
 }
 

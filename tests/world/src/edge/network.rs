@@ -22,8 +22,8 @@ use tokio::io::{DuplexStream, duplex};
 /// The longest way of a packet, ms.
 const LATENCY_MS_MAX: u64 = 60;
 
-/// The longest silence, ms: longer than an agent waits for a ping.
-const SILENCE_MS_MAX: u64 = 25_000;
+/// The longest silence, ms: longer than an agent waits for a ping; and one in four: longer than a small spool lasts.
+const SILENCE_MS_MAX: (u64, u64) = (25_000, 80_000);
 
 /// See the module.
 pub(super) struct Network {
@@ -83,12 +83,17 @@ impl Network {
         })
     }
 
+    /// Connections that were opened.
+    pub(super) fn connections(&self) -> u64 {
+        self.count
+    }
+
     /// Carries what is due.
     pub(super) fn tick(
         &mut self,
         moment: Moment,
         front: &Front,
-        ledger: &Ledger,
+        ledger: &mut Ledger,
         trace: &mut Trace,
     ) -> Result<(), Broken> {
         let now_ms = moment.world_ms;
@@ -126,7 +131,8 @@ impl Network {
 
     fn misbehave(&mut self, now_ms: u64, trace: &mut Trace) {
         if now_ms >= self.silence_at_ms {
-            let for_ms = self.chance.between(500, SILENCE_MS_MAX);
+            let longest = if self.chance.one_in(4) { SILENCE_MS_MAX.1 } else { SILENCE_MS_MAX.0 };
+            let for_ms = self.chance.between(500, longest);
             self.silent_until_ms = now_ms + for_ms;
             self.silence_at_ms = due(&mut self.chance, self.silent_until_ms, self.plan.partition_ms);
             trace.note(now_ms, format_args!("network is silent for {for_ms} ms"));
@@ -152,7 +158,7 @@ impl Connection {
         &mut self,
         now_ms: u64,
         front: &Front,
-        ledger: &Ledger,
+        ledger: &mut Ledger,
         faults: Faults,
         chance: &mut Chance,
         trace: &mut Trace,

@@ -24,6 +24,7 @@ pub enum Planted {
 pub struct Plan {
     pub(super) fleet: VirtualConfig,
     pub(super) agents: usize,
+    pub(super) spool_bytes: u64,
     /// Something happens to an agent or its disk.
     pub(super) agent_fault_ms: u64,
     /// A network goes silent.
@@ -50,7 +51,7 @@ impl Plan {
             clock_skew: Duration::from_millis(*chance.pick(&[0, 4_320, 90_000])),
         };
         let fleet = VirtualConfig {
-            rate_per_sec: *chance.pick(&[1.0, 2.0, 5.0]),
+            rate_per_sec: *chance.pick(&[1.0, 5.0, 20.0]),
             seed: chance.draw(),
             faults,
             damaged_1_in: *chance.pick(&[0, 500, 2_000, 10_000]),
@@ -59,6 +60,7 @@ impl Plan {
         Self {
             fleet,
             agents,
+            spool_bytes: *chance.pick(&[256 << 10, 1 << 20]),
             agent_fault_ms: *chance.pick(&[0, 15_000, 30_000, 60_000]),
             partition_ms: if chance.one_in(2) { minutes(chance, 20, 90) } else { 0 },
             break_ms: if chance.one_in(2) { minutes(chance, 5, 60) } else { 0 },
@@ -77,7 +79,7 @@ impl Plan {
 }
 
 /// The configuration of an agent: a small spool, a small window, and the shortest times it may have.
-pub(super) fn agent_config(index: usize) -> AgentConfig {
+pub(super) fn agent_config(index: usize, spool_bytes: u64) -> AgentConfig {
     let text = format!(
         "[agent]\nname = \"agent-{index}\"\n[spool]\nmax = \"16MiB\"\nreserve = \"0B\"\nsegment = \"1MiB\"\n[uplink]\n\
          gateway = \"127.0.0.1:1883\"\nkeep_alive = \"5s\"\nconnect_timeout = \"2s\"\nin_flight = 16\n\
@@ -85,6 +87,6 @@ pub(super) fn agent_config(index: usize) -> AgentConfig {
     );
     let mut config = AgentConfig::parse(&text).expect("the text above is a configuration");
     // Smaller than a person may ask for, so that segments end and the spool fills within minutes.
-    (config.spool.segment_bytes, config.spool.size_bytes_max) = (64 << 10, 512 << 10);
+    (config.spool.segment_bytes, config.spool.size_bytes_max) = (64 << 10, spool_bytes);
     config
 }

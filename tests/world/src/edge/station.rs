@@ -7,6 +7,7 @@
 mod machine;
 
 use self::machine::Machine;
+use super::Sums;
 use super::ledger::{Answered, Ledger};
 use super::network::{Network, due};
 use super::plan::{Plan, Planted, agent_config};
@@ -50,6 +51,7 @@ pub(super) struct Station {
     ledger: Ledger,
     answered: Arc<Mutex<Answered>>,
     now_ms: Arc<AtomicU64>,
+    sums: Sums,
 }
 
 impl Station {
@@ -57,7 +59,7 @@ impl Station {
         let fault_at_ms = due(&mut chance, 0, plan.agent_fault_ms);
         Self {
             index,
-            config: agent_config(index),
+            config: agent_config(index, plan.spool_bytes),
             plan: plan.clone(),
             disk: SimDisk::new(chance.draw()),
             machine: None,
@@ -71,6 +73,7 @@ impl Station {
             ledger: Ledger::new(format!("agent-{index}")),
             answered: Arc::default(),
             now_ms: Arc::default(),
+            sums: Sums::default(),
             chance,
         }
     }
@@ -88,20 +91,31 @@ impl Station {
         if self.machine.is_none() && now_ms >= self.start_at_ms {
             self.start(now_ms, trace)?;
         }
+        for &device in &self.devices {
+            for (boot, through) in fleet.take_released(device) {
+                self.ledger.handle_released(&Fleet::name(device), boot, through)?;
+            }
+        }
         match &mut self.machine {
             None => self.devices.iter().for_each(|device| drop(fleet.take(*device))),
             Some(machine) => {
                 machine.live(moment, fleet, &mut self.ledger, &self.answered, &mut self.chance, trace)?;
             }
         }
-        for &device in &self.devices {
-            for (boot, through) in fleet.take_released(device) {
-                self.ledger.handle_released(&Fleet::name(device), boot, through)?;
-            }
-        }
-        self.network.tick(moment, front, &self.ledger, trace)?;
+        self.network.tick(moment, front, &mut self.ledger, trace)?;
         self.meet_fate(moment, trace);
         Ok(())
+    }
+
+    /// What happened to it.
+    pub(super) fn sums(&self) -> Sums {
+        let full = self.machine.as_ref().map_or(0, Machine::spool_full_events);
+        Sums {
+            repeats: self.ledger.repeats(),
+            connections: self.network.connections(),
+            spool_full: self.sums.spool_full + full,
+            ..self.sums
+        }
     }
 
     /// Whether it holds nothing that the gateway does not have.
@@ -202,6 +216,9 @@ impl Station {
 
     /// Ends this life, with or without its power.
     fn end(&mut self, now_ms: u64, is_power_cut: bool, trace: &mut Trace) {
+        self.sums.lives += 1;
+        self.sums.power_cuts += u64::from(is_power_cut);
+        self.sums.spool_full += self.machine.as_ref().map_or(0, Machine::spool_full_events);
         self.machine = None;
         let seed = self.chance.draw();
         self.disk = if is_power_cut { self.disk.power_cut(seed) } else { self.disk.kill() };

@@ -12,8 +12,8 @@ use crate::inhabitant::{Broken, Moment};
 use crate::trace::Trace;
 use headwater_agent::Config as AgentConfig;
 use headwater_agent::simulation::{Planted, Seen, SimulatedAgent, Utc, Way};
-use headwater_journal::OpenError;
 use headwater_journal::storage::SimDisk;
+use headwater_journal::{OpenError, Ticket};
 use headwater_sim::virtual_time::simulation::Fleet;
 use headwater_telemetry::limits::FRAME_BYTES_MAX;
 use headwater_telemetry::{Deframer, Down, Up, decode_body, encode_frame};
@@ -23,7 +23,7 @@ use tokio::io::{DuplexStream, duplex};
 /// Bytes that wait at a serial port; what comes then is lost, as in a UART's driver.
 const PORT_BYTES_MAX: usize = 4 * 1024;
 
-/// The longest time between two syncs, ms, and of one in twenty: what a flash card does now and then.
+/// The longest time until something is durable, ms, and of one in twenty: what a flash card does now and then.
 const SYNC_MS_MAX: (u64, u64) = (60, 600);
 
 /// Time between two looks of upkeep, ms.
@@ -37,8 +37,11 @@ pub(super) struct Machine {
     host: Host,
     agent: SimulatedAgent,
     lines: Vec<Line>,
-    sync_at_ms: u64,
+    /// When what is staged becomes durable; none while nothing is.
+    sync_at_ms: Option<u64>,
     upkeep_at_ms: u64,
+    /// What was durable when the ledger last looked.
+    looked_at: Ticket,
     /// The mistake of devices that let go what nobody acked.
     releases: bool,
 }
@@ -71,7 +74,9 @@ impl Machine {
         let agent = SimulatedAgent::open(disk, config, utc, seed, planted)?;
         drop(entered);
         host.handle().spawn(agent.uplink(way, seen));
-        let mut machine = Self { host, agent, lines: Vec::new(), sync_at_ms: 0, upkeep_at_ms: 0, releases };
+        let looked_at = agent.journal().durable();
+        let (lines, sync_at_ms, upkeep_at_ms) = (Vec::new(), None, 0);
+        let mut machine = Self { host, agent, lines, sync_at_ms, upkeep_at_ms, looked_at, releases };
         machine.lines = devices.iter().map(|device| machine.line(*device)).collect();
         Ok(machine)
     }
@@ -124,13 +129,17 @@ impl Machine {
         chance: &mut Chance,
     ) -> Result<(), Broken> {
         let journal = self.agent.journal();
-        if now_ms >= self.sync_at_ms && journal.barrier() > journal.durable() {
-            let longest = if chance.one_in(20) { SYNC_MS_MAX.1 } else { SYNC_MS_MAX.0 };
-            self.sync_at_ms = now_ms + chance.between(5, longest);
-            // A failure is found at the end of the tick.
-            if journal.commit().is_ok() {
-                self.look(ledger, answered)?;
+        match self.sync_at_ms {
+            None if journal.barrier() > journal.durable() => {
+                let longest = if chance.one_in(20) { SYNC_MS_MAX.1 } else { SYNC_MS_MAX.0 };
+                self.sync_at_ms = Some(now_ms + chance.below(longest));
             }
+            Some(sync_at_ms) if now_ms >= sync_at_ms => {
+                self.sync_at_ms = None;
+                // A failure is found at the end of the tick.
+                let _ = journal.commit();
+            }
+            _ => {}
         }
         if now_ms >= self.upkeep_at_ms {
             self.upkeep_at_ms = now_ms + UPKEEP_MS;
@@ -140,12 +149,23 @@ impl Machine {
                 }
             }
         }
+        // Upkeep flushes too, now and then.
+        let durable = self.agent.journal().durable();
+        if durable != self.looked_at {
+            self.looked_at = durable;
+            self.look(ledger, answered)?;
+        }
         Ok(())
     }
 
-    /// Everything that is staged is durable now.
+    /// More is durable than before.
     pub(super) fn look(&self, ledger: &mut Ledger, answered: &Mutex<Answered>) -> Result<(), Broken> {
         ledger.handle_durable(&self.agent, &super::lock(answered))
+    }
+
+    /// How often its spool was full.
+    pub(super) fn spool_full_events(&self) -> u64 {
+        self.agent.counters().spool_full_events.get()
     }
 
     /// Where its checkpoint stands.
