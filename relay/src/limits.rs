@@ -40,7 +40,8 @@ pub const PARENTS_MAX: usize = 2;
 /// Shards of a target: far above what one stream gets.
 pub const TARGETS_MAX: usize = 20_000;
 
-/// Regions of one source shard with `newest`: one more for each outage that found the one before not drained. Sixteen fit into a
+/// Regions of one source shard: with `newest` one more for each outage that found the one before not drained, and one for each time
+/// that the newest were passed over while older ones still wait; ten of these fit into a bound that is kept by a tenth. Sixteen fit into a
 /// stored progress of a few hundred bytes; with more, live data waits in line again.
 pub const REGIONS_MAX: usize = 16;
 

@@ -72,6 +72,11 @@ use timers::{Timer, Timers};
 /// [`crate::limits::REGIONS_MAX`] ranges, so that a start neither sends it again nor counts it twice. Behind an outage that
 /// would need one more range, live data waits in line.
 ///
+/// # What passing over gives up
+/// [`Forwarding::handle_passed_over`] leaves the newest records of a source out, so that the older ones keep their place: counted as dropped
+/// at once, and part of the [`Progress`]. The records behind are read when that is stored; so a crash sends none of those that
+/// were left out behind them. Order per lane holds among what is not left out.
+///
 /// # Clock
 /// `now_ms` is on the clock of the records' arrival times and must not go back: pauses would last as long as the way back. It may jump
 /// forwards.
@@ -107,6 +112,8 @@ enum Planted {
     TwoOfALane,
     ChildBeforeParent,
     BucketIgnored,
+    PassedUnstored,
+    PassedTooMuch,
 }
 
 impl Forwarding {

@@ -1,11 +1,12 @@
 //! What to read next, within the memory there is.
 
 use super::lanes::{Held, LaneState};
-use super::region::{Class, Fate, Reading};
+use super::region::{Class, Fate, Reading, Region};
 use super::words::{ForwardError, Read, Record, SourceId};
 use super::{DrainOrder, Forwarding};
 use crate::limits::{BACKLOG_SHARE_OF_FREE, LIVE_SHARE_OF_FREE, READ_LOOKS_MAX, REGIONS_MAX};
 use crate::{DropReason, Offset};
+use std::ops::Range;
 
 impl Forwarding {
     /// What to read next; `None` while there is no room or nothing to read, or enough for a link that is away. Live data is read first. Answer with
@@ -29,10 +30,10 @@ impl Forwarding {
         let (floor_records, floor_bytes) = memory.floor(&self.config.memory);
         let place = *memory.by_id.get(&id)?;
         let source = memory.slab.get_mut(place);
-        let tail = source.tail;
+        let (tail, barred_from) = (source.tail, source.barred_from());
         let region = source.region_mut(region_id).filter(|region| region.reading == Reading::Queued)?;
         let limit = region.to.unwrap_or(tail);
-        if region.next >= limit {
+        if region.next >= limit || barred_from.is_some_and(|from| region.next >= from) {
             region.reading = Reading::Idle;
             return None;
         }
@@ -183,8 +184,8 @@ impl Forwarding {
         self.sources.give_up(advanced.slots, 0);
     }
 
-    /// Tells that everything not yet read before `to` has left the log, and why. What is in memory is still sent. A read that was to
-    /// bring some of it counts as answered.
+    /// Tells that everything not yet read before `to` has left the log, or is to be left out, and why; says what that is. What is in memory
+    /// is still sent. A read that was to bring some of it counts as answered.
     ///
     /// # Errors
     /// The source is not known.
@@ -193,12 +194,56 @@ impl Forwarding {
         source: SourceId,
         to: Offset,
         reason: DropReason,
-    ) -> Result<(), ForwardError> {
+    ) -> Result<Vec<Range<Offset>>, ForwardError> {
         let place = self.sources.place(source)?;
+        self.end_reads(place, |region| region.next < to.0);
+        let (taken, given, ranges) = self.sources.slab.get_mut(place).skip(to.0, reason);
+        self.sources.hold(taken, 0);
+        self.sources.give_up(given, 0);
+        if let Some(first) = ranges.first() {
+            self.await_passed(place, first.start.0);
+        }
+        self.sources.refresh_reads(place, self.config.drain.order == DrainOrder::Newest);
+        self.after_advance(place);
+        Ok(ranges)
+    }
+
+    /// Tells to do without the newest: what is not read yet from `from` on, before `to`; what is older stays, and goes in its order. Says what
+    /// that is, counted by now. A read that was to bring some of it counts as answered, and what comes behind it is read when the progress
+    /// that says so is stored. Where a source has [`REGIONS_MAX`] regions already, the one before is made larger: everything since then that
+    /// is not read is left out, or nothing for now.
+    ///
+    /// # Errors
+    /// The source is not known.
+    pub fn handle_passed_over(
+        &mut self,
+        source: SourceId,
+        range: Range<Offset>,
+        reason: DropReason,
+    ) -> Result<Option<Range<Offset>>, ForwardError> {
+        let place = self.sources.place(source)?;
+        self.end_reads(place, |region| region.to.is_none());
+        let region_id = self.sources.next_region();
+        let too_much = u64::from(self.is_planted(super::Planted::PassedTooMuch));
+        let (from, to) = (range.start.0.saturating_sub(too_much), range.end.0);
+        let passed = self.sources.slab.get_mut(place).pass_over((from, to), reason, region_id);
+        let passed = passed.map(|passed| Offset(passed.start.0 + too_much)..passed.end);
+        if let Some(passed) = &passed {
+            self.await_passed(place, passed.start.0);
+        }
+        self.sources.refresh_reads(place, self.config.drain.order == DrainOrder::Newest);
+        if passed.is_some() {
+            self.after_advance(place);
+        }
+        Ok(passed)
+    }
+
+    /// What was asked for of such regions counts as answered.
+    fn end_reads(&mut self, place: u32, which: impl Fn(&Region) -> bool) {
         let mut released = Vec::new();
         for region in &mut self.sources.slab.get_mut(place).regions {
             if let Reading::Asked { places, bytes_max } = region.reading
-                && region.next < to.0
+                && which(region)
             {
                 region.reading = Reading::Idle;
                 released.push((places, bytes_max));
@@ -207,12 +252,6 @@ impl Forwarding {
         for (places, bytes_max) in released {
             self.sources.release(places, bytes_max);
         }
-        let (taken, given) = self.sources.slab.get_mut(place).skip(to.0, reason);
-        self.sources.hold(taken, 0);
-        self.sources.give_up(given, 0);
-        self.sources.refresh_reads(place, self.config.drain.order == DrainOrder::Newest);
-        self.after_advance(place);
-        Ok(())
     }
 }
 

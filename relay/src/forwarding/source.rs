@@ -3,6 +3,7 @@
 //! Always true: regions do not overlap and rise; all but the last have an end; everything between two regions is done.
 
 use std::collections::BTreeSet;
+use std::ops::Range;
 
 use super::region::{Class, Fate, Reading, Region};
 use super::words::{Progress, SourceId};
@@ -30,6 +31,9 @@ pub(super) struct Source {
     /// Number of the progress stored last.
     pub(super) stored_version: u64,
     pub(super) is_dirty: bool,
+    /// What was passed over, from the lowest place on, and the progress that says so: nothing behind it is read before that is stored,
+    /// or a crash would send it behind its successors.
+    passed: Option<(u64, u64)>,
     set_aside: BTreeSet<u64>,
     origin: u64,
     ledger: Ledger,
@@ -69,6 +73,7 @@ impl Source {
             version: 0,
             stored_version: 0,
             is_dirty: false,
+            passed: None,
             set_aside: progress.set_aside.iter().map(|offset| offset.0).collect(),
             origin: progress.origin.0,
             ledger,
@@ -115,18 +120,69 @@ impl Source {
         Advanced { slots, has_closed: self.regions.len() > 1 && self.close_done() }
     }
 
-    /// Nothing unsent is left in the log before `to`. Returns how many slots that took and gave up.
-    pub(super) fn skip(&mut self, to: u64, reason: DropReason) -> (usize, usize) {
+    /// Nothing unsent is left in the log before `to`. Returns how many slots that took and gave up, and what it was.
+    pub(super) fn skip(&mut self, to: u64, reason: DropReason) -> (usize, usize, Vec<Range<Offset>>) {
         self.tail = self.tail.max(to);
-        let (mut taken, mut given) = (0, 0);
+        let (mut taken, mut given, mut ranges) = (0, 0, Vec::new());
         let Self { regions, ledger, set_aside, .. } = self;
         for region in regions.iter_mut() {
             let until = region.to.map_or(to, |end| end.min(to));
+            if until > region.next {
+                ranges.push(Offset(region.next)..Offset(until));
+            }
             taken += usize::from(region.skip(until, reason));
             given += region.advance(ledger, set_aside);
         }
         self.close_done();
-        (taken, given)
+        (taken, given, ranges)
+    }
+
+    /// Does without what is not read yet from `from` on, before `to`; says what that was. Where there is no room for another region, it is
+    /// everything that is not read, or nothing while the last region still has something in memory.
+    pub(super) fn pass_over(
+        &mut self,
+        (from, to): (u64, u64),
+        reason: DropReason,
+        region_id: u32,
+    ) -> Option<Range<Offset>> {
+        self.tail = self.tail.max(to);
+        let is_full = self.regions.len() >= REGIONS_MAX;
+        let last = self.regions.last_mut()?;
+        let start = if is_full { last.next } else { from.max(last.next) };
+        if start >= to {
+            return None;
+        }
+        if last.slots() == 0 && start == last.next {
+            // Nothing lies between this and what is done before it: that reaches further now.
+            last.next = to;
+        } else if is_full {
+            return None;
+        } else {
+            (last.to, last.class) = (Some(start), Class::Backlog);
+            self.regions.push(Region::new(region_id, start, to, None, Class::Live));
+        }
+        // Those that a start found in the dead-letter stream already are not lost a second time.
+        let known = self.set_aside.range(start..to).count() as u64;
+        self.set_aside.retain(|offset| !(start..to).contains(offset));
+        self.ledger.count_dropped(reason, to - start - known);
+        self.close_done();
+        Some(Offset(start)..Offset(to))
+    }
+
+    /// Nothing from `from` on is read before a progress of this version is stored.
+    pub(super) fn await_passed(&mut self, from: u64, version: u64) {
+        self.passed = Some((self.passed.map_or(from, |(before, _)| before.min(from)), version));
+    }
+
+    /// Regions that go on here or behind it are not read for now.
+    pub(super) fn barred_from(&self) -> Option<u64> {
+        self.passed.map(|(from, _)| from)
+    }
+
+    /// A progress is stored: whether what waited for it may be read now.
+    pub(super) fn handle_stored(&mut self, version: u64) -> bool {
+        self.stored_version = self.stored_version.max(version.min(self.version));
+        self.passed.take_if(|(_, wanted)| *wanted <= self.stored_version).is_some()
     }
 
     fn close_done(&mut self) -> bool {
@@ -196,9 +252,10 @@ impl Source {
             ((0..=last).find(open), None)
         };
         let is_ready = self.parents_open == 0;
-        first
-            .into_iter()
-            .chain(second)
-            .filter(move |index| is_ready && self.regions[*index].reading == Reading::Idle)
+        first.into_iter().chain(second).filter(move |index| {
+            let region = &self.regions[*index];
+            let is_barred = self.barred_from().is_some_and(|from| region.next >= from);
+            is_ready && !is_barred && region.reading == Reading::Idle
+        })
     }
 }

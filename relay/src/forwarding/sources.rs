@@ -249,12 +249,15 @@ impl Forwarding {
     ) -> Result<(), ForwardError> {
         let place = self.sources.place(id)?;
         let source = self.sources.slab.get_mut(place);
-        source.stored_version = source.stored_version.max(version.min(source.version));
+        let may_go_on = source.handle_stored(version);
         let awaiting = &mut source.awaiting;
         let lanes: Vec<u32> =
             awaiting.extract_if(.., |(wanted, _)| *wanted <= version).map(|(_, lane)| lane).collect();
         for lane in lanes {
             self.release_lane(lane, now_ms);
+        }
+        if may_go_on {
+            self.sources.refresh_reads(place, self.config.drain.order == DrainOrder::Newest);
         }
         Ok(())
     }
@@ -284,6 +287,16 @@ impl Forwarding {
     pub(super) fn await_progress(&mut self, place: u32, lane: u32) {
         let source = self.sources.slab.get_mut(place);
         source.awaiting.push((source.version + 1, lane));
+        self.sources.mark_dirty(place, true);
+    }
+
+    /// Reading from `from` on waits until the progress that passed over what lies before it is stored.
+    pub(super) fn await_passed(&mut self, place: u32, from: u64) {
+        if self.is_planted(super::Planted::PassedUnstored) {
+            return;
+        }
+        let source = self.sources.slab.get_mut(place);
+        source.await_passed(from, source.version + 1);
         self.sources.mark_dirty(place, true);
     }
 

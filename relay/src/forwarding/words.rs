@@ -149,7 +149,7 @@ pub enum DeadReason {
 pub struct Progress {
     /// Everything before is done for good.
     pub checkpoint: Offset,
-    /// Ranges above that are done too, rising, apart from each other; at most `REGIONS_MAX`. Empty without `newest`.
+    /// Ranges above that are done too, rising, apart from each other; at most `REGIONS_MAX`: delivered with `newest`, or passed over.
     pub done: Vec<Range<Offset>>,
     /// Records above the checkpoint that are in the dead-letter stream, rising. Bounded by the records in memory; usually empty.
     pub set_aside: Vec<Offset>,

@@ -4,4 +4,5 @@ mod calls;
 mod dead_letters;
 mod drain;
 mod order;
+mod passed_over;
 mod shell;

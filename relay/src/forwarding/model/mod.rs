@@ -30,6 +30,9 @@ fn a_thousand_seeded_lives_keep_order_and_lose_nothing() {
         "done range",
         "failed",
         "late arrival",
+        "passed over",
+        "passed over in vain",
+        "put back",
         "rejected",
         "set aside above",
         "too large",
@@ -54,6 +57,8 @@ fn planted_bugs_are_found() {
         (Planted::TwoOfALane, "LANE"),
         (Planted::ChildBeforeParent, "PARENT"),
         (Planted::BucketIgnored, "RATE"),
+        (Planted::PassedUnstored, "ORDER"),
+        (Planted::PassedTooMuch, "CHECKPOINT"),
     ];
     let hook = std::panic::take_hook();
     std::panic::set_hook(Box::new(|_| {}));
@@ -86,6 +91,8 @@ struct Life {
     is_quiet: bool,
     /// Losses told, each of which may take a place in each region.
     drops: usize,
+    /// Steps until the power fails, which the disk takes nothing in.
+    doomed: Option<u64>,
     step: u64,
     trace: u64,
     met: BTreeMap<&'static str, u64>,
@@ -104,6 +111,7 @@ impl Life {
             late: Vec::new(),
             is_quiet: false,
             drops: 0,
+            doomed: None,
             step: 0,
             trace: 0,
             met: BTreeMap::new(),
@@ -154,7 +162,7 @@ impl Life {
             self.drive();
             self.check();
         }
-        self.is_quiet = true;
+        (self.is_quiet, self.doomed) = (true, None);
         for step in STEPS..STEPS + 4_000 {
             self.step = step;
             if self.flying.is_empty() {
@@ -180,7 +188,11 @@ impl Life {
 
     fn act(&mut self) {
         self.world.now_ms += self.world.seeded.up_to(30);
-        match self.world.seeded.up_to(29) {
+        match self.doomed.take() {
+            Some(0) => return self.crash(),
+            steps => self.doomed = steps.map(|steps| steps - 1),
+        }
+        match self.world.seeded.up_to(31) {
             0..=11 => {
                 let most = if self.world.seeded.once_in(8) { 60 } else { 4 };
                 for _ in 0..=self.world.seeded.up_to(most) {
@@ -219,11 +231,30 @@ impl Life {
                 let id = SourceId(u32::try_from(index).expect("few"));
                 self.forwarding.handle_dropped(id, to, DropReason::Quota).expect("known");
             }
+            30 | 31 if self.world.seeded.once_in(2) => self.pass_over(),
             28 => match self.world.seeded.up_to(1) {
                 0 => self.forwarding.handle_connection_lost(self.world.now_ms),
                 _ => self.forwarding.handle_connection_restored(),
             },
             _ => self.world.now_ms += self.world.seeded.up_to(1_000),
+        }
+    }
+
+    /// A sink for which too much waits does without the newest.
+    fn pass_over(&mut self) {
+        let index = self.world.pick(self.world.shards.len());
+        let id = SourceId(u32::try_from(index).expect("few"));
+        let tail = self.world.shards[index].tail();
+        let from = Offset(tail.0 - self.world.seeded.up_to(tail.0.min(30)));
+        let passed = self.forwarding.handle_passed_over(id, from..tail, DropReason::Quota).expect("known");
+        self.meet("passed over", passed.is_some());
+        self.meet("passed over in vain", passed.is_none() && from < tail);
+        if let Some(passed) = passed {
+            assert!(passed.end == tail, "PASSED: {passed:?} of {from:?}..{tail:?}: {}", self.context());
+            self.world.pass_over(index, passed.start.0..passed.end.0);
+            if self.doomed.is_none() && self.world.seeded.once_in(4) {
+                self.doomed = Some(10 + self.world.seeded.up_to(30));
+            }
         }
     }
 
@@ -239,6 +270,8 @@ impl Life {
             let ids = self.ids(&flying.call);
             self.late.push(ids);
         }
+        let put_back = self.world.put_back();
+        self.meet("put back", put_back > 0);
         self.start();
     }
 

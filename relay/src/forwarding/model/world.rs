@@ -1,5 +1,7 @@
 //! The truth: what the source shards hold, what reached the target, and what may never happen.
 
+mod losses;
+
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::ops::Range;
 
@@ -76,6 +78,8 @@ pub(super) struct Shard {
     /// Records before this are gone.
     pub(super) first: u64,
     pub(super) is_closed: bool,
+    /// Records that were passed over.
+    passed: BTreeSet<u64>,
     pub(super) stored: Progress,
 }
 
@@ -127,7 +131,8 @@ impl World {
 
     fn open(&mut self, parents: Vec<SourceId>, keys: Range<u128>) {
         let stored = Progress::new(Offset(0));
-        self.shards.push(Shard { parents, keys, records: Vec::new(), first: 0, is_closed: false, stored });
+        let (records, passed) = (Vec::new(), BTreeSet::new());
+        self.shards.push(Shard { parents, keys, records, first: 0, is_closed: false, passed, stored });
     }
 
     pub(super) fn append(&mut self) {
@@ -216,20 +221,6 @@ impl World {
             }
         }
         (records, next)
-    }
-
-    /// The log gives up what is oldest.
-    pub(super) fn drop_oldest(&mut self, index: usize) -> Offset {
-        let tail = self.shards[index].tail().0;
-        let first = self.shards[index].first;
-        let to = first + self.seeded.up_to(tail - first);
-        self.shards[index].first = to;
-        for stored in &self.shards[index].records[..usize::try_from(to).expect("small")] {
-            if !self.is_seen(stored.id) {
-                self.dropped.insert(stored.id);
-            }
-        }
-        Offset(to)
     }
 
     pub(super) fn is_seen(&self, id: Id) -> bool {
