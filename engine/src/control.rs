@@ -51,7 +51,7 @@ impl Effect {
             return None;
         }
         let ms = u64::try_from(transition.min(limits::TRANSITION_MAX).as_millis()).unwrap_or(u64::MAX);
-        Some(engine.0.clock.now_ms().saturating_add(ms))
+        Some(engine.steady_ms().saturating_add(ms))
     }
 }
 

@@ -67,10 +67,13 @@ impl Definition {
         u64::from(self.retention_hours) * 3_600_000
     }
 
-    /// The arrival time of the oldest record that can be read now, UTC ms since 1970.
+    /// The arrival time of the oldest record that can be read now, UTC ms since 1970, when retention allows records from
+    /// `retained_ms` on.
     #[must_use]
-    pub fn horizon_ms(&self, now_ms: u64) -> u64 {
-        now_ms.saturating_sub(self.retention_ms()).max(self.readable_from_ms)
+    pub fn horizon_ms(&self, retained_ms: u64, now_ms: u64) -> u64 {
+        // What is still to come was said by a clock that was wrong.
+        let readable = Some(self.readable_from_ms).filter(|&from_ms| from_ms <= now_ms);
+        retained_ms.max(readable.unwrap_or(0))
     }
 
     /// Largest record in bytes, partition key included.
@@ -275,10 +278,12 @@ mod tests {
     fn what_had_expired_stays_so_when_retention_grows() {
         let day_ms = 86_400_000;
         let mut definition = definition(1);
-        assert_eq!(definition.horizon_ms(10 * day_ms), 9 * day_ms);
+        assert_eq!(definition.horizon_ms(9 * day_ms, 10 * day_ms), 9 * day_ms);
         definition.retention_hours = 48;
         definition.readable_from_ms = 9 * day_ms;
-        assert_eq!(definition.horizon_ms(10 * day_ms), 9 * day_ms);
-        assert_eq!(definition.horizon_ms(12 * day_ms), 10 * day_ms);
+        assert_eq!(definition.horizon_ms(8 * day_ms, 10 * day_ms), 9 * day_ms);
+        assert_eq!(definition.horizon_ms(10 * day_ms, 12 * day_ms), 10 * day_ms);
+        // A clock that was ahead when retention grew hides nothing once it is right.
+        assert_eq!(definition.horizon_ms(6 * day_ms, 8 * day_ms), 6 * day_ms);
     }
 }

@@ -5,7 +5,7 @@
 
 use crate::api::{Call, Format, Reply, ReplyBody};
 use crate::batch::{Commit, EngineBatch};
-use crate::clock::Clock;
+use crate::clock::{Begun, Clock};
 use crate::consumers::{self, Consumers};
 use crate::control;
 use crate::counters::{EngineCounters, Tally};
@@ -87,6 +87,7 @@ pub(crate) struct Inner {
     pub(crate) transition: Duration,
     pub(crate) upkeep: control::Upkeep,
     pub(crate) clock: Clock,
+    pub(crate) begun: Begun,
     pub(crate) region: Box<str>,
     pub(crate) account: Box<str>,
     pub(crate) tally: Tally,
@@ -118,8 +119,7 @@ impl Engine {
         let scope = (config.region.as_str(), config.account.as_str());
         let keys =
             Keys::open(config.master_keys.clone(), &config.dir.join(KEYS_DIR), scope, config.clock.now_ms())?;
-        let clock = config.clock.clone();
-        let clock = journal::Clock::new(move || clock.now_ms());
+        let clock = config.clock.of_journal();
         let (journal, recovery) = Journal::open_with(&config.dir, config.journal.clone(), clock)?;
         let log = EmbeddedLog::new(journal.clone());
         let meta = EmbeddedMeta::new(&log);
@@ -135,6 +135,8 @@ impl Engine {
     }
 
     fn with(log: Arc<dyn ShardLog>, meta: Arc<dyn MetaStore>, keys: Keys, config: &EngineConfig) -> Engine {
+        let moment = config.clock.moment();
+        let begun = Begun::at(moment, log.kept_ms(moment));
         let registry = Registry::load(&*meta, &config.region, &config.account);
         let consumers = Consumers::load(&*meta);
         let queues = Queues::load(&*meta, &config.region, &config.account);
@@ -146,6 +148,7 @@ impl Engine {
             transition: config.transition,
             upkeep: control::Upkeep::default(),
             clock: config.clock.clone(),
+            begun,
             region: config.region.as_str().into(),
             account: config.account.as_str().into(),
             tally: Tally::new(operations::names()),

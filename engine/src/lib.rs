@@ -73,7 +73,7 @@ mod throttle;
 
 pub use batch::{Commit, EngineBatch, PutError};
 pub use books::{Origin, Received};
-pub use clock::Clock;
+pub use clock::{Clock, ClockState, Moment};
 pub use control::{NewStream, StreamError};
 pub use counters::{EngineCounters, OperationCounters};
 pub use definition::{Definition, Layout, Reshard, StreamMode, StreamState, StreamStatus};

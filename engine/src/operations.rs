@@ -83,6 +83,7 @@ mod update_stream_warm_throughput;
 mod warm;
 
 use crate::api::{ApiError, Call, ErrorType, Reply, Writer, model};
+use crate::clock::is_over;
 use crate::control;
 use crate::definition::{Shard, StreamStatus};
 use crate::engine::Engine;
@@ -269,7 +270,7 @@ fn active(engine: &Engine, stream: &StreamHandle) -> Result<(), ApiError> {
     let state = stream.state();
     let (status, until_ms) = (state.definition.status, state.definition.until_ms);
     // A state whose time is over ends with the change itself.
-    let over = until_ms.is_some_and(|until_ms| until_ms <= engine.0.clock.now_ms());
+    let over = until_ms.is_some_and(|until_ms| is_over(until_ms, engine.steady_ms()));
     if status == StreamStatus::Active || (over && status != StreamStatus::Deleting) {
         return Ok(());
     }

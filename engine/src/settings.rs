@@ -104,20 +104,24 @@ impl Changes {
         self.0.is_empty()
     }
 
-    /// How many there were in the day before `now_ms`.
+    /// How many there were in the day before `now_ms`. What is still to come was noted by a clock that was ahead, and does not count.
     #[must_use]
     pub fn within_a_day(&self, now_ms: u64) -> usize {
-        self.0.iter().filter(|&&at_ms| now_ms.saturating_sub(at_ms) < DAY_MS).count()
+        self.0.iter().filter(|&&at_ms| is_within_a_day(at_ms, now_ms)).count()
     }
 
     /// Adds one and forgets those that no longer count.
     pub fn add(&mut self, now_ms: u64) {
-        self.0.retain(|&at_ms| now_ms.saturating_sub(at_ms) < DAY_MS);
+        self.0.retain(|&at_ms| is_within_a_day(at_ms, now_ms));
         if self.0.len() == Self::KEPT {
             self.0.remove(0);
         }
         self.0.push(now_ms);
     }
+}
+
+fn is_within_a_day(at_ms: u64, now_ms: u64) -> bool {
+    now_ms.checked_sub(at_ms).is_some_and(|ago_ms| ago_ms < DAY_MS)
 }
 
 #[cfg(test)]
@@ -131,6 +135,7 @@ mod tests {
         changes.add(2_000);
         assert_eq!(changes.within_a_day(2_000), 2);
         assert_eq!(changes.within_a_day(1_000 + DAY_MS), 1);
+        assert_eq!(changes.within_a_day(1_500), 1, "a clock that was put back");
         changes.add(2_000 + DAY_MS);
         assert_eq!(changes, Changes(vec![2_000 + DAY_MS]));
         (0..100).for_each(|_| changes.add(3_000 + DAY_MS));

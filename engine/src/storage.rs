@@ -17,6 +17,7 @@ mod set;
 pub use extent::Extent;
 pub use set::{AppendSet, StagedRecord};
 
+use crate::clock::{ClockState, Moment};
 use crate::names::{ShardId, StreamNumber};
 use std::fmt;
 use std::future::Future;
@@ -209,6 +210,10 @@ pub trait ShardLog: Send + Sync + 'static {
     /// is open, unless whoever sealed it has stored that it ended and routes nothing there.
     fn seal(&self, shard: ShardKey, fence: Fence) -> BoxFuture<'_, Result<Position, CommitError>>;
 
+    /// Records of `child` arrive no earlier than those of `parents`, which take no more, also when the clock was put back. To be said
+    /// again after a start.
+    fn begin_after(&self, _child: ShardKey, _parents: &[ShardKey]) {}
+
     /// Records of the stream may be forgotten when older than `max_age_ms`.
     fn retain(&self, stream: StreamNumber, max_age_ms: u64);
 
@@ -229,6 +234,21 @@ pub trait ShardLog: Send + Sync + 'static {
     /// Bytes on the device of a shard's records from `from` on, as they are stored; 0 where the log does not know.
     fn bytes_from(&self, _shard: ShardKey, _from: Position) -> u64 {
         0
+    }
+
+    /// Time that goes by however the wall clock jumps, ms; on one line over starts.
+    fn kept_ms(&self, moment: Moment) -> u64 {
+        moment.wall_ms
+    }
+
+    /// The arrival time, UTC ms, before which records are older than `age_ms`; 0 while arrival times do not tell.
+    fn horizon_ms(&self, age_ms: u64, moment: Moment) -> u64 {
+        moment.wall_ms.saturating_sub(age_ms)
+    }
+
+    /// What there is to say of the wall clock, for records that are kept for `age_ms`.
+    fn clock_state(&self, _age_ms: u64, moment: Moment) -> ClockState {
+        ClockState { is_certain: moment.is_certain, ..ClockState::default() }
     }
 
     /// Every shard that has or had durable records, of one stream or of all that were not dropped; none where the log does not say.

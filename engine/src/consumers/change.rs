@@ -44,10 +44,10 @@ pub(crate) async fn register(
         if !there {
             return Err(ApiError::no_stream(stream.name().as_str(), &engine.0.account));
         }
-        let now_ms = engine.0.clock.now_ms();
+        let now_ms = engine.steady_ms();
         let place = (stream.number(), name);
         let left = check_new(&engine, &stream, &place, limit, now_ms)?;
-        let created_ms = registry(&engine).created_ms(&place, now_ms);
+        let created_ms = registry(&engine).created_ms(&place, engine.0.clock.now_ms());
         let active_ms = now_ms + transition_ms(&engine);
         let consumer = Consumer { name: place.1.clone(), created_ms, active_ms, gone_ms: None, tags };
         let version = engine.0.meta.put(&key(&place), &encode(&consumer), left).await.map_err(changed)?;
@@ -107,7 +107,7 @@ pub(crate) async fn deregister(
             engine.0.meta.delete(&key(&place), entry.version).await.map_err(changed)?;
             registry(&engine).leave(&place);
         } else {
-            let gone_ms = Some(engine.0.clock.now_ms() + transition_ms);
+            let gone_ms = Some(engine.steady_ms() + transition_ms);
             let leaving = Consumer { gone_ms, ..(*entry.consumer).clone() };
             let stored = engine.0.meta.put(&key(&place), &encode(&leaving), entry.version);
             let version = stored.await.map_err(changed)?;

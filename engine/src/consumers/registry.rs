@@ -6,6 +6,7 @@
 
 use super::ConsumerArn;
 use crate::api::{ApiError, ErrorType};
+use crate::clock::is_over;
 use crate::engine::Engine;
 use crate::names::{StreamArn, StreamNumber};
 use crate::queues;
@@ -37,7 +38,7 @@ impl Consumer {
     pub(crate) fn status(&self, now_ms: u64) -> &'static str {
         match self.gone_ms {
             Some(_) => "DELETING",
-            None if now_ms < self.active_ms => "CREATING",
+            None if !is_over(self.active_ms, now_ms) => "CREATING",
             None => "ACTIVE",
         }
     }
@@ -52,7 +53,7 @@ impl Consumer {
     }
 
     pub(super) fn is_gone(&self, now_ms: u64) -> bool {
-        self.gone_ms.is_some_and(|gone_ms| gone_ms <= now_ms)
+        self.gone_ms.is_some_and(|gone_ms| is_over(gone_ms, now_ms))
     }
 }
 
@@ -147,14 +148,14 @@ pub(super) fn registry(engine: &Engine) -> &Registry {
 
 /// The consumer of this name.
 pub(crate) fn find(engine: &Engine, stream: StreamNumber, name: &str) -> Option<Arc<Consumer>> {
-    let now_ms = engine.0.clock.now_ms();
+    let now_ms = engine.steady_ms();
     let found = registry(engine).get(&(stream, name.to_owned()))?.consumer;
     (!found.is_gone(now_ms)).then_some(found)
 }
 
 /// All consumers of a stream, by name.
 pub(crate) fn list(engine: &Engine, stream: StreamNumber) -> Vec<Arc<Consumer>> {
-    let now_ms = engine.0.clock.now_ms();
+    let now_ms = engine.steady_ms();
     let state = registry(engine).lock();
     let of_stream = state.entries.range((stream, String::new())..).take_while(|((s, _), _)| *s == stream);
     of_stream.map(|(_, entry)| &entry.consumer).filter(|c| !c.is_gone(now_ms)).cloned().collect()

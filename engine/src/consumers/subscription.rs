@@ -184,7 +184,7 @@ impl Subscription {
             if shard.closed.is_some_and(|closed| self.next >= closed.end) {
                 return Ok(Next::Last(source.end(&state, shard).into()));
             }
-            let not_before_ms = state.definition.horizon_ms(now_ms);
+            let not_before_ms = self.engine.horizon_ms(&state.definition);
             match self.read(source, not_before_ms).await? {
                 Read::Event(event, pause) => return Ok(Next::Event(event, pause)),
                 Read::Further => continue,

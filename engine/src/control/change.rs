@@ -16,9 +16,9 @@ impl Engine {
         if !(limits::RETENTION_HOURS_DEFAULT..=limits::RETENTION_HOURS_MAX).contains(&hours) {
             return Err(StreamError::Retention(hours));
         }
-        let now_ms = self.0.clock.now_ms();
+        let asked = self.clone();
         self.change(name, move |definition| {
-            definition.readable_from_ms = definition.horizon_ms(now_ms);
+            definition.readable_from_ms = asked.horizon_ms(definition);
             definition.retention_hours = hours;
             Ok(())
         })

@@ -109,6 +109,7 @@ pub(super) async fn finish(
         reshard: None,
         ..state.definition.clone()
     };
+    follow_parents(engine, stream, &shards);
     let open = put_layout(engine, stream, definition, shards, control).await?;
     tracing::info!(stream = %stream.name(), open, "stream resharded");
     Ok(())
@@ -128,6 +129,15 @@ async fn seal(
         ends.insert(shard, sealed.await?);
     }
     Ok(ends)
+}
+
+/// Lets open shards that came from others go on where these ended.
+pub(super) fn follow_parents(engine: &Engine, stream: &StreamHandle, shards: &[Shard]) {
+    let key = |shard| ShardKey { stream: stream.number(), shard };
+    for child in shards.iter().filter(|shard| shard.closed.is_none() && shard.generation > 0) {
+        let parents: Vec<_> = child.parent.into_iter().chain(child.adjacent_parent).map(key).collect();
+        engine.0.log.begin_after(key(child.id), &parents);
+    }
 }
 
 /// Stores a layout, then the definition that names it, then clears away what was before. Gives the number of open shards.
@@ -185,7 +195,7 @@ pub(super) async fn expire(
     control: &Control<'_>,
 ) -> Result<(), StreamError> {
     let state = stream.state();
-    let horizon_ms = state.definition.horizon_ms(engine.0.clock.now_ms());
+    let horizon_ms = engine.horizon_ms(&state.definition);
     let (expired, left): (Vec<Shard>, Vec<Shard>) =
         state.shards.all().iter().cloned().partition(|shard| shard.is_expired(horizon_ms));
     if expired.is_empty() || state.definition.reshard.is_some() {

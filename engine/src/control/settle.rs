@@ -5,6 +5,7 @@
 //! runs on whatever runtime the engine is used from, from the first use on, and ends with the engine.
 
 use super::{Control, StreamError, delete, reshard, store};
+use crate::clock::is_over;
 use crate::definition::{Definition, StreamStatus};
 use crate::engine::{Engine, Inner};
 use crate::limits;
@@ -33,7 +34,7 @@ impl Default for Upkeep {
 pub(crate) async fn keep_time(engine: &Engine) {
     let due_ms = &engine.0.upkeep.due_ms;
     let next_ms = due_ms.load(Ordering::Relaxed);
-    if next_ms == u64::MAX || engine.0.clock.now_ms() < next_ms {
+    if next_ms == u64::MAX || engine.steady_ms() < next_ms {
         return;
     }
     // While a change is under way it is nobody's turn; records must not wait for it.
@@ -66,7 +67,7 @@ pub(super) async fn settle(
     }
     let state = stream.state();
     let definition = &state.definition;
-    let due = definition.until_ms.is_none_or(|until_ms| until_ms <= engine.0.clock.now_ms());
+    let due = definition.until_ms.is_none_or(|until_ms| is_over(until_ms, engine.steady_ms()));
     match definition.status {
         StreamStatus::Active => Ok(()),
         _ if !due => Ok(()),
@@ -94,7 +95,7 @@ pub(super) fn show(engine: &Engine, stream: &StreamHandle) {
 
 fn remaining(engine: &Engine, definition: &Definition) -> Duration {
     let until_ms = definition.until_ms.unwrap_or(0);
-    Duration::from_millis(until_ms.saturating_sub(engine.0.clock.now_ms())).min(limits::TRANSITION_MAX)
+    Duration::from_millis(until_ms.saturating_sub(engine.steady_ms())).min(limits::TRANSITION_MAX)
 }
 
 async fn settle_later(engine: Weak<Inner>, name: StreamName, mut wait: Duration) {
@@ -119,7 +120,9 @@ async fn settle_later(engine: Weak<Inner>, name: StreamName, mut wait: Duration)
 /// After a start: tells the log how long to keep what, and looks after the streams from then on.
 pub(super) fn resume(engine: &Engine) {
     for stream in engine.0.registry.list() {
-        engine.0.log.retain(stream.number(), stream.state().definition.retention_ms());
+        let state = stream.state();
+        engine.0.log.retain(stream.number(), state.definition.retention_ms());
+        reshard::follow_parents(engine, &stream, state.shards.all());
         note(engine, &stream);
     }
     ensure(engine);

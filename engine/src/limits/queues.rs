@@ -15,6 +15,9 @@ pub const QUEUE_WAIT_MS_MAX: u64 = 20_000;
 /// How long a received record is invisible unless queue or receive say otherwise. Model: documentation of
 /// `VisibilityTimeoutSeconds`.
 pub const QUEUE_VISIBILITY_SECONDS_DEFAULT: u32 = 30;
+/// Longest visibility timeout. Model: `VisibilityTimeoutSeconds`. Whatever is hidden for longer after a start was hidden by a clock that was
+/// ahead.
+pub const QUEUE_VISIBILITY_MS_MAX: u64 = 43_200_000;
 /// Receives after which a record becomes a dead letter unless the queue says otherwise. Model: documentation of
 /// `DeadLetterConfiguration`.
 pub const QUEUE_RECEIVES_DEFAULT: u32 = 6;

@@ -30,7 +30,7 @@ async fn change(engine: &Engine, call: Call, direction: Direction) -> Outcome {
     let hours = requested(&fields)?;
     let name = stream.name().clone();
     let shown = name.clone();
-    let now_ms = engine.0.clock.now_ms();
+    let asked = engine.clone();
     engine
         .update(&name, move |definition| {
             let existing = definition.retention_hours;
@@ -44,7 +44,7 @@ async fn change(engine: &Engine, call: Call, direction: Direction) -> Outcome {
                      retention period ({existing} hours). Use {other} API."
                 )));
             }
-            definition.readable_from_ms = definition.horizon_ms(now_ms);
+            definition.readable_from_ms = asked.horizon_ms(definition);
             definition.retention_hours = hours;
             Ok(())
         })

@@ -17,7 +17,7 @@ pub(super) async fn run(engine: &Engine, call: Call) -> Outcome {
     let page =
         fields.count("Limit").unwrap_or(limits::DESCRIBE_STREAM_PAGE).min(limits::DESCRIBE_STREAM_PAGE);
     let state = stream.state();
-    let horizon_ms = state.definition.horizon_ms(engine.0.clock.now_ms());
+    let horizon_ms = engine.horizon_ms(&state.definition);
     let all = state.shards.all();
     let start = after.map_or(0, |after| all.partition_point(|shard| shard.id <= after));
     let mut shards = all[start..].iter().filter(|shard| !shard.is_expired(horizon_ms));

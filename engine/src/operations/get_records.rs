@@ -54,7 +54,7 @@ async fn give(
     let limits = ReadLimits {
         records,
         bytes: limits::GET_RECORDS_BYTES_MAX,
-        not_before_ms: stream.state().definition.horizon_ms(now_ms),
+        not_before_ms: engine.horizon_ms(&stream.state().definition),
     };
     engine.0.keys.look(engine);
     let page = engine.0.log.read(token.shard, token.position, limits).await;

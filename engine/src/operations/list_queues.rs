@@ -33,7 +33,7 @@ pub(super) async fn run(engine: &Engine, call: Call) -> Outcome {
         answer.open_object();
         answer.key("QueueName").text(&definition.name);
         answer.key("QueueARN").text(&queue.arn);
-        answer.key("QueueStatus").text(definition.status(now_ms).as_str());
+        answer.key("QueueStatus").text(definition.status(engine.steady_ms()).as_str());
         answer.key("QueueCreationTimestamp").time(definition.created_ms);
         answer.key("Streams").open_array();
         answer.open_object();

@@ -21,7 +21,7 @@ pub(super) async fn run(engine: &Engine, call: Call) -> Outcome {
         None => begin(engine, &fields)?,
     };
     let state = stream.state();
-    let horizon_ms = state.definition.horizon_ms(now_ms);
+    let horizon_ms = engine.horizon_ms(&state.definition);
     let page = fields.count("MaxResults").unwrap_or(limits::LIST_SHARDS_PAGE).min(limits::LIST_SHARDS_PAGE);
     let behind = |shard: &&Shard| after.is_none_or(|after| shard.id > after);
     let mut wanted = state.shards.all().iter().filter(behind).filter(|shard| filter.takes(shard, horizon_ms));

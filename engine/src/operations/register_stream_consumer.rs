@@ -43,6 +43,6 @@ pub(super) fn write_consumer(
 ) {
     answer.key("ConsumerName").text(&consumer.name);
     answer.key("ConsumerARN").text(&consumer.arn(engine, stream).to_string());
-    answer.key("ConsumerStatus").text(consumer.status(engine.0.clock.now_ms()));
+    answer.key("ConsumerStatus").text(consumer.status(engine.steady_ms()));
     answer.key("ConsumerCreationTimestamp").time(consumer.created_ms);
 }

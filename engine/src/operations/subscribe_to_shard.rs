@@ -26,7 +26,7 @@ pub(super) async fn run(engine: &Engine, call: Call) -> Outcome {
     let fields = Fields::read(&call, model::SUBSCRIBE_TO_SHARD)?;
     let (stream, consumer) = by_arn(engine, fields.text("ConsumerARN").unwrap_or_default())?;
     let now_ms = engine.0.clock.now_ms();
-    active(engine, &stream, &consumer, now_ms)?;
+    active(engine, &stream, &consumer)?;
     super::usable(engine, &stream)?;
     let shard = shard_of(engine, &stream, fields.text("ShardId").unwrap_or_default())?;
     let position = fields.map("StartingPosition");
@@ -47,8 +47,8 @@ pub(super) async fn run(engine: &Engine, call: Call) -> Outcome {
     Ok(Reply::events(consumers::subscribe(engine, asked)?))
 }
 
-fn active(engine: &Engine, stream: &StreamHandle, consumer: &Consumer, now_ms: u64) -> Result<(), ApiError> {
-    if consumer.status(now_ms) == "ACTIVE" {
+fn active(engine: &Engine, stream: &StreamHandle, consumer: &Consumer) -> Result<(), ApiError> {
+    if consumer.status(engine.steady_ms()) == "ACTIVE" {
         return Ok(());
     }
     // The blanks are AWS's.

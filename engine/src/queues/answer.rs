@@ -116,7 +116,7 @@ pub(crate) fn write_description(
     queue: &Queue,
     status: Option<QueueStatus>,
 ) -> Writer {
-    let now_ms = engine.0.clock.now_ms();
+    let now_ms = engine.steady_ms();
     let definition = queue.definition();
     let status = status.unwrap_or_else(|| definition.status(now_ms));
     let mut answer = call.writer();
@@ -131,7 +131,7 @@ pub(crate) fn write_description(
     answer.key("StreamARN").text(&definition.stream_arn(&engine.0.region, &engine.0.account));
     answer.key("StartingPosition").open_object();
     answer.key("Type").text(definition.start.as_str());
-    if let Some(time_ms) = effective_start(engine, queue, &definition, status, now_ms) {
+    if let Some(time_ms) = effective_start(engine, queue, &definition, status) {
         answer.key("Timestamp").time(time_ms);
     }
     answer.close_object();
@@ -160,7 +160,6 @@ fn effective_start(
     queue: &Queue,
     definition: &QueueDefinition,
     status: QueueStatus,
-    now_ms: u64,
 ) -> Option<u64> {
     if status == QueueStatus::Creating {
         return match definition.start {
@@ -177,7 +176,7 @@ fn effective_start(
         Start::TrimHorizon => readable_ms(definition.created_ms),
         // What had expired before the retention grew stays expired.
         Start::AtTimestamp(time_ms) => {
-            let horizon_ms = stream.map_or(0, |stream| stream.state().definition.horizon_ms(now_ms));
+            let horizon_ms = stream.map_or(0, |stream| engine.horizon_ms(&stream.state().definition));
             time_ms.max(horizon_ms).max(definition.stream_created_ms)
         }
     })

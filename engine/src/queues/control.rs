@@ -63,7 +63,7 @@ pub(crate) async fn create(engine: &Engine, new: NewQueue) -> Result<Arc<Queue>,
             receives_max: new.receives_max,
             tags: new.tags,
             deleting: false,
-            creating_until_ms: now_ms.saturating_add(transition_ms(&engine)),
+            creating_until_ms: engine.steady_ms().saturating_add(transition_ms(&engine)),
             updating_until_ms: 0,
         };
         let core = begin(&engine, &new.stream, &definition).await?;
@@ -151,7 +151,7 @@ pub(crate) async fn update(engine: &Engine, queue: &Arc<Queue>, update: Update) 
         settle(engine, queue).await?;
     }
     change(engine, queue, move |engine, definition| {
-        let now_ms = engine.0.clock.now_ms();
+        let now_ms = engine.steady_ms();
         let status = definition.status(now_ms);
         if status != super::definition::QueueStatus::Active {
             let message = format!("Queue {} is {}, not ACTIVE.", definition.name, status.as_str());

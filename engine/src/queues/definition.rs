@@ -3,6 +3,7 @@
 //! In: stored bytes, ARNs. Out: [`QueueDefinition`], [`QueueArn`]. Not here: changing definitions (control), what the
 //! queue knows of records (core).
 
+use crate::clock::is_over;
 use crate::names::{StreamArn, StreamName, StreamNumber};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -114,8 +115,8 @@ impl QueueDefinition {
     pub(crate) fn status(&self, now_ms: u64) -> QueueStatus {
         match self {
             QueueDefinition { deleting: true, .. } => QueueStatus::Deleting,
-            definition if now_ms < definition.creating_until_ms => QueueStatus::Creating,
-            definition if now_ms < definition.updating_until_ms => QueueStatus::Updating,
+            definition if !is_over(definition.creating_until_ms, now_ms) => QueueStatus::Creating,
+            definition if !is_over(definition.updating_until_ms, now_ms) => QueueStatus::Updating,
             _ => QueueStatus::Active,
         }
     }

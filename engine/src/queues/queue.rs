@@ -185,7 +185,7 @@ impl Queue {
         engine: &Engine,
         step: &mut impl FnMut(&mut State, u64) -> T,
     ) -> Result<(T, Pending), AppendError> {
-        let now_ms = engine.0.clock.now_ms();
+        let now_ms = engine.steady_ms();
         let mut state = self.state();
         let outcome = step(&mut state, now_ms);
         let mut set = std::mem::take(&mut state.set);
@@ -219,7 +219,7 @@ impl Queue {
     /// # Errors
     /// When the log cannot be read.
     pub(crate) async fn follow(&self, engine: &Engine, stream: &StreamHandle) -> Result<(), ApiError> {
-        let now_ms = engine.0.clock.now_ms();
+        let now_ms = engine.steady_ms();
         let shards = {
             let mut state = self.state();
             let stream = stream.state();
@@ -239,7 +239,7 @@ impl Queue {
             state.swept_ms = now_ms;
             state.core.shards_with_open()
         };
-        let not_before_ms = self.not_before_ms(stream, now_ms);
+        let not_before_ms = self.not_before_ms(engine, stream);
         for shard in shards {
             let key = ShardKey { stream: stream.number(), shard };
             let first = engine.0.log.locate(key, Cursor::AtTime(not_before_ms)).await;
@@ -250,8 +250,8 @@ impl Queue {
     }
 
     /// Records that arrived before this UTC time (ms) are not delivered (any more).
-    pub(crate) fn not_before_ms(&self, stream: &StreamHandle, now_ms: u64) -> u64 {
-        let retained = stream.state().definition.horizon_ms(now_ms);
+    pub(crate) fn not_before_ms(&self, engine: &Engine, stream: &StreamHandle) -> u64 {
+        let retained = engine.horizon_ms(&stream.state().definition);
         retained.max(self.definition().start.not_before_ms())
     }
 
@@ -269,7 +269,7 @@ impl Queue {
         let limits = ReadLimits {
             records: limits::QUEUE_AHEAD_RECORDS,
             bytes: limits::QUEUE_AHEAD_BYTES,
-            not_before_ms: self.not_before_ms(stream, engine.0.clock.now_ms()),
+            not_before_ms: self.not_before_ms(engine, stream),
         };
         let key = ShardKey { stream: stream.number(), shard: fetch.shard };
         let page = engine.0.log.read(key, fetch.from, limits).await;

@@ -71,7 +71,7 @@ pub(crate) async fn receive(engine: &Engine, queue: &Queue, ask: Receive) -> Res
         let mut changes = stream.changes();
         engine.0.keys.look(engine);
         queue.follow(engine, &stream).await?;
-        if queue.is_delivering(engine.0.clock.now_ms()) {
+        if queue.is_delivering(engine.steady_ms()) {
             read_ahead(engine, queue, &stream, &ask).await?;
             let delivery = claim(engine, queue, &stream, &ask).await?;
             if let Some(delivery) = delivery {
@@ -101,7 +101,7 @@ pub(crate) async fn receive(engine: &Engine, queue: &Queue, ask: Receive) -> Res
 
 /// How long nothing becomes visible by time alone; shortened, because the stream's shards and the clock may change.
 fn pause(engine: &Engine, queue: &Queue, side: Side) -> Duration {
-    let now_ms = engine.0.clock.now_ms();
+    let now_ms = engine.steady_ms();
     let next_ms = queue.state().core.next_visible_ms(now_ms, side);
     let pause =
         next_ms.map_or(limits::QUEUE_TICK, |next_ms| Duration::from_millis(next_ms.saturating_sub(now_ms)));
@@ -118,7 +118,7 @@ async fn read_ahead(
     if ask.side == Side::Dead {
         return Ok(());
     }
-    let now_ms = engine.0.clock.now_ms();
+    let now_ms = engine.steady_ms();
     let fetches = {
         let state = queue.state();
         if state.core.is_short(now_ms, ask.side, ask.records) { state.core.fetches() } else { Vec::new() }
@@ -172,18 +172,19 @@ async fn claim(
     stream: &StreamHandle,
     receive: &Receive,
 ) -> Result<Option<Delivery>, ApiError> {
-    if queue.state().core.is_short(engine.0.clock.now_ms(), receive.side, 1) {
+    if queue.state().core.is_short(engine.steady_ms(), receive.side, 1) {
         return Ok(None);
     }
     let definition = queue.definition();
     let timeout_ms = receive.timeout_ms.unwrap_or(u64::from(definition.visibility_seconds) * 1_000);
+    let not_before_ms = queue.not_before_ms(engine, stream);
     let stepped = queue.step(engine, |state, now_ms| {
         let ask = Ask {
             side: receive.side,
             records: receive.records,
             bytes: limits::QUEUE_RECEIVE_BYTES_MAX,
             timeout_ms,
-            not_before_ms: queue.not_before_ms(stream, now_ms),
+            not_before_ms,
         };
         let claimed = state.core.claim(now_ms, &ask);
         let content = |claimed: &Claimed| state.content(claimed.shard, claimed.position);
@@ -206,12 +207,13 @@ async fn claim(
     claims.answered();
     let delivered: Vec<_> = content
         .into_iter()
-        .filter_map(|(claimed, content)| deliver(queue, stream, receive.side, &claimed, content))
+        .filter_map(|(claimed, content)| deliver(engine, queue, stream, receive.side, &claimed, content))
         .collect();
     Ok((!delivered.is_empty()).then_some(Delivery { records: delivered, room: Some(room) }))
 }
 
 fn deliver(
+    engine: &Engine,
     queue: &Queue,
     stream: &StreamHandle,
     side: Side,
@@ -224,7 +226,7 @@ fn deliver(
         handle: seal_receipt(queue.number, &Receipt { side, shard, position, serial }),
         record: SequenceNumber { generation, position, stream: stream.number(), shard },
         content,
-        first_ms: claimed.entry.first_ms,
+        first_ms: engine.utc_of(claimed.entry.first_ms),
         count: claimed.entry.count(),
     })
 }
@@ -280,7 +282,7 @@ async fn read_shard(
     contents: &mut BTreeMap<(ShardId, Position), Content>,
 ) -> Result<(), ApiError> {
     let key = ShardKey { stream: stream.number(), shard };
-    let not_before_ms = queue.not_before_ms(stream, engine.0.clock.now_ms());
+    let not_before_ms = queue.not_before_ms(engine, stream);
     let near = |a: &Position, b: &Position| b.position - a.position <= limits::QUEUE_READ_HOLE;
     for group in positions.chunk_by(near) {
         let (Some(&first), Some(&last)) = (group.first(), group.last()) else { continue };

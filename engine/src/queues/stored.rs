@@ -8,12 +8,15 @@ use super::core::{PREFIX, QueueCore, StoredKey};
 use super::definition::{DEFINITIONS, QueueDefinition};
 use super::queue::Queue;
 use crate::engine::Engine;
+use crate::limits;
 use crate::storage::MetaStore;
 
 /// After a start: removes queues whose delete a crash interrupted and those of streams that are gone, and whatever is
 /// stored of queues that there are not.
 pub(crate) fn resume(engine: &Engine) {
+    let latest_ms = engine.steady_ms().saturating_add(limits::QUEUE_VISIBILITY_MS_MAX);
     for queue in engine.0.queues.list() {
+        queue.state().core.show_by(latest_ms);
         if queue.definition().deleting || queue.stream(engine).is_none() {
             queue.end();
             engine.0.queues.remove(queue.number);

@@ -18,6 +18,7 @@ use super::{
     Ack, AppendError, AppendSet, BoxFuture, CommitError, Cursor, Extent, Fence, LogState, Page, Pending,
     Position, ReadError, ReadLimits, RecordRef, Run, ShardKey, ShardLog,
 };
+use crate::clock::{ClockState, Moment};
 use crate::names::StreamNumber;
 use commits::Commits;
 use forms::{at, extent, fill, key, nothing, ours, page, refusal, sequence, unreadable};
@@ -213,6 +214,11 @@ impl<S: Storage> ShardLog for EmbeddedLog<S> {
         })
     }
 
+    fn begin_after(&self, child: ShardKey, parents: &[ShardKey]) {
+        let parents: Vec<_> = parents.iter().map(|&parent| key(parent)).collect();
+        self.journal.begin_after(key(child), &parents);
+    }
+
     fn retain(&self, stream: StreamNumber, max_age_ms: u64) {
         self.journal.retain(stream.0, Some(max_age_ms));
     }
@@ -237,6 +243,22 @@ impl<S: Storage> ShardLog for EmbeddedLog<S> {
 
     fn bytes_from(&self, shard: ShardKey, from: Position) -> u64 {
         self.journal.bytes_from(key(shard), sequence(from))
+    }
+
+    fn kept_ms(&self, moment: Moment) -> u64 {
+        self.journal.look(moment);
+        self.journal.kept_ms()
+    }
+
+    fn horizon_ms(&self, age_ms: u64, moment: Moment) -> u64 {
+        // Looked first: a reader must not pass over what only a clock that has just jumped calls old.
+        self.journal.look(moment);
+        self.journal.horizon_ms(age_ms)
+    }
+
+    fn clock_state(&self, age_ms: u64, moment: Moment) -> ClockState {
+        self.journal.look(moment);
+        self.journal.clock_state(age_ms)
     }
 
     fn extents(&self, of: Option<StreamNumber>) -> Vec<(ShardKey, Extent)> {

@@ -2,6 +2,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a test may panic: that is its report")]
 
+mod clocks;
 mod crash;
 mod crashing;
 mod load;

@@ -41,6 +41,11 @@ impl Hands {
     }
 }
 
+fn of_journal(clock: &Clock) -> headwater_journal::Clock {
+    let clock = clock.clone();
+    headwater_journal::Clock::of(move || clock.moment())
+}
+
 /// A journal and the stores on it.
 pub(crate) struct Stores {
     pub(crate) journal: Journal,
@@ -51,7 +56,7 @@ pub(crate) struct Stores {
 impl Stores {
     pub(crate) fn open(dir: &Path, clock: &Clock) -> Stores {
         // Tasks of an engine that is gone may hold the journal for a moment longer.
-        let opened = (0..1_000).find_map(|_| match Journal::open(dir, small(), clock.now_ms()) {
+        let opened = (0..1_000).find_map(|_| match Journal::open_with(dir, small(), of_journal(clock)) {
             Ok(opened) => Some(opened),
             Err(error) if format!("{error:?}").contains("ResourceBusy") => {
                 std::thread::sleep(Duration::from_millis(2));

@@ -6,6 +6,7 @@
 
 use std::sync::atomic::Ordering;
 
+use crate::ShardKey;
 use crate::clock::Moment;
 use crate::core::meta::own;
 use crate::core::{Core, lock};
@@ -78,10 +79,30 @@ impl<S: Storage> Core<S> {
         self.kept_stored_group.store(self.queue.newest(), Ordering::Relaxed);
     }
 
+    /// Kept time at the last [look](Self::look), ms: goes by whatever the wall clock does, over starts too. Near UTC as long as the wall
+    /// clock never jumped.
+    pub fn kept_ms(&self) -> u64 {
+        lock(&self.kept).now_ms()
+    }
+
     /// The arrival time, ms since 1970, before which records are older than `age_ms`; 0 while arrival times do not tell, which is for as
     /// long as that age after the wall clock jumped. Retention goes on by time that went by meanwhile.
     pub fn horizon_ms(&self, age_ms: u64) -> u64 {
         lock(&self.kept).horizon_ms(age_ms)
+    }
+
+    /// Stamps records of `shard` no earlier than the newest of `before`, also when the wall clock was put back: for a shard that goes on
+    /// where others ended. Not kept: to be said again after an opening, until the shard has a record. Nothing for a dropped stream.
+    pub fn begin_after(&self, shard: ShardKey, before: &[ShardKey]) {
+        let newest_ms =
+            before.iter().filter_map(|shard| self.bounds(*shard)).map(|bounds| bounds.newest_ms).max();
+        let Some(newest_ms) = newest_ms else { return };
+        self.queue.look(|staged| {
+            // A slot would make a dropped stream known again.
+            if !staged.is_dropped(shard.stream) {
+                staged.restore(shard, 0, newest_ms);
+            }
+        });
     }
 
     /// What there is to say of the wall clock, for a stream that keeps records for `age_ms`.

@@ -1,7 +1,7 @@
 //! What of the core has to be stored, and undoing a step that could not be.
 
 use super::page::{PAGE_POSITIONS, read_header, read_page, write_header, write_page};
-use super::{QueueCore, StoredKey, Undo};
+use super::{Entry, QueueCore, ShardCore, StoredKey, Undo};
 use crate::limits;
 use crate::names::ShardId;
 use crate::storage::Position;
@@ -111,5 +111,17 @@ impl QueueCore {
             }
         }
         true
+    }
+
+    /// Shows what is hidden for longer than until `latest_ms` then.
+    pub(crate) fn show_by(&mut self, latest_ms: u64) {
+        let late = |(&id, shard): (&ShardId, &ShardCore)| {
+            let open = shard.open().iter().filter(|(_, entry)| entry.until_ms > latest_ms);
+            open.map(|(&position, &entry)| (id, position, entry)).collect::<Vec<_>>()
+        };
+        let late: Vec<_> = self.shards.iter().flat_map(late).collect();
+        for (id, position, entry) in late {
+            self.put_entry(id, position, Some(Entry { until_ms: latest_ms, ..entry }));
+        }
     }
 }
