@@ -63,9 +63,14 @@ pub const SUSPECT_LOOKS_MAX: usize = 16;
 /// While a live record came within this many ms, the last call slot is kept for live data.
 pub const LIVE_RECENT_MS: u64 = 10_000;
 
-/// So many times the tries are left to a record whose target shard takes nothing else either: that may be the shard's fault and pass, but
-/// a lane that nobody stands beside must not wait for ever. With the usual pauses it is about three hours.
-pub const ALONE_FACTOR: u16 = 16;
+/// So many times the tries are left to a record whose target shard takes nothing else either. That is most likely the target's fault, as
+/// when the disk of an engine is full, and may last for days; but a lane that nobody stands beside must not wait for ever. With twenty
+/// tries and the usual pauses it is a week.
+pub const ALONE_FACTOR: u16 = 1_000;
+
+/// Longest pause of a record that fails while its target shard takes others, in ms: behind it memory fills, and twenty tries are over in
+/// a minute.
+pub const WITNESSED_PAUSE_MAX_MS: u64 = 5_000;
 
 /// Over how long rates are averaged, in ms: long enough for an ETA that does not jump with each call.
 pub const METER_MS: u64 = 15_000;

@@ -5,6 +5,7 @@
 //!
 //! Not here: what goes when and again ([`Forwarding`]), HTTP and signatures (`headwater_aws`).
 
+mod body;
 mod events;
 mod letter;
 mod quota;
@@ -19,12 +20,12 @@ use super::settings::{Order, SinkSettings};
 use super::surroundings::Surroundings;
 use super::target::{self, Seeking, Target};
 use events::Event;
-use headwater_aws::kpl::{self, Aggregate};
-use headwater_aws::{Kinesis, PutBody, StreamRef};
+use headwater_aws::kpl;
+use headwater_aws::{Kinesis, StreamRef};
 use headwater_engine::{Engine, StreamHandle};
 use headwater_relay::{
-    Added, Call, CallFailure, CallLimits, Drain, DrainOrder, DropReason, ForwardConfig, Forwarding, Packing,
-    ProgressDue, TargetRate, WireCost,
+    Added, Call, CallLimits, Drain, DrainOrder, DropReason, ForwardConfig, Forwarding, Packing, ProgressDue,
+    TargetRate, WireCost,
 };
 use sources::Sources;
 use std::sync::Arc;
@@ -193,35 +194,14 @@ impl Carrier {
     }
 
     fn send(&mut self, call: Call, now_ms: u64) {
-        let format = self.tools.client.format();
-        let expected = usize::try_from(call.size_bytes).unwrap_or(0);
-        let mut body = PutBody::new(&self.target, format, self.record_bytes_max, expected);
-        for entry in &call.entries {
-            let records = &call.records[entry.records.clone()];
-            let payloads: Vec<_> =
-                records.iter().filter_map(|record| self.kept.get(record.source, record.offset)).collect();
-            let put = match &payloads[..] {
-                [one] if records.len() == 1 => body.put(one.key(), None, one.data()),
-                several => {
-                    let mut aggregate = Aggregate::new();
-                    let is_whole = several.len() == records.len()
-                        && several.iter().all(|one| aggregate.put(one.key(), None, one.data()).is_ok());
-                    debug_assert!(
-                        is_whole,
-                        "what is sent is kept, and was counted by the rules of the format"
-                    );
-                    let key = several.first().map_or("-", |first| first.key());
-                    body.put_aggregate(key, Some(headwater_aws::hash_key(key)), &aggregate)
-                }
-            };
-            if let Err(error) = put {
-                // Sizes are those of the forwarding, so this is a difference of opinion with the client; the records are not lost.
-                tracing::error!(sink = self.tools.settings.name, stream = %self.stream.name(), %error, "record does not fit its call");
-                let failed = self.forwarding.handle_call_failed(call.id, CallFailure::Refused, now_ms);
+        let body = match self.body(&call) {
+            Ok(body) => body,
+            Err(failure) => {
+                let failed = self.forwarding.handle_call_failed(call.id, failure, now_ms);
                 debug_assert!(failed.is_ok(), "the call was just given out");
                 return;
             }
-        }
+        };
         self.shown.change(|shown| {
             shown.calls += 1;
             shown.bytes_sent += call.size_bytes;

@@ -117,6 +117,18 @@ pub(super) fn outcomes_of(call: &Call, answer: &PutAnswer) -> Vec<SendOutcome> {
     call.entries.iter().zip(&answer.outcomes).map(outcome).collect()
 }
 
+/// Why an answer takes none of its records, where that is more than too much at once: a disk that is full, a key that is gone.
+pub(super) fn refusal_of_all(answer: &PutAnswer) -> Option<String> {
+    let refusal = |outcome: &RecordOutcome| match outcome {
+        RecordOutcome::Failed { class, code, message } if *class != Class::Throttled => {
+            Some(format!("{code}: {message}"))
+        }
+        _ => None,
+    };
+    let refusals: Option<Vec<String>> = answer.outcomes.iter().map(refusal).collect();
+    refusals?.into_iter().next()
+}
+
 /// Whether an entry was stored in another shard than it was meant for, so that the map is old.
 pub(super) fn is_elsewhere(entry: &Entry, outcome: &RecordOutcome) -> bool {
     matches!(outcome, RecordOutcome::Stored { shard, .. } if shard.number() != u64::from(entry.target.0))

@@ -119,6 +119,12 @@ impl Far {
         &self.engine
     }
 
+    /// The stream takes no records, as with a full disk.
+    pub(crate) fn hold_back(&self, is_held: bool) {
+        let stream = self.engine.stream(&StreamName::parse("telemetry").unwrap()).unwrap();
+        self.engine.hold_back(&stream, "test", is_held);
+    }
+
     pub(crate) async fn put(&self, key: &str, data: &str) {
         let stream = self.engine.stream(&StreamName::parse("telemetry").unwrap()).unwrap();
         let mut batch = self.engine.batch();

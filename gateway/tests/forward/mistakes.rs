@@ -28,6 +28,26 @@ async fn a_proxy_that_answers_instead_of_the_target_kills_no_record() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_target_whose_disk_is_full_kills_no_record_and_is_named() {
+    let far = Far::start(2).await;
+    let more = "tries = 3\nretry = { base = \"5ms\", max = \"20ms\" }\n";
+    let near = Near::start(&far.sink(more)).await;
+    near.put(10, 0..3).await;
+    until("the first are delivered", || near.carried().ledger.delivered == 30).await;
+    far.hold_back(true);
+    near.put(10, 3..6).await;
+    until("each was tried often", || near.carried().records_retried > 300).await;
+    assert_eq!(near.carried().ledger.dead_lettered, 0, "{}", near.carried());
+    until("it is said", || near.carried().trouble.is_some_and(|trouble| trouble.contains("the log is full")))
+        .await;
+    far.hold_back(false);
+    until("all is delivered", || near.carried().ledger.delivered == 60).await;
+    assert_whole(&far.records().await, 10, 6);
+    assert_eq!(near.carried().trouble, None);
+    near.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn packed_records_are_packed_anew_when_the_target_has_other_shards_than_was_known() {
     let far = Far::start(1).await;
     let near = Near::start(&far.sink("aggregate = \"kpl\"\n")).await;

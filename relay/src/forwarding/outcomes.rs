@@ -15,7 +15,7 @@ use super::words::{
     CallFailure, CallId, DeadLetter, DeadReason, ForwardError, RecordRef, SendOutcome, TargetId,
 };
 use crate::Offset;
-use crate::limits::ALONE_FACTOR;
+use crate::limits::{ALONE_FACTOR, WITNESSED_PAUSE_MAX_MS};
 
 /// Records to be set aside: those nobody was told of yet, and those that are being stored.
 #[derive(Debug, Default)]
@@ -178,12 +178,14 @@ impl Forwarding {
             if strikes >= tries_max || tries >= tries_max.saturating_mul(ALONE_FACTOR) {
                 self.set_aside(*index, DeadReason::Failed { tries });
             } else {
-                self.rest(records, tries, now_ms);
+                // Where others are taken it soon shows whether the record is at fault: what comes behind it waits in memory.
+                let longest_ms = if strikes == tries { WITNESSED_PAUSE_MAX_MS } else { u64::MAX };
+                self.rest(records, tries, longest_ms, now_ms);
             }
             return;
         }
         if tries < tries_max {
-            self.rest(records, tries, now_ms);
+            self.rest(records, tries, WITNESSED_PAUSE_MAX_MS, now_ms);
             return;
         }
         // One of an aggregate is at fault: each has to show by itself that it is not the one.
@@ -191,7 +193,7 @@ impl Forwarding {
             let held = self.records.get_mut(*index);
             (held.tries, held.strikes, held.crowd_max) = (0, 0, 1);
         }
-        self.rest(records, 1, now_ms);
+        self.rest(records, 1, u64::MAX, now_ms);
     }
 
     /// The target does not want what is in these: the one at fault is found by halves.
@@ -208,10 +210,11 @@ impl Forwarding {
         self.for_each_lane(records, |own, lane| own.release_lane(lane, now_ms));
     }
 
-    fn rest(&mut self, records: &[u32], tries: u16, now_ms: u64) {
+    fn rest(&mut self, records: &[u32], tries: u16, longest_ms: u64, now_ms: u64) {
         let delays = self.config.delays;
         let factor = 1u64.checked_shl(u32::from(tries) - 1).unwrap_or(u64::MAX);
-        let ceiling_ms = delays.base_ms.max(1).saturating_mul(factor).min(delays.max_ms.max(1));
+        let ceiling_ms =
+            delays.base_ms.max(1).saturating_mul(factor).min(delays.max_ms.max(1)).min(longest_ms);
         let at_ms = now_ms.saturating_add(1).saturating_add(self.seeded.up_to(ceiling_ms));
         self.for_each_lane(records, |own, lane| {
             own.lanes.get_mut(lane).state = LaneState::Resting;

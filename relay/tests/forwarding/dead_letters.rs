@@ -1,7 +1,9 @@
 //! Records that the target does not take: set aside, counted, and never in the way for ever.
 
 use crate::shell::{RETRY, Shell, THROTTLED, config, offsets};
-use headwater_relay::{CallFailure, DeadReason, ForwardConfig, Offset, RecordRef, SendOutcome, SourceId};
+use headwater_relay::{
+    CallFailure, DeadReason, ForwardConfig, Offset, RecordRef, SendOutcome, SourceId, limits,
+};
 
 fn dead(shell: &Shell) -> Vec<(u64, DeadReason)> {
     shell.dead.iter().map(|dead| (dead.record.offset.0, dead.reason)).collect()
@@ -81,14 +83,14 @@ fn a_record_that_fails_is_set_aside_after_its_tries_and_throttling_is_not_one() 
 }
 
 #[test]
-fn a_shard_that_takes_nothing_for_hours_kills_no_record_and_does_not_wait_for_one_for_ever() {
+fn a_shard_that_takes_nothing_for_days_kills_no_record_and_does_not_wait_for_one_for_ever() {
     let mut shell = Shell::new(ForwardConfig { tries_max: 3, ..config() });
     shell.source(1, &[]);
     for lane in 0..20 {
         shell.append(1, lane);
     }
     let mut tries = 0;
-    while tries < 20 * 40 {
+    while tries < 20 * 1_000 {
         let call = shell.call_within(60_000).unwrap();
         tries += call.entries.len();
         shell.answer(&call, &vec![RETRY; call.entries.len()]);
@@ -102,7 +104,28 @@ fn a_shard_that_takes_nothing_for_hours_kills_no_record_and_does_not_wait_for_on
         tries += 1;
         shell.answer(&call, &[RETRY]);
     }
-    assert_eq!((tries, dead(&shell)), (3 * 16, vec![(20, DeadReason::Failed { tries: 3 * 16 })]));
+    let all = 3 * limits::ALONE_FACTOR;
+    assert_eq!((tries, dead(&shell)), (all, vec![(20, DeadReason::Failed { tries: all })]));
+}
+
+#[test]
+fn a_record_at_fault_is_out_of_the_way_in_a_minute_while_others_are_taken() {
+    let mut shell = Shell::new(ForwardConfig { tries_max: 20, ..config() });
+    shell.source(1, &[]);
+    shell.append(1, 1);
+    let begun_ms = shell.now_ms;
+    while shell.dead.is_empty() {
+        shell.append(1, 2);
+        let call = shell.call_within(60_000).unwrap();
+        let outcomes: Vec<_> = offsets(&call)
+            .iter()
+            .map(|offset| if *offset == 0 { RETRY } else { SendOutcome::Acked })
+            .collect();
+        shell.answer(&call, &outcomes);
+        shell.now_ms += 100;
+    }
+    let took_ms = shell.now_ms - begun_ms;
+    assert!((10_000..100_000).contains(&took_ms), "{took_ms} ms");
 }
 
 #[test]

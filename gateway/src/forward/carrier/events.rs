@@ -117,18 +117,23 @@ pub(super) async fn note(tools: Tools, letter: (String, Vec<u8>)) -> Event {
 
 /// Puts a letter until it is taken; false when the log has stopped.
 async fn put_json(tools: &Tools, (key, letter): &(String, Vec<u8>)) -> bool {
+    // A disk that is full makes thousands of letters wait: once is enough to say.
+    let mut is_said = false;
     loop {
         let mut batch = tools.engine.batch();
-        match tools.letters.stream().await {
+        let refused = match tools.letters.stream().await {
             Ok(stream) => match batch.put(&stream, key, None, letter) {
                 Ok(()) => match append(tools, &batch).await {
                     Ok(is_stored) => return is_stored,
                     // The stream was deleted meanwhile: it is made anew.
-                    Err(error) => tracing::warn!(%error, "dead letter is not taken, trying again"),
+                    Err(error) => error.to_string(),
                 },
-                Err(error) => tracing::error!(%error, "dead letter is not taken, trying again"),
+                Err(error) => error.to_string(),
             },
-            Err(error) => tracing::error!(%error, "no stream for dead letters, trying again"),
+            Err(error) => error.to_string(),
+        };
+        if !std::mem::replace(&mut is_said, true) {
+            tracing::error!(error = refused, "dead letter is not taken, trying again");
         }
         sleep(limits::LOG_PAUSE).await;
     }
@@ -185,15 +190,21 @@ impl Carrier {
         let (page, oldest) = match outcome {
             Ok(read) => read,
             Err(error) => {
-                tracing::warn!(sink = self.tools.settings.name, stream = %self.stream.name(), %error, "shard cannot be read, trying again");
+                let shard = self.sources.shard(read.source);
+                if self.sources.note_readable(shard, false) {
+                    tracing::warn!(sink = self.tools.settings.name, stream = %self.stream.name(), %error, "shard cannot be read, trying again");
+                }
                 if let Err(error) = self.forwarding.handle_records(read, &[], read.from, now_ms) {
                     tracing::debug!(%error, "a read was answered meanwhile");
                 }
-                let shard = self.sources.shard(read.source);
                 self.tasks.spawn(ask_again(self.tools.clone(), self.stream.clone(), shard));
                 return;
             }
         };
+        let shard = self.sources.shard(read.source);
+        if self.sources.note_readable(shard, true) {
+            tracing::info!(sink = self.tools.settings.name, stream = %self.stream.name(), %shard, "shard can be read again");
+        }
         if oldest > read.from {
             // They were older than the stream keeps records, before the sink came to them.
             let told = self.forwarding.handle_dropped(read.source, oldest, DropReason::Age);
@@ -250,7 +261,14 @@ impl Carrier {
                     tracing::error!(sink = name, %error, "answer does not fit its call");
                 }
                 self.shown.change(|shown| shown.records_retried += retried as u64);
-                self.recovered();
+                match target::refusal_of_all(&answer) {
+                    Some(refusal) => self.trouble(&format!(
+                        "PutRecords of {} at {}: no record is taken: {refusal}",
+                        self.target.as_str(),
+                        self.tools.client.endpoint()
+                    )),
+                    None => self.recovered(),
+                }
             }
             Err(error) => {
                 if target::is_stale(&error) {
@@ -259,7 +277,7 @@ impl Carrier {
                 let told = self.forwarding.handle_call_failed(call.id, target::failure_of(&error), now_ms);
                 debug_assert!(told.is_ok(), "a call is settled once");
                 self.shown.change(|shown| shown.calls_failed += 1);
-                self.trouble(&error);
+                self.trouble(&error.to_string());
             }
         }
     }
@@ -279,7 +297,7 @@ impl Carrier {
             Err(error) => {
                 self.look_at = Instant::now() + limits::LOOK_SOON;
                 self.shown.change(|shown| shown.looks_failed += 1);
-                self.trouble(&error);
+                self.trouble(&error.to_string());
                 self.is_look_trouble = true;
             }
         }
@@ -297,15 +315,14 @@ impl Carrier {
     }
 
     /// Says once what is wrong with the way to the target.
-    fn trouble(&mut self, error: &CallError) {
-        let text = error.to_string();
+    fn trouble(&mut self, text: &str) {
         // Every call has a name of its own at the target, which makes it no other trouble.
         let plain = |text: &str| text.split(" (request ").next().map(str::to_owned);
         let before = self.shown.now().trouble;
-        if before.as_deref().and_then(plain) != plain(&text) {
+        if before.as_deref().and_then(plain) != plain(text) {
             tracing::warn!(sink = self.tools.settings.name, stream = %self.stream.name(), error = text, "target does not take records, they wait");
         }
         self.is_look_trouble = false;
-        self.shown.change(|shown| (shown.is_connected, shown.trouble) = (false, Some(text)));
+        self.shown.change(|shown| (shown.is_connected, shown.trouble) = (false, Some(text.to_owned())));
     }
 }

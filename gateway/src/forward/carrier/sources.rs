@@ -36,6 +36,8 @@ struct Source {
     is_closed: bool,
     /// Who waits for it to grow.
     watch: Option<AbortHandle>,
+    /// The last read of it failed.
+    is_unreadable: bool,
 }
 
 /// The counts of shards that were forgotten are kept under this, beside the cursors.
@@ -71,6 +73,12 @@ impl Sources {
     /// Every shard that is followed.
     pub(super) fn all(&self) -> impl Iterator<Item = ShardId> + '_ {
         self.known.keys().copied()
+    }
+
+    /// Notes how a read of a shard went; whether that is news.
+    pub(super) fn note_readable(&mut self, shard: ShardId, is_readable: bool) -> bool {
+        let Some(source) = self.known.get_mut(&shard) else { return false };
+        std::mem::replace(&mut source.is_unreadable, !is_readable) == is_readable
     }
 
     /// Cursors on their way to the disk.
@@ -182,7 +190,7 @@ impl Sources {
         }
         if let Err(error) = forwarding.handle_source(source, parents, &progress) {
             tracing::error!(sink = tools.settings.name, stream = %stream.name(), %shard, %error, "shard is not carried");
-            self.known.insert(shard, Source { is_closed: true, watch: None });
+            self.known.insert(shard, Source { is_closed: true, ..Source::default() });
             return Ok(());
         }
         let told = forwarding.handle_tail(source, Offset(tail.position), now_ms);
