@@ -36,3 +36,11 @@ pub use settings::{CredentialsFrom, Drain, Order, SinkSettings, Start, WhenFull}
 pub(crate) use sink::Board;
 pub use sink::{Forwarders, SinkError};
 pub use surroundings::Surroundings;
+
+/// What a stored cursor says, for tests of the whole that look at it from outside.
+#[cfg(feature = "simulation")]
+#[doc(hidden)]
+#[must_use]
+pub fn decode_cursor(value: &[u8]) -> Option<headwater_relay::Progress> {
+    cursor::decode(value)
+}

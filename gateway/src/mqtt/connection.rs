@@ -319,7 +319,7 @@ async fn next_delivery(attachment: &mut Option<Box<Attachment>>) -> Delivery {
 
 async fn sleep_until(deadline: Option<Instant>) {
     match deadline {
-        Some(deadline) => tokio::time::sleep_until(deadline.into()).await,
+        Some(deadline) => tokio::time::sleep_until(deadline).await,
         None => std::future::pending().await,
     }
 }

@@ -19,13 +19,27 @@
 //! found. [`Verdict::Unknown`] says that the connection broke before an answer came: the record may be stored or not, and the publisher
 //! sends it again, as it does after [`Verdict::Refused`].
 
+mod books;
 mod chance;
 mod clock;
 pub mod edge;
 mod front;
+mod gateway;
 mod host;
+mod identity;
 mod inhabitant;
+mod logs;
+mod plan;
+mod planted;
+mod promises;
+mod publisher;
+mod reading;
+mod run;
+mod station;
+mod storm;
+mod target;
 mod trace;
+mod way;
 mod world;
 
 pub use chance::Chance;
@@ -33,5 +47,9 @@ pub use clock::{EPOCH_MS, WorldClock};
 pub use front::{Front, Verdict};
 pub use host::Host;
 pub use inhabitant::{Broken, Inhabitant, Moment, Phase, Stored};
+pub use logs::Logs;
+pub use planted::{Bug, run_planted};
+pub use promises::Promises;
+pub use run::{Failure, run, run_with};
 pub use trace::Trace;
 pub use world::World;

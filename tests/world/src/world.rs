@@ -1,38 +1,111 @@
-//! The world: its time, and who lives in it.
+//! The world: its time, who lives in it, and what it does to them.
+//!
+//! In: a seed. Out: the first broken promise. A step is: a fault, the inhabitants, the gateway and its disk, the target and its disk, and a
+//! look at everything. Invariants: an ERROR line that no fault explains is a broken promise.
 
+mod faults;
+
+use crate::books::Books;
+use crate::chance::Chance;
 use crate::clock::WorldClock;
 use crate::front::Front;
+use crate::gateway::{Gateway, Told};
 use crate::inhabitant::{Broken, Inhabitant, Moment, Phase};
+use crate::logs::Logs;
+use crate::plan::{Plan, Sink};
+use crate::promises::Promises;
+use crate::publisher::Publishers;
+use crate::station::{Plant, Station};
+use crate::storm::Storm;
+use crate::target::Target;
 use crate::trace::Trace;
+use crate::way::Way;
+use faults::Troubles;
 
 /// How far time moves at once, ms. Nothing that crosses from one machine to another is faster.
-pub(crate) const TICK_MS: u64 = 5;
+const TICK_MS: u64 = 5;
+/// Once faults stop, everything must have arrived within this time. Delays between tries end at 2 s, calls at 2 s.
+const DRAIN_MS: u64 = 120_000;
+/// Records that one sink may hold in memory for a stream, and their bytes (the forwarder's own bounds).
+const HELD_MAX: (usize, u64) = (20_000, 17 << 20);
 
 /// A world. Nothing happens in it but by [`World::advance`].
 pub struct World {
+    plan: Plan,
     clock: WorldClock,
     front: Front,
     trace: Trace,
     phase: Phase,
+    logs: Logs,
+    promises: Promises,
+    books: Books,
+    gateway: Gateway,
+    target: Target,
+    storm: Storm,
+    troubles: Troubles,
     inhabitants: Vec<Box<dyn Inhabitant>>,
 }
 
 impl World {
-    /// A world in which nobody lives yet.
-    #[must_use]
-    pub fn new() -> Self {
-        Self {
-            clock: WorldClock::start(),
-            front: Front::default(),
+    /// The world of a seed, with synthetic publishers. `logs` must be a layer of the thread's subscriber.
+    ///
+    /// # Errors
+    /// The seed makes a configuration that the product does not take.
+    pub fn new(seed: u64, logs: Logs) -> Result<Self, Broken> {
+        Self::with_plant(seed, logs, None)
+    }
+
+    pub(crate) fn with_plant(seed: u64, logs: Logs, plant: Option<Plant>) -> Result<Self, Broken> {
+        let chance = Chance::new(seed);
+        let plan = Plan::draw(&mut chance.fork("plan"));
+        let loaded =
+            headwater::config::parse("world", &plan.config).map_err(|error| Broken(error.to_string()))?;
+        let (clock, front, promises) = (WorldClock::start(), Front::default(), Promises::default());
+        let limits = headwater_engine::LimitProfile::None;
+        let mut near = Station::new(clock.clone(), chance.fork("gateway"), plan.journal.clone(), limits);
+        near.plant(plant);
+        let far = Station::new(
+            clock.of_other(),
+            chance.fork("target"),
+            plan.target_journal.clone(),
+            plan.target_limits,
+        );
+        let way = Way::new(chance.fork("way"));
+        let gateway = Gateway::new(near, loaded.config, &way, seed, front.clone());
+        let target = Target::new(far, way, plan.target_streams.clone());
+        let publishers =
+            Publishers::new(&chance, &plan.streams, plan.devices, plan.publish_every_ms, promises.clone());
+        Ok(Self {
+            books: Books::new(&plan, promises.clone()),
+            storm: Storm::new(chance.fork("storm"), plan.fault_every_ms),
+            troubles: Troubles::default(),
+            inhabitants: vec![Box::new(publishers)],
             trace: Trace::default(),
             phase: Phase::Stormy,
-            inhabitants: Vec::new(),
-        }
+            plan,
+            clock,
+            front,
+            logs,
+            promises,
+            gateway,
+            target,
+        })
     }
 
     /// Somebody more lives here from now on.
     pub fn settle(&mut self, inhabitant: impl Inhabitant) {
         self.inhabitants.push(Box::new(inhabitant));
+    }
+
+    /// Lives through the storm that the seed brings, lets everything drain, and compares.
+    ///
+    /// # Errors
+    /// The first promise that is broken.
+    pub fn live(&mut self) -> Result<(), Broken> {
+        self.advance(self.plan.storm_ms)?;
+        self.calm();
+        self.drain()?;
+        self.compare()
     }
 
     /// Lets at least `ms` of virtual time pass.
@@ -42,10 +115,123 @@ impl World {
     pub fn advance(&mut self, ms: u64) -> Result<(), Broken> {
         let until = self.clock.world_ms() + ms;
         while self.clock.world_ms() < until {
-            self.clock.advance(TICK_MS);
-            let moment = Moment { world_ms: self.clock.world_ms(), tick_ms: TICK_MS, phase: self.phase };
-            for inhabitant in &mut self.inhabitants {
-                inhabitant.tick(moment, &self.front, &mut self.trace)?;
+            self.step()?;
+        }
+        Ok(())
+    }
+
+    /// Ends all faults, and whatever is new.
+    pub fn calm(&mut self) {
+        self.phase = Phase::Calm;
+        self.heal();
+    }
+
+    /// Lets everything arrive.
+    ///
+    /// # Errors
+    /// A promise is broken: also that it does not take longer than two minutes.
+    pub fn drain(&mut self) -> Result<(), Broken> {
+        let until = self.clock.world_ms() + DRAIN_MS;
+        while !self.is_drained() {
+            if self.clock.world_ms() >= until {
+                let missing = self.books.first_missing().unwrap_or_else(|| "what publishers have".to_owned());
+                let count = self.books.missing();
+                return Err(Broken(format!(
+                    "two minutes after the last fault {count} records are not at the target, {missing} first"
+                )));
+            }
+            self.advance(100)?;
+        }
+        Ok(())
+    }
+
+    fn is_drained(&self) -> bool {
+        let carried = self.gateway.carried();
+        let streams: usize = self.plan.sinks.iter().map(|sink| sink.streams.len()).sum();
+        self.front.is_open()
+            && self.inhabitants.iter().all(|one| one.is_drained())
+            && carried.iter().filter(|one| one.waiting == 0).count() == streams
+            && self.missing_uncounted() == 0
+    }
+
+    /// Records that are neither at the target nor counted as dropped.
+    fn missing_uncounted(&self) -> u64 {
+        let carried = self.gateway.carried();
+        let dropped: u64 = carried.iter().map(|one| one.ledger.dropped_total()).sum();
+        self.books.missing().saturating_sub(dropped)
+    }
+
+    fn compare(&mut self) -> Result<(), Broken> {
+        let Some(engine) = self.gateway.station.engine() else { return Ok(()) };
+        self.books.check_promises()?;
+        let stored = self.books.stored(engine);
+        for inhabitant in &mut self.inhabitants {
+            inhabitant.compare(&mut stored.iter().cloned())?;
+        }
+        for carried in self.gateway.carried() {
+            let of_this = |sink: &&Sink| sink.name == carried.sink;
+            let may_drop = |sink: &Sink| sink.may_drop || !sink.is_required;
+            if carried.ledger.dropped_total() > 0
+                && !self.plan.sinks.iter().find(of_this).is_some_and(may_drop)
+            {
+                return Err(Broken(format!("records are dropped that need not be: {carried}")));
+            }
+        }
+        let (stored, arrived) = self.books.counts();
+        let (promised, ended) = (self.promises.count(), self.clock.world_ms());
+        self.trace.note(ended, format_args!("end: promised {promised}, stored {stored}, arrived {arrived}"));
+        Ok(())
+    }
+
+    fn step(&mut self) -> Result<(), Broken> {
+        self.clock.advance(TICK_MS);
+        let now = self.clock.world_ms();
+        self.faults(now)?;
+        self.check_logs()?;
+        self.logs.speaking("inhabitants");
+        let moment = Moment { world_ms: now, tick_ms: TICK_MS, phase: self.phase };
+        for inhabitant in &mut self.inhabitants {
+            inhabitant.tick(moment, &self.front, &mut self.trace)?;
+        }
+        self.logs.speaking("gateway");
+        let told = self.gateway.tick(TICK_MS);
+        // Before the life ends whose faults explain them.
+        self.check_logs()?;
+        let is_settled = told == Told::Flushed;
+        self.handle_gateway(now, told)?;
+        self.logs.speaking("target");
+        if !self.target.tick(TICK_MS) {
+            self.end_target(now, false, 50);
+        }
+        for told in self.target.way.told() {
+            self.trace.note(now, told);
+        }
+        self.logs.speaking("world");
+        let engines = (self.gateway.station.engine(), self.target.station.engine());
+        let is_read = self.books.look(engines.0, is_settled, engines.1, (now, &mut self.trace))?;
+        self.troubles.check_readable(is_read)?;
+        self.check_shown()?;
+        self.check_logs()
+    }
+
+    fn check_shown(&self) -> Result<(), Broken> {
+        for carried in self.gateway.carried() {
+            if !carried.balances() {
+                return Err(Broken(format!("the ledger does not add up: {carried}")));
+            }
+            if carried.held.0 > HELD_MAX.0 || carried.held.1 > HELD_MAX.1 {
+                return Err(Broken(format!("{} holds {:?} in memory", carried.sink, carried.held)));
+            }
+        }
+        Ok(())
+    }
+
+    fn check_logs(&mut self) -> Result<(), Broken> {
+        let now = self.clock.world_ms();
+        for (who, line) in self.logs.take() {
+            self.trace.note(now, format_args!("{who} says: {line}"));
+            if !self.troubles.explain(who, &line, &self.plan.sinks) {
+                return Err(Broken(format!("{who} logs an ERROR that no fault explains: {line}")));
             }
         }
         Ok(())
@@ -57,15 +243,15 @@ impl World {
         &self.front
     }
 
+    /// What publishers were promised; the world looks for it after every start of the gateway and at the end.
+    #[must_use]
+    pub fn promises(&self) -> &Promises {
+        &self.promises
+    }
+
     /// What has happened.
     #[must_use]
     pub fn trace(&self) -> &Trace {
         &self.trace
-    }
-}
-
-impl Default for World {
-    fn default() -> Self {
-        Self::new()
     }
 }
