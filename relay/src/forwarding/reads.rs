@@ -93,8 +93,13 @@ impl Forwarding {
         if !is_newest && is_last {
             region.class = if late && next.0 < tail { Class::Backlog } else { Class::Live };
         }
+        let region_class = region.class;
+        // Here live data goes ahead: what was read just now is the beginning of the hole, whose lanes keep their order as a whole.
+        let behind = tail.saturating_sub(next.0);
+        let is_behind = late && behind >= self.config.drain.jump_records_min.max(1);
+        let jumps = is_newest && is_last && is_behind && source.regions.len() < REGIONS_MAX;
         // With `oldest` the last records of a backlog are late although reading has caught up.
-        let class = if late && !is_newest { Class::Backlog } else { region.class };
+        let class = if late && !is_newest || jumps { Class::Backlog } else { region_class };
         self.sources.release(places, bytes_max);
         if class == Class::Live && !records.is_empty() {
             self.share.saw_live(now_ms);
@@ -108,9 +113,7 @@ impl Forwarding {
             source.tail = next.0;
         }
         source.tail = source.tail.max(if is_last { next.0 } else { 0 });
-        let behind = source.tail.saturating_sub(next.0);
-        let is_behind = late && behind >= self.config.drain.jump_records_min.max(1);
-        if is_newest && is_last && is_behind && source.regions.len() < REGIONS_MAX {
+        if jumps {
             let region_id = self.sources.next_region();
             self.sources.slab.get_mut(place).jump(region_id);
         }
