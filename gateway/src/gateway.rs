@@ -18,6 +18,7 @@ use self::front::{authorize, limits, retain};
 use crate::books::Books;
 use crate::config::{self, Config, DurabilityMode};
 use crate::forward::Forwarders;
+use crate::host_time;
 use crate::mqtt::{self, Dials, Downlink, Server};
 use crate::route::{Router, RouterSettings};
 use crate::status::{self, Status};
@@ -117,6 +118,7 @@ impl Gateway {
             tokio::spawn(async move { engine.http(kinesis, stopped).await })
         };
         let accountant = tokio::spawn(books.clone().attend());
+        tokio::spawn(host_time::follow(stopped(&stops[2])));
         let page = tokio::spawn(status::serve(http, Arc::clone(&status), stopped(&stops[2])));
         let state = config.gateway.state.display();
         if let Some(tls) = tls_addr {

@@ -25,6 +25,7 @@ pub mod route;
 
 mod books;
 mod gateway;
+mod host_time;
 mod status;
 
 pub use books::{Publishes, StreamRow};

@@ -59,8 +59,19 @@ impl Kept {
     }
 }
 
-/// Takes the records of a page that lie before `until`: what a forwarding must know of them, and what is in them.
-pub(super) fn take(page: &Page, until: Option<Offset>) -> (Vec<Record>, Vec<Payload>) {
+/// The time of an arrival on the carrier's own clock, which never jumps: as long ago as the wall clock says. What arrives by a clock that is
+/// ahead of the present one arrives now.
+pub(super) fn carried_ms(arrival_ms: u64, wall_ms: u64, now_ms: u64) -> u64 {
+    now_ms.saturating_sub(wall_ms.saturating_sub(arrival_ms))
+}
+
+/// Takes the records of a page that lie before `until`: what a forwarding must know of them, and what is in them. `carried_ms` says when
+/// something arrived on the forwarding's clock.
+pub(super) fn take(
+    page: &Page,
+    until: Option<Offset>,
+    carried_ms: impl Fn(u64) -> u64,
+) -> (Vec<Record>, Vec<Payload>) {
     let (mut records, mut payloads) = (Vec::new(), Vec::new());
     for run in &page.runs {
         run.visit(&mut |record| {
@@ -79,11 +90,28 @@ pub(super) fn take(page: &Page, until: Option<Offset>) -> (Vec<Record>, Vec<Payl
                 data_bytes: u32::try_from(record.data.len()).unwrap_or(u32::MAX),
                 key_bytes: u32::try_from(key.len()).unwrap_or(u32::MAX),
                 lane: HashKey::of(key.as_bytes()).0,
-                arrival_ms: record.time_ms,
+                arrival_ms: carried_ms(record.time_ms),
                 is_packed: headwater_aws::kpl::is_aggregate(record.data),
             });
             payloads.push(payload);
         });
     }
     (records, payloads)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::carried_ms;
+
+    #[test]
+    fn what_is_fresh_is_so_also_after_the_wall_clock_was_set() {
+        const NOW: u64 = 1_800_000_000_000;
+        // The carrier began in 1970 and has run for two minutes; then the clock was set to today.
+        let carried = |arrival_ms| carried_ms(arrival_ms, NOW, 125_000);
+        assert_eq!((carried(NOW), carried(NOW - 5_000), carried(9_000)), (125_000, 120_000, 0));
+        // It began today, and the clock was put back by three hours: arrivals stand still where they were.
+        let hours_ms = 3 * 3_600_000;
+        assert_eq!(carried_ms(NOW, NOW - hours_ms, NOW + 1_000), NOW + 1_000);
+        assert_eq!(carried_ms(NOW - 2 * hours_ms, NOW - hours_ms, NOW), NOW - hours_ms);
+    }
 }

@@ -1,9 +1,20 @@
 //! `/health`: is it well, as JSON for machines that people read too.
 
 use super::Status;
+use headwater_engine::ClockState;
 use headwater_engine::storage::LogState;
 use serde_json::json;
 use std::sync::atomic::Ordering::Relaxed;
+
+/// `jumped_by_ms` is absent when no jump matters any more to what can be read; `held_ms` says for how long it still does.
+fn clock(state: &ClockState) -> serde_json::Value {
+    json!({
+        "certain": state.is_certain,
+        "jumped_by_ms": state.jumped_by_ms,
+        "jumped_ago_ms": state.jumped_by_ms.map(|_| state.jumped_ago_ms),
+        "held_ms": state.held_ms,
+    })
+}
 
 /// Whether the gateway takes publishes, and why or why not.
 pub(super) fn report(status: &Status) -> (bool, String) {
@@ -28,6 +39,7 @@ pub(super) fn report(status: &Status) -> (bool, String) {
         "version": env!("CARGO_PKG_VERSION"),
         "uptime_s": status.started.elapsed().as_secs(),
         "configuration": status.reloads.json(),
+        "clock": clock(&status.engine().clock_state()),
         "recovery": {
             "clean": recovery.is_clean(),
             "segments": recovery.segments,

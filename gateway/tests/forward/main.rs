@@ -2,6 +2,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a panic in a test is its report")]
 
+mod clocks;
 mod far;
 mod keeping;
 mod mistakes;

@@ -2,12 +2,10 @@
 
 use super::Subject;
 use super::report::Finding;
+use crate::host_time::is_synchronised;
 use headwater_aws::Timestamp;
 use headwater_telemetry::TimeQuality;
-use std::path::Path;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
-use tokio::process::Command;
-use tokio::time::timeout;
+use std::time::{SystemTime, UNIX_EPOCH};
 
 const ABOUT: &str = "clock";
 
@@ -16,12 +14,6 @@ const FIRST_MS: u64 = 1_767_225_600_000;
 
 /// Two digits tell no later year, and small parsers of certificates know no more: 2050-01-01.
 const LAST_MS: u64 = 2_524_608_000_000;
-
-/// systemd-timesyncd makes this file at its first synchronisation after the start of the host (systemd-timesyncd.service(8)).
-const TIMESYNCD: &str = "/run/systemd/timesync/synchronized";
-
-/// The system bus answers at once, or not at all.
-const ANSWER_TIMEOUT: Duration = Duration::from_secs(5);
 
 pub(super) async fn check(subject: &Subject<'_>) -> Vec<Finding> {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
@@ -58,21 +50,6 @@ fn synchronised(known: Option<bool>, told: TimeQuality) -> Finding {
             };
             Finding::warn(ABOUT, found, format!("`timedatectl set-ntp true`, or install chrony{told}"))
         }
-    }
-}
-
-/// By the file of timesyncd; or by the kernel's flag as `timedatectl` reads it, which every NTP daemon keeps.
-async fn is_synchronised() -> Option<bool> {
-    if Path::new(TIMESYNCD).exists() {
-        return Some(true);
-    }
-    let mut command = Command::new("timedatectl");
-    command.args(["show", "--property=NTPSynchronized", "--value"]).kill_on_drop(true);
-    let output = timeout(ANSWER_TIMEOUT, command.output()).await.ok()?.ok()?;
-    match output.stdout.trim_ascii() {
-        b"yes" if output.status.success() => Some(true),
-        b"no" if output.status.success() => Some(false),
-        _ => None,
     }
 }
 

@@ -28,6 +28,8 @@ pub(in crate::cli) struct Health {
     pub(in crate::cli) name: String,
     pub(in crate::cli) version: String,
     pub(in crate::cli) uptime_s: u64,
+    #[serde(default)]
+    pub(in crate::cli) clock: Clock,
     pub(in crate::cli) recovery: Recovery,
     pub(in crate::cli) ledger: Flow,
     /// Absent before there were books.
@@ -41,6 +43,15 @@ pub(in crate::cli) struct Health {
 pub(in crate::cli) struct Journal {
     pub(in crate::cli) state: String,
     pub(in crate::cli) reason: Option<String>,
+}
+
+/// Whether the wall clock jumped.
+#[derive(Debug, Clone, Default, Deserialize)]
+pub(in crate::cli) struct Clock {
+    pub(in crate::cli) jumped_by_ms: Option<i64>,
+    pub(in crate::cli) jumped_ago_ms: Option<u64>,
+    #[serde(default)]
+    pub(in crate::cli) held_ms: u64,
 }
 
 /// What the last start found.
