@@ -12,12 +12,17 @@
 //! metadata           m/{device}, h/{device} (see devices), c/uplink: checkpoint u64 little endian
 //! ```
 
+mod durable;
+
+pub(crate) use durable::Durable;
+
 use crate::config::SpoolConfig;
 use crate::devices::{BIRTHS_PREFIX, Birth, Device, MARKS_PREFIX, device_of};
 use crate::intake::{Devices, Plan};
 use crate::limits::{AHEAD_BYTES_MAX, AHEAD_RECORDS_MAX, DEAD_LETTER_AGE_MS};
 use crate::link::session::Item;
 use crate::status::Counters;
+use durable::News;
 use headwater_journal as journal;
 use headwater_telemetry::{BootId, DeviceId, Seq};
 use journal::{
@@ -34,15 +39,6 @@ pub(crate) const SPOOL: ShardKey = ShardKey { stream: 1, shard: 0 };
 /// What the gateway will never take.
 const DEAD_LETTERS: ShardKey = ShardKey { stream: 2, shard: 0 };
 const CHECKPOINT_KEY: &[u8] = b"c/uplink";
-
-/// How far the spool is durable.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Durable {
-    /// Every group up to this ticket.
-    Through(u64),
-    /// The journal stopped; nothing more will be durable.
-    Failed(String),
-}
 
 /// What an intake allows.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -88,7 +84,7 @@ pub(crate) struct Ahead {
 pub(crate) struct Spool<S: Storage = FileStorage> {
     journal: Journal<S>,
     state: Mutex<State>,
-    durable: watch::Receiver<Durable>,
+    news: News,
     counters: Arc<Counters>,
 }
 
@@ -129,9 +125,7 @@ impl<S: Storage> Spool<S> {
     /// Lets everybody take what is staged for durable, as long as the sender lives: wrong, and to be found.
     #[cfg(feature = "simulation")]
     pub(crate) fn plant_no_sync(&mut self) -> watch::Sender<Durable> {
-        let (sender, durable) = watch::channel(Durable::Through(u64::MAX));
-        self.durable = durable;
-        sender
+        self.news.plant_no_sync()
     }
 
     /// The journal beneath.
@@ -142,19 +136,12 @@ impl<S: Storage> Spool<S> {
 
     fn of(journal: Journal<S>, recovery: &Recovery, counters: Arc<Counters>) -> Self {
         tracing::info!(?recovery, "spool opened");
-        let (sender, durable) = watch::channel(Durable::Through(journal.durable().0));
-        journal.on_commit(Box::new(move |result| {
-            sender.send_modify(|durable| match (result, &mut *durable) {
-                (Ok(ticket), Durable::Through(through)) => *through = ticket.0.max(*through),
-                (Ok(_), Durable::Failed(_)) => {}
-                (Err(failed), durable) => *durable = Durable::Failed(failed.to_string()),
-            });
-        }));
+        let news = News::of(&journal);
         journal.retain(DEAD_LETTERS.stream, Some(DEAD_LETTER_AGE_MS));
         let devices = read_devices(&journal);
         let spool = Self {
             journal,
-            durable,
+            news,
             counters,
             state: Mutex::new(State { devices, turn: 0, set: AppendSet::default() }),
         };
@@ -181,7 +168,7 @@ impl<S: Storage> Spool<S> {
 
     /// Follows what is durable.
     pub(crate) fn durable(&self) -> watch::Receiver<Durable> {
-        self.durable.clone()
+        self.news.listen()
     }
 
     /// Resolves when everything staged so far is durable, or with the reason why it never will be.

@@ -129,6 +129,11 @@ impl Network {
         Ok(())
     }
 
+    /// Goes silent for so long.
+    pub(super) fn silence(&mut self, until_ms: u64) {
+        self.silent_until_ms = self.silent_until_ms.max(until_ms);
+    }
+
     fn misbehave(&mut self, now_ms: u64, trace: &mut Trace) {
         if now_ms >= self.silence_at_ms {
             let longest = if self.chance.one_in(4) { SILENCE_MS_MAX.1 } else { SILENCE_MS_MAX.0 };

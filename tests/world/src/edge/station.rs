@@ -203,8 +203,10 @@ impl Station {
                 self.is_doomed = true;
             }
             _ => {
+                // Somebody else fills the disk, and what is on it cannot leave.
                 self.disk.limit_bytes(1);
-                self.room_at_ms = now_ms + self.chance.between(1_000, 30_000);
+                self.room_at_ms = now_ms + self.chance.between(1_000, 60_000);
+                self.network.silence(self.room_at_ms);
             }
         }
     }
