@@ -1,7 +1,7 @@
-//! `headwater config init`.
+//! `headwater config init` and `headwater config keys`.
 
 use super::{Exit, say};
-use crate::config::SAMPLE;
+use crate::config::{self, SAMPLE};
 use clap::Args;
 use std::fs::OpenOptions;
 use std::io::Write;
@@ -34,4 +34,13 @@ pub(super) fn init(options: &Options) -> Exit {
             Exit::Io
         }
     }
+}
+
+/// Every key, when a change of it counts, and its default.
+pub(super) fn keys() -> Exit {
+    for key in config::keys() {
+        let default = if key.default.is_empty() { String::new() } else { format!(" = {}", key.default) };
+        say(format_args!("{:<8} {}{default}", key.takes.word(), key.path));
+    }
+    Exit::Ok
 }

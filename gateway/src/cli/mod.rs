@@ -147,6 +147,8 @@ enum Command {
 enum ConfigCommand {
     /// Write the commented sample with every key and its default.
     Init(init::Options),
+    /// List every key with its default, and whether a change counts with a reload (SIGHUP) or with a restart.
+    Keys,
 }
 
 /// Runs the command line `arguments`, program name first.
@@ -199,6 +201,7 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> Exit {
             with_config(&global, |loaded| buffer::buffer(&loaded.config, &options))
         }
         Some(Command::Config(ConfigCommand::Init(options))) => init::init(&options),
+        Some(Command::Config(ConfigCommand::Keys)) => init::keys(),
     }
 }
 

@@ -8,7 +8,7 @@ pub(in crate::cli) mod metrics;
 pub(in crate::cli) mod seen;
 pub(in crate::cli) mod words;
 
-use self::seen::{Clock, Seen, Sink, Stream, Traffic};
+use self::seen::{Clock, Reload, Seen, Sink, Stream, Traffic};
 use super::signals::with_signals;
 use super::{Exit, say};
 use crate::config::Config;
@@ -74,6 +74,9 @@ fn reasons(seen: &Seen) -> Vec<String> {
         let why = health.journal.reason.as_deref().map(|why| format!(": {why}")).unwrap_or_default();
         reasons.push(format!("the gateway is {}{why}", health.state));
     }
+    if let Some(Reload { at, error: Some(error), .. }) = &health.configuration.last {
+        reasons.push(format!("the configuration read at {at} was refused, the former one stays: {error}"));
+    }
     for held in health.streams.iter().filter(|held| !held.balances) {
         reasons.push(format!("stream {}: its records do not add up, please report this", held.stream));
     }
@@ -118,6 +121,13 @@ fn lines(seen: &Seen, reasons: &[String]) -> Vec<String> {
     let devices = seen.metrics.count("headwater_routes_devices_in_memory");
     lines.push(format!("clients: {} connected; devices in memory: {devices}", seen.clients()));
     lines.extend(clock_line(&health.clock));
+    if let Some(Reload { at, result, .. }) = &health.configuration.last {
+        lines.push(format!("configuration: {result} at {at}"));
+    }
+    let waiting = &health.configuration.needs_restart;
+    if !waiting.is_empty() {
+        lines.push(format!("changed and waiting for a restart: {}", waiting.join(", ")));
+    }
     let recovery = &health.recovery;
     if !recovery.clean {
         lines.push(format!(

@@ -5,6 +5,7 @@
 //! and one reading reports all of them; secrets show in no message and no `Debug`.
 //! Not here: what the values do. `headwater.toml` in full, with every key and default, is [`SAMPLE`].
 
+mod keys;
 mod problem;
 mod reader;
 mod reload;
@@ -17,6 +18,7 @@ mod tls;
 mod types;
 mod units;
 
+pub use keys::{Key, keys};
 pub use problem::{ConfigError, Problem};
 pub use reload::{Takes, takes};
 pub(crate) use reload::{changed, merged, waiting};

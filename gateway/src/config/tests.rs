@@ -234,7 +234,7 @@ fn the_sample_holds_every_key_with_its_default() {
     assert_eq!(format!("{:?}", sample.config), format!("{defaults:?}"));
     assert_eq!(sample.warnings, []);
 
-    let switched_on = switched_on();
+    let switched_on = super::keys::switched_on();
     let (all, known) = read("sample", &switched_on).unwrap_or_else(|error| panic!("{error}"));
     assert_eq!(all.config.mqtt.users.len(), 1);
     assert_eq!(all.config.streams.len(), 1);
@@ -258,18 +258,6 @@ fn the_sample_holds_every_key_with_its_default() {
         let shown = written.iter().any(|(path, _)| path.starts_with("routes[") && path.ends_with(key));
         assert!(shown || SAMPLE.contains(&format!("##{key} = ")), "{key} is in the sample");
     }
-}
-
-fn switched_on() -> String {
-    let mut text = String::new();
-    for line in SAMPLE.lines() {
-        let setting = line
-            .strip_prefix('#')
-            .filter(|rest| rest.starts_with(|c: char| c == '[' || c.is_ascii_lowercase()));
-        text.push_str(setting.unwrap_or(line));
-        text.push('\n');
-    }
-    text
 }
 
 /// Every `key = value` line with the path of its table.

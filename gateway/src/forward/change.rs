@@ -9,7 +9,7 @@
 
 use super::limits;
 use super::settings::SinkSettings;
-use super::sink::{Forwarders, Ready, Running, SinkError, letters_name, ready};
+use super::sink::{Forwarders, Ready, Running, SinkError, expect, letters_name, ready};
 use headwater_engine::StreamName;
 use std::collections::BTreeSet;
 use tokio::task::JoinSet;
@@ -72,6 +72,7 @@ impl Forwarders {
                 tracing::info!(sink = name, "sink is gone; where it came to is kept for one of its name");
             }
         }
+        expect(&self.engine, ready.iter().map(|ready| &*ready.settings), &self.holds);
         ready.into_iter().for_each(|ready| self.run(ready));
     }
 }

@@ -227,8 +227,8 @@ fn release(engine: &Engine, sinks: &[SinkSettings]) {
 }
 
 /// Says of all required sinks how far each is by what it stored, before the first of them moves a hold.
-fn expect(engine: &Engine, sinks: &[SinkSettings], holds: &Holds) {
-    for sink in sinks.iter().filter(|sink| sink.required) {
+pub(super) fn expect<'a>(engine: &Engine, sinks: impl IntoIterator<Item = &'a SinkSettings>, holds: &Holds) {
+    for sink in sinks.into_iter().filter(|sink| sink.required) {
         for stream in engine.streams().iter().filter(|stream| sink.carries(stream.name().as_str())) {
             let prefix = cursor::prefix_of(&sink.name, stream.number());
             for (key, value) in engine.meta_list(prefix.as_bytes()) {

@@ -145,6 +145,9 @@ pub(crate) struct Load {
 /// Publishes of one client on their way at once.
 const WINDOW: usize = 50;
 
+/// Topics of one client: a sink has one record of a key on its way at a time, and shall keep up.
+const TOPICS: u64 = 25;
+
 impl Load {
     pub(crate) fn start(addr: SocketAddr, topic: &str, clients: usize) -> Self {
         let stop = Arc::new(AtomicBool::new(false));
@@ -169,7 +172,7 @@ impl Load {
     }
 }
 
-/// Publishes numbered payloads; each acknowledgement is for the oldest, as MQTT promises. A connection that ends is a panic.
+/// Publishes payloads that are numbered by topic; each acknowledgement is for the oldest, as MQTT promises. A connection that ends is a panic.
 async fn publish_until(addr: SocketAddr, id: String, topic: String, stop: Arc<AtomicBool>) -> Vec<String> {
     let mut options = MqttOptions::new(&id, addr.ip().to_string(), addr.port());
     options.set_inflight(u16::try_from(2 * WINDOW).unwrap());
@@ -178,8 +181,9 @@ async fn publish_until(addr: SocketAddr, id: String, topic: String, stop: Arc<At
     loop {
         let stops = stop.load(Relaxed);
         while !stops && under_way.len() < WINDOW {
-            let payload = format!("{id}-{number}");
-            client.try_publish(&topic, QoS::AtLeastOnce, false, payload.clone()).unwrap();
+            let (place, round) = (number % TOPICS, number / TOPICS);
+            let payload = format!("{id}.{place}-{round}");
+            client.try_publish(format!("{topic}/{place}"), QoS::AtLeastOnce, false, payload.clone()).unwrap();
             under_way.push_back(payload);
             number += 1;
         }

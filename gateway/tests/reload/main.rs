@@ -9,6 +9,7 @@ mod far;
 mod house;
 #[path = "../forward/near.rs"]
 mod near;
+mod process;
 mod sinks;
 
 use headwater::ReloadError;

@@ -36,6 +36,24 @@ pub(in crate::cli) struct Health {
     #[serde(default)]
     pub(in crate::cli) streams: Vec<Held>,
     pub(in crate::cli) sinks: Vec<Sink>,
+    /// Nothing in a gateway before it could take up another one.
+    #[serde(default)]
+    pub(in crate::cli) configuration: Configuration,
+}
+
+/// Configurations that were taken up since the start.
+#[derive(Debug, Clone, Default, Deserialize)]
+pub(in crate::cli) struct Configuration {
+    pub(in crate::cli) last: Option<Reload>,
+    pub(in crate::cli) needs_restart: Vec<String>,
+}
+
+/// What became of the last of them.
+#[derive(Debug, Clone, Deserialize)]
+pub(in crate::cli) struct Reload {
+    pub(in crate::cli) at: String,
+    pub(in crate::cli) result: String,
+    pub(in crate::cli) error: Option<String>,
 }
 
 /// Whether the journal takes writes.
