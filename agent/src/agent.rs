@@ -4,17 +4,19 @@ use crate::clock::Clock;
 use crate::config::{Config, HostTime, LinkConfig};
 use crate::link::session::Policy;
 use crate::link::{Links, Wanted, bind, run_ports, run_serial, run_tcp};
+use crate::reload::Dials;
 use crate::roster::Roster;
 use crate::spool::{Durable, SetAside, Spool};
 use crate::status::{Counters, Ledger};
 use crate::stop::{Stopper, stop};
-use crate::uplink::{Client, Uplink};
+use crate::uplink::{Client, Settings, Uplink};
 use crate::{host_time, http, link};
 use std::io;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 use tokio::net::TcpListener;
+use tokio::sync::watch;
 use tokio::task::{JoinHandle, JoinSet};
 use tokio::time::{MissedTickBehavior, interval};
 
@@ -47,6 +49,7 @@ pub enum StartError {
 pub struct Agent {
     spool: Arc<Spool>,
     counters: Arc<Counters>,
+    pub(crate) dials: Dials,
     link_addrs: Vec<SocketAddr>,
     http_addr: Option<SocketAddr>,
     stop_links: Stopper,
@@ -73,11 +76,13 @@ impl Agent {
         let (stop_links, stop_links_seen) = stop();
         let (stop_uplink, stop_uplink_seen) = stop();
         let roster = Roster::new();
+        let (policy, policy_seen) = watch::channel(Policy { allow: Arc::new(config.allow.clone()) });
+        let (uplink_settings, uplink_seen) = Settings::new(config.uplink.clone());
         let shared = Links {
             spool: Arc::clone(&spool),
             counters: Arc::clone(&counters),
             roster: roster.clone(),
-            policy: Policy { allow: Arc::new(config.allow.clone()) },
+            policy: policy_seen,
             clock: clock.clone(),
             stop: stop_links_seen,
         };
@@ -87,7 +92,7 @@ impl Agent {
             spawn_link(&mut links, shared.clone(), link.clone(), listener, &config, seed);
         }
         let uplink = Uplink::new(
-            config.uplink.clone(),
+            uplink_seen,
             Arc::new(Client::open),
             Arc::clone(&spool),
             Arc::clone(&counters),
@@ -109,7 +114,19 @@ impl Agent {
         status.spawn(log_status(Arc::clone(&counters), config.status_every));
         tracing::info!(name = config.name, state = %config.state.display(), links = ?link_addrs, status = ?http_addr, "agent started");
         let uplink = tokio::spawn(uplink.run());
-        Ok(Self { spool, counters, link_addrs, http_addr, stop_links, stop_uplink, links, uplink, status })
+        let dials = Dials::new(config, policy, uplink_settings);
+        Ok(Self {
+            spool,
+            counters,
+            dials,
+            link_addrs,
+            http_addr,
+            stop_links,
+            stop_uplink,
+            links,
+            uplink,
+            status,
+        })
     }
 
     /// Addresses of the TCP links, in the order of the configuration.

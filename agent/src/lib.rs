@@ -33,6 +33,7 @@ mod http;
 mod intake;
 pub mod limits;
 mod link;
+mod reload;
 mod roster;
 #[cfg(feature = "simulation")]
 #[doc(hidden)]
@@ -46,5 +47,6 @@ mod uplink;
 pub use agent::{Agent, StartError, each_set_aside};
 pub use allow::Allow;
 pub use config::{Config, ConfigError, HostTime, LinkConfig, LogFormat, SAMPLE, SpoolConfig, UplinkConfig};
+pub use reload::Reloaded;
 pub use spool::SetAside;
 pub use status::{Counter, Counters, Ledger, Level};

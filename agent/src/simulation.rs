@@ -12,7 +12,7 @@ use crate::roster::Roster;
 use crate::spool::{Durable, Spool};
 use crate::status::Counters;
 use crate::stop::{Stopper, stop};
-use crate::uplink::{Uplink, simulated};
+use crate::uplink::{Settings, Uplink, simulated};
 use headwater_journal::storage::SimDisk;
 use headwater_journal::{Journal, OpenError, ShardKey, State};
 use std::fmt;
@@ -84,7 +84,7 @@ impl SimulatedAgent {
             spool: Arc::clone(&spool),
             counters,
             roster: Roster::new(),
-            policy: Policy { allow: Arc::new(config.allow.clone()) },
+            policy: tokio::sync::watch::channel(Policy { allow: Arc::new(config.allow.clone()) }).1,
             clock,
             stop: links_stop,
         };
@@ -112,7 +112,17 @@ impl SimulatedAgent {
         let Links { counters, roster, clock, .. } = self.links.clone();
         let dial = simulated::dial(way, seen, self.planted);
         let (config, spool) = (self.config.uplink.clone(), Arc::clone(&self.spool));
-        Uplink::new(config, dial, spool, counters, roster, clock, self.stop.clone(), self.seed).run()
+        Uplink::new(
+            Settings::fixed(config),
+            dial,
+            spool,
+            counters,
+            roster,
+            clock,
+            self.stop.clone(),
+            self.seed,
+        )
+        .run()
     }
 
     /// The journal under the spool: to commit, to keep house, to look at.

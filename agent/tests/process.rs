@@ -121,6 +121,36 @@ async fn the_status_port_answers_and_sigterm_stops_in_order() {
     assert_eq!(running.child.wait().unwrap().code(), Some(0));
 }
 
+#[tokio::test]
+async fn a_hangup_takes_up_a_good_file_and_a_wrong_one_changes_nothing() {
+    let (dir, broker) = (tempfile::tempdir().unwrap(), Broker::start().await);
+    let nowhere = "127.0.0.1:1".parse().unwrap();
+    let mut running = Running::start(dir.path(), nowhere);
+    let mut device = Device::connect(running.link, "d", 1).await;
+    device.send_batch(0, 5).await;
+    device.acked_through(4).await;
+    let hang_up = |text: &str| {
+        std::fs::write(dir.path().join("agent.toml"), text).unwrap();
+        let hung_up = Command::new("kill").args(["-HUP", &running.child.id().to_string()]).status().unwrap();
+        assert!(hung_up.success());
+    };
+    let good = std::fs::read_to_string(dir.path().join("agent.toml")).unwrap();
+    let good = good.replace(&nowhere.to_string(), &broker.addr.to_string());
+    hang_up(&format!("{good}[nonsense]\n"));
+    tokio::time::sleep(std::time::Duration::from_millis(300)).await;
+    assert_eq!(broker.connections(), 0, "half of it was good, and is not taken up");
+    device.send_batch(5, 5).await;
+    device.acked_through(9).await;
+    hang_up(&good);
+    until("both batches are up", || {
+        broker.seen().iter().filter(|seen| seen.topic.ends_with("/batch")).count() == 2
+    })
+    .await;
+    device.send_batch(10, 5).await;
+    device.acked_through(14).await;
+    assert!(running.child.try_wait().unwrap().is_none());
+}
+
 fn run(arguments: &[&str], dir: &Path) -> Output {
     Command::new(PROGRAM)
         .args(arguments)

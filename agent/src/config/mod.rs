@@ -112,7 +112,7 @@ pub struct SpoolConfig {
 }
 
 /// The MQTT connection to the gateway.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct UplinkConfig {
     /// Host name or address.
     pub host: String,

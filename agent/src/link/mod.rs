@@ -28,6 +28,7 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::sync::watch;
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 
 /// Stands for "no limit" where a moment is needed: ten years.
@@ -38,7 +39,8 @@ pub(crate) struct Links<S: Storage = FileStorage> {
     pub(crate) spool: Arc<Spool<S>>,
     pub(crate) counters: Arc<Counters>,
     pub(crate) roster: Roster,
-    pub(crate) policy: Policy,
+    /// Which devices are taken, as it is now.
+    pub(crate) policy: watch::Receiver<Policy>,
     pub(crate) clock: Clock,
     /// True once links must end.
     pub(crate) stop: Stop,
@@ -91,7 +93,7 @@ impl<S: Storage> Links<S> {
         resync: bool,
     ) -> End {
         self.counters.links_opened.add(1);
-        let mut session = Session::new(self.policy.clone(), Arc::clone(&self.counters));
+        let mut session = Session::new(self.policy.borrow().clone(), Arc::clone(&self.counters));
         if resync {
             session.resync();
         }
@@ -115,7 +117,9 @@ impl<S: Storage> Links<S> {
     ) -> io::Result<End> {
         let (mut reader, mut writer) = tokio::io::split(stream);
         let mut durable = self.spool.durable();
-        let mut stop = self.stop.clone();
+        let (mut stop, mut policy) = (self.stop.clone(), self.policy.clone());
+        // One that came since the link was opened counts too.
+        policy.mark_changed();
         let mut buffer = vec![0u8; READ_BYTES_MAX];
         let mut heard_at = Instant::now();
         // What was read and does not fit the spool yet. Nothing more is read until it does.
@@ -133,6 +137,7 @@ impl<S: Storage> Links<S> {
                 // In this order, so that a seed tells what happens; reading, which may always be ready, comes after what may not.
                 biased;
                 () = stop.stopped() => return Ok(End::Stopped),
+                Ok(()) = policy.changed() => session.handle_policy(policy.borrow_and_update().clone()),
                 // Only a link that waits for a sync wakes for it: with many links most have nothing to say.
                 changed = durable.changed(), if session.waits_for_sync() => {
                     if changed.is_err() {

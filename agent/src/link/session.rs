@@ -10,6 +10,8 @@
 //! Run loop: `handle_bytes` → `take_items` → append them → `handle_staged` → ... → `handle_synced` → `take_transmit`.
 
 use super::orders::{Due, Orders};
+mod policy;
+
 use crate::allow::Allow;
 use crate::devices::Places;
 use crate::limits::{ACKS_PENDING_MAX, CLOCK_SANE_FROM_MS, IDENTIFY_EVERY_MS};

@@ -8,11 +8,14 @@
 //! rejected record is durable among those set aside before the checkpoint passes it.
 //! Not here: what is in a record, and the decision what an outcome means (see `outcome`).
 
+mod ahead;
+mod aside;
 mod client;
 mod downlink;
 mod flight;
 mod kept;
 mod outcome;
+mod settings;
 #[cfg(feature = "simulation")]
 pub(crate) mod simulated;
 
@@ -28,10 +31,11 @@ pub(crate) use client::{Client, Dial};
 use downlink::Downlink;
 use flight::{Flight, Progress, Sent};
 use headwater_journal::{FileStorage, Storage};
-use headwater_relay::{Backoff, Offset, Outcome, WindowLimits};
+use headwater_relay::{Backoff, Outcome, WindowLimits};
 use kept::Kept;
-use outcome::{outcome_of, reason_code};
+use outcome::outcome_of;
 use rumqttc::v5::mqttbytes::v5::PubAckReason;
+pub(crate) use settings::Settings;
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
@@ -47,6 +51,8 @@ const BIRTHS_IN_FLIGHT_MAX: usize = 8;
 /// The uplink of one agent.
 pub(crate) struct Uplink<S: Storage = FileStorage> {
     config: UplinkConfig,
+    settings: Settings,
+    seed: u64,
     dial: Dial,
     spool: Arc<Spool<S>>,
     counters: Arc<Counters>,
@@ -62,6 +68,8 @@ pub(crate) struct Uplink<S: Storage = FileStorage> {
 /// Why a connection ended.
 enum End {
     Lost(String),
+    /// There are other settings: the next one goes by them.
+    Changed,
     Stopped,
 }
 
@@ -79,7 +87,7 @@ struct Connection {
 impl<S: Storage> Uplink<S> {
     #[expect(clippy::too_many_arguments, reason = "what it stands on, named")]
     pub(crate) fn new(
-        config: UplinkConfig,
+        mut settings: Settings,
         dial: Dial,
         spool: Arc<Spool<S>>,
         counters: Arc<Counters>,
@@ -88,7 +96,7 @@ impl<S: Storage> Uplink<S> {
         stop: Stop,
         seed: u64,
     ) -> Self {
-        let checkpoint = spool.checkpoint();
+        let (checkpoint, config) = (spool.checkpoint(), settings.now());
         Self {
             flight: Flight::new(config.window, checkpoint),
             backoff: Backoff::new(config.retry, seed),
@@ -96,6 +104,8 @@ impl<S: Storage> Uplink<S> {
             durable: spool.durable(),
             downlink: Downlink::new(roster, Arc::clone(&counters)),
             config,
+            settings,
+            seed,
             dial,
             spool,
             counters,
@@ -106,7 +116,15 @@ impl<S: Storage> Uplink<S> {
 
     /// Runs until told to stop. What is in flight then gets a moment to be acked.
     pub(crate) async fn run(mut self) {
-        while let End::Lost(reason) = self.run_connection().await {
+        loop {
+            let reason = match self.run_connection().await {
+                End::Lost(reason) => reason,
+                End::Changed => {
+                    self.change();
+                    continue;
+                }
+                End::Stopped => break,
+            };
             let was_connected = self.counters.uplink_connected.swap(0) == 1;
             self.counters.uplink_failures.add(1);
             let retry_at_ms = self.backoff.handle_lost(self.clock.mono_ms());
@@ -120,11 +138,18 @@ impl<S: Storage> Uplink<S> {
             tokio::select! {
                 biased;
                 () = self.stop.stopped() => break,
+                () = self.settings.changed() => self.change(),
                 () = sleep_until(self.clock.instant_at(retry_at_ms)) => {}
             }
         }
         self.counters.uplink_connected.set(0);
         self.kept.write(&self.spool, self.flight.checkpoint(), self.clock.utc_ms());
+    }
+
+    /// Goes by other settings from the next connection on.
+    fn change(&mut self) {
+        self.config = self.settings.now();
+        self.backoff = Backoff::new(self.config.retry, self.seed);
     }
 
     async fn run_connection(&mut self) -> End {
@@ -160,6 +185,12 @@ impl<S: Storage> Uplink<S> {
                 }
                 () = sleep_until(connection.drain_until.unwrap_or_else(Instant::now)), if is_draining => {
                     return self.disconnect(connection.client).await;
+                }
+                () = self.settings.changed(), if !is_draining => {
+                    self.counters.uplink_connected.set(0);
+                    // What was sent and not acked goes again on the next one.
+                    self.disconnect(connection.client).await;
+                    return End::Changed;
                 }
                 changed = self.durable.changed() => {
                     if changed.is_err() || matches!(*self.durable.borrow(), Durable::Failed(_)) {
@@ -246,30 +277,6 @@ impl<S: Storage> Uplink<S> {
         }
     }
 
-    /// Keeps a copy of a record that the gateway will never take; returns once the copy is durable.
-    async fn set_aside(&mut self, offset: Offset, reason: PubAckReason) -> Result<(), End> {
-        let record = self.spool.aside(move |spool| spool.read_one(offset.0)).await;
-        let record = match record {
-            Ok(Ok(record)) => record,
-            Ok(Err(error)) => return Err(End::Lost(format!("rejected record cannot be read: {error}"))),
-            Err(error) => return Err(End::Lost(format!("rejected record cannot be read: {error}"))),
-        };
-        let Some(record) = record else { return Ok(()) };
-        let ticket = self.spool.set_aside(&record, reason_code(reason), self.clock.utc_ms());
-        let ticket =
-            ticket.map_err(|error| End::Lost(format!("rejected record cannot be set aside: {error}")))?;
-        let durable = self.durable.wait_for(|durable| match durable {
-            Durable::Through(through) => *through >= ticket,
-            Durable::Failed(_) => true,
-        });
-        match durable.await.map(|durable| durable.clone()) {
-            Ok(Durable::Through(_)) => {}
-            Ok(Durable::Failed(_)) | Err(_) => return Err(End::Stopped),
-        }
-        tracing::error!(key = record.key, offset = offset.0, reason = ?reason, "record rejected by the gateway, set aside");
-        Ok(())
-    }
-
     /// Hands over what fits: all births first, then records.
     async fn fill(&mut self, connection: &mut Connection) -> Result<(), End> {
         if !connection.is_connected || connection.drain_until.is_some() {
@@ -305,33 +312,6 @@ impl<S: Storage> Uplink<S> {
                 return Ok(());
             }
         }
-    }
-
-    /// Reads the next page; false when there is nothing more for now.
-    async fn read_ahead(&mut self, connection: &mut Connection) -> Result<bool, End> {
-        let from = self.flight.next();
-        if from >= self.spool.end() {
-            return Ok(false);
-        }
-        let page = match self.spool.aside(move |spool| spool.read(from)).await {
-            Ok(Ok(page)) => page,
-            Ok(Err(error)) => return Err(End::Lost(format!("spool cannot be read: {error}"))),
-            Err(error) => return Err(End::Lost(format!("spool cannot be read: {error}"))),
-        };
-        for (first, last) in &page.lost {
-            tracing::error!(first, last, "records of the spool are lost");
-        }
-        self.flight.note_lost(&page.lost);
-        connection.ahead.extend(page.records);
-        connection.ahead_next = page.next;
-        Ok(page.next > from)
-    }
-
-    fn births(&self) -> VecDeque<(String, Vec<u8>)> {
-        let births = self.spool.births().into_iter().flat_map(|(device, births)| {
-            births.into_iter().map(move |birth| (format!("{ROOT}/{device}/birth"), birth.body.to_vec()))
-        });
-        births.collect()
     }
 
     fn count(&self, progress: Progress) {

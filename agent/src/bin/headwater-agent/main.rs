@@ -3,12 +3,16 @@
 mod desk;
 
 use clap::{Parser, Subcommand};
-use headwater_agent::{Agent, Config, LogFormat, SAMPLE, SetAside, StartError, each_set_aside};
+use headwater_agent::{Agent, Config, LogFormat, Reloaded, SAMPLE, SetAside, StartError, each_set_aside};
 use headwater_notify::Notify;
+use std::convert::Infallible;
 use std::io::{IsTerminal, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::util::SubscriberInitExt;
+use tracing_subscriber::{EnvFilter, fmt, reload};
 
 const EX_USAGE: u8 = 64;
 const EX_UNAVAILABLE: u8 = 69;
@@ -33,7 +37,7 @@ struct Arguments {
 #[derive(Subcommand)]
 #[expect(clippy::large_enum_variant, reason = "there is one of it")]
 enum Command {
-    /// Runs until SIGTERM or SIGINT; a second one stops at once
+    /// Runs until SIGTERM or SIGINT; a second one stops at once. SIGHUP reads the configuration file again
     Run(ConfigArgument),
     /// Checks the configuration and prints what it means, without touching anything
     Validate(ConfigArgument),
@@ -74,7 +78,7 @@ fn main() -> ExitCode {
         }
     };
     let done = match arguments.command {
-        Command::Run(argument) => load(&argument).and_then(run),
+        Command::Run(argument) => run(&argument),
         Command::Validate(argument) => load(&argument).map(|config| describe(&config)),
         Command::Rejected(argument) => load(&argument).and_then(|config| rejected(&config)),
         Command::Desk(desk) => desk::run(desk),
@@ -102,16 +106,17 @@ fn load(argument: &ConfigArgument) -> Result<Config, Failure> {
     Config::parse(&text).map_err(|error| (EX_CONFIG, format!("{}: {error}", path.display())))
 }
 
-fn run(config: Config) -> Result<(), Failure> {
-    init_log(&config);
+fn run(argument: &ConfigArgument) -> Result<(), Failure> {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().worker_threads(2).build();
     let runtime = runtime.map_err(|error| (EX_IOERR, format!("no runtime: {error}")))?;
     runtime.block_on(async {
         // Before the start, so that a signal during it is not lost.
-        let handlers =
-            signal(SignalKind::terminate()).and_then(|term| Ok((term, signal(SignalKind::interrupt())?)));
+        let handler = |kind| signal(kind).map_err(|error| (EX_IOERR, format!("no signal handler: {error}")));
+        let mut hangup = handler(SignalKind::hangup())?;
         let (mut term, mut interrupt) =
-            handlers.map_err(|error| (EX_IOERR, format!("no signal handler: {error}")))?;
+            (handler(SignalKind::terminate())?, handler(SignalKind::interrupt())?);
+        let config = load(argument)?;
+        let level = init_log(&config);
         let notify = Notify::from_env();
         let agent = Agent::start(config).await.map_err(|error| (start_code(&error), chain(&error)))?;
         let status = || agent.ledger().to_string();
@@ -120,6 +125,7 @@ fn run(config: Config) -> Result<(), Failure> {
             _ = term.recv() => None,
             _ = interrupt.recv() => None,
             reason = agent.failed() => Some(reason),
+            never = take_up(argument, &agent, &notify, &mut hangup, &level) => match never {},
             never = notify.attend(|| agent.synced(), status) => match never {},
         };
         notify.stopping();
@@ -133,6 +139,33 @@ fn run(config: Config) -> Result<(), Failure> {
             Some(reason) => Err((EX_IOERR, reason)),
         }
     })
+}
+
+/// Reads the configuration again with each hangup. One that is wrong changes nothing.
+async fn take_up(
+    argument: &ConfigArgument,
+    agent: &Agent,
+    notify: &Notify,
+    hangup: &mut Signal,
+    level: &Level,
+) -> Infallible {
+    loop {
+        hangup.recv().await;
+        notify.reloading();
+        match load(argument) {
+            Ok(config) => {
+                let Reloaded { changed, needs_restart } = agent.reload(&config);
+                if !needs_restart.is_empty() {
+                    let keys = needs_restart.join(", ");
+                    tracing::warn!(keys, "changed keys need a restart, they keep their values");
+                }
+                tracing::info!(changed = changed.join(", "), "configuration taken up");
+                level(&config);
+            }
+            Err((_, error)) => tracing::error!(error, "configuration refused, the former one stays"),
+        }
+        notify.ready(agent.ledger());
+    }
 }
 
 fn start_code(error: &StartError) -> u8 {
@@ -152,17 +185,28 @@ fn chain(error: &dyn std::error::Error) -> String {
     text
 }
 
-fn init_log(config: &Config) {
-    let filter = tracing_subscriber::EnvFilter::try_from_default_env().unwrap_or_else(|_| {
-        tracing_subscriber::EnvFilter::new(format!("{},rumqttc=error", config.log_level))
-    });
+/// Changes the level of the log to that of a configuration.
+type Level = Box<dyn Fn(&Config)>;
+
+fn filter(config: &Config) -> EnvFilter {
+    EnvFilter::try_from_default_env()
+        .unwrap_or_else(|_| EnvFilter::new(format!("{},rumqttc=error", config.log_level)))
+}
+
+fn init_log(config: &Config) -> Level {
     let is_terminal = std::io::stderr().is_terminal();
-    let builder =
-        tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_ansi(is_terminal);
+    let (filtered, handle) = reload::Layer::new(filter(config));
+    let registry = tracing_subscriber::registry().with(filtered);
+    let lines = fmt::layer().with_writer(std::io::stderr).with_ansi(is_terminal);
     match (config.log, is_terminal) {
-        (LogFormat::Json, _) | (LogFormat::Auto, false) => builder.json().init(),
-        (LogFormat::Text, _) | (LogFormat::Auto, true) => builder.init(),
+        (LogFormat::Json, _) | (LogFormat::Auto, false) => registry.with(lines.json()).init(),
+        (LogFormat::Text, _) | (LogFormat::Auto, true) => registry.with(lines).init(),
     }
+    Box::new(move |config| {
+        if let Err(error) = handle.reload(filter(config)) {
+            tracing::error!(%error, "the level of the log is not changed");
+        }
+    })
 }
 
 #[expect(clippy::print_stdout, reason = "this is what the command is for")]
