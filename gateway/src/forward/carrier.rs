@@ -63,6 +63,8 @@ pub(super) struct Carrier {
     /// The target is being looked at, or will be at this moment.
     looking: bool,
     look_at: Instant,
+    /// When the last look ended.
+    looked_at: Option<Instant>,
     /// What is shown as trouble came of looking.
     is_look_trouble: bool,
     /// The stream takes no records because of us.
@@ -109,6 +111,7 @@ impl Carrier {
             tasks: JoinSet::new(),
             record_bytes_max: headwater_aws::limits::RECORD_KIB_DEFAULT as usize * 1024,
             looking: false,
+            looked_at: None,
             is_look_trouble: false,
             is_held_back: false,
             noting: 0,

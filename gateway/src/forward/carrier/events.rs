@@ -252,7 +252,9 @@ impl Carrier {
                 }
                 let mut entries = call.entries.iter().zip(&answer.outcomes);
                 if entries.any(|(entry, outcome)| target::is_elsewhere(entry, outcome)) {
-                    self.look_at = self.look_at.min(Instant::now());
+                    // At once, but not without end where a target says one thing here and another there.
+                    let soonest = self.looked_at.map_or_else(Instant::now, |at| at + limits::LOOK_SOON);
+                    self.look_at = self.look_at.min(soonest);
                 }
                 if let Some(RecordOutcome::Failed { code, message, .. }) =
                     answer.outcomes.iter().find(|outcome| matches!(outcome, RecordOutcome::Failed { .. }))
@@ -287,6 +289,7 @@ impl Carrier {
 
     fn handle_looked(&mut self, outcome: Result<Target, CallError>, now_ms: u64) {
         self.looking = false;
+        self.looked_at = Some(Instant::now());
         match outcome {
             Ok(target) => {
                 // What a call for records said stays until one says otherwise.
