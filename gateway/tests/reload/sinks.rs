@@ -3,6 +3,7 @@
 use crate::far::{Far, Fault};
 use crate::house::{House, Load};
 use crate::near::until;
+use headwater::ReloadError;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
@@ -79,8 +80,10 @@ async fn a_sink_that_cannot_start_leaves_those_that_run() {
     let house = House::start(&good).await;
     house.publish("a", "0-0").await;
     until("it is delivered", || delivered(&house, "far") == Some(1)).await;
-    let bad = format!("{good}[sinks.beside]\nendpoint = \"nonsense\"\nstreams = [\"telemetry\"]\n");
+    let bad = format!("{good}[sinks.beside]\nendpoint = \"http://\"\nstreams = [\"telemetry\"]\n");
+    let bad = bad.replacen("stream = \"telemetry\"", "stream = \"elsewhere\"", 1);
     let error = house.reload(&bad).await.unwrap_err();
+    assert!(matches!(error, ReloadError::Sinks(_)), "{error}");
     assert!(error.to_string().contains("beside"), "{error}");
     house.publish("a", "0-1").await;
     until("it goes on as before", || delivered(&house, "far") == Some(2)).await;
