@@ -1,10 +1,11 @@
 //! One `headwater run` on free ports with its state in a directory of the test.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use crate::kinesis::{Kinesis, get};
+use crate::netns::Link;
 use crate::process::Process;
 use crate::{binaries, ports, wait_until};
 
@@ -35,20 +36,50 @@ impl Gateway {
     /// When it does not become healthy; shows its log.
     #[must_use]
     pub fn start(directory: &Path, more: &str) -> Self {
-        let (mqtt, kinesis, http) = (ports::free(), ports::free(), ports::free());
+        let process = Process::new("headwater", binaries::headwater(), directory);
+        let mut gateway = Self::described(process, directory, Ipv4Addr::LOCALHOST, "", more);
+        gateway.restart();
+        gateway
+    }
+
+    /// The same on the other machine of a link; it listens on all of that one's addresses.
+    ///
+    /// # Panics
+    /// When it does not become healthy; shows its log.
+    #[must_use]
+    pub fn start_far(directory: &Path, link: &Link, more: &str) -> Self {
+        let namespace = format!("--net={}", link.namespace().display());
+        // Becomes the gateway: the process that is killed is the gateway's.
+        let process = Process::new("headwater", "nsenter", directory).args([
+            namespace.as_ref(),
+            "--".as_ref(),
+            binaries::headwater().as_os_str(),
+        ]);
+        let open = "allow_anonymous = true\n";
+        let mut gateway = Self::described(process, directory, Ipv4Addr::UNSPECIFIED, open, more);
+        gateway.moved_to(link.far_address());
+        gateway.restart();
+        gateway
+    }
+
+    /// Writes its configuration; starts nothing.
+    fn described(process: Process, directory: &Path, listen: Ipv4Addr, door: &str, more: &str) -> Self {
+        let at = || SocketAddr::new(listen.into(), ports::free().port());
+        let (mqtt, kinesis, http) = (at(), at(), at());
         let config = directory.join("headwater.toml");
         let text = format!(
-            "[gateway]\nname = \"walkthrough\"\nstate = {state:?}\n\n[mqtt]\nlisten = \"{mqtt}\"\n\n\
-             [kinesis]\nlisten = \"{kinesis}\"\n\n[http]\nlisten = \"{http}\"\n\n{more}",
+            "[gateway]\nname = \"walkthrough\"\nstate = {state:?}\n\n[mqtt]\nlisten = \"{mqtt}\"\n{door}\n\
+             [kinesis]\nlisten = \"{kinesis}\"\n{door}\n[http]\nlisten = \"{http}\"\n{door}\n{more}",
             state = directory.join("gateway"),
         );
         std::fs::write(&config, text).expect("the configuration can be written");
-        let process = Process::new("headwater", binaries::headwater(), directory)
-            .args(["run", "--config"])
-            .args([&config]);
-        let mut gateway = Self { process, mqtt, kinesis, http, config };
-        gateway.restart();
-        gateway
+        let process = process.args(["run", "--config"]).args([&config]);
+        Self { process, mqtt, kinesis, http, config }
+    }
+
+    /// It is reached at another address from now on.
+    pub fn moved_to(&mut self, address: IpAddr) {
+        [&mut self.mqtt, &mut self.kinesis, &mut self.http].into_iter().for_each(|door| door.set_ip(address));
     }
 
     /// Starts it again after a kill or a stop and waits until it is healthy.

@@ -13,6 +13,7 @@ pub mod flood;
 pub mod gateway;
 pub mod kinesis;
 pub mod ledger;
+pub mod netns;
 pub mod ports;
 pub mod process;
 pub mod proxy;

@@ -83,11 +83,26 @@ impl Seen {
 /// When there is no interpreter, ask [`python::interpreter`] first; when the program fails.
 #[must_use]
 pub fn read_once(address: SocketAddr, stream: &str, directory: &Path) -> Vec<Seen> {
+    read("docs/examples/once.py", &["--to-end", "--repeats"], address, stream, directory)
+}
+
+/// The same of a stream that a sink with `aggregate = "kpl"` packed, taken apart by `aws_kinesis_agg`. The sequence number of a record from
+/// an aggregate has its place in it behind a colon.
+///
+/// # Panics
+/// As [`read_once`].
+#[must_use]
+pub fn read_unpacked(address: SocketAddr, stream: &str, directory: &Path) -> Vec<Seen> {
+    read("tests/clients/kinesis_unpacked.py", &[], address, stream, directory)
+}
+
+fn read(program: &str, more: &[&str], address: SocketAddr, stream: &str, directory: &Path) -> Vec<Seen> {
     let python = python::interpreter().expect("asked before");
     let endpoint = format!("http://{address}");
-    let reader = Process::new("once", python, directory)
-        .args([workspace().join("docs/examples/once.py")])
-        .args(["--endpoint", &endpoint, "--stream", stream, "--to-end", "--repeats"]);
+    let reader = Process::new("reader", python, directory)
+        .args([workspace().join(program)])
+        .args(["--endpoint", &endpoint, "--stream", stream])
+        .args(more);
     let mut reader = python::with_dummy_credentials(reader);
     reader.start();
     let status = reader.wait(READ_PATIENCE);

@@ -20,16 +20,16 @@ use crate::power::{Aim, Moment, Phase, Plan};
 /// How long load may take to be acknowledged on a slow machine.
 const LOAD_PATIENCE: Duration = Duration::from_secs(60);
 
-/// The journal of a machine on which streams are deleted: three of them, and the load.
-const JOURNAL_FREED: &str = "segment = \"4MiB\"\nmax = \"40MiB\"\n";
+/// The journal of a machine on which streams are deleted: the load takes some 30 MiB in a life, and streams of 6 MiB come and go.
+const JOURNAL_FREED: &str = "segment = \"4MiB\"\nmax = \"96MiB\"\n";
 
 /// A machine and what it has promised.
 pub(crate) struct Life {
     machine: Machine,
     ledger: Ledger,
     companions: Vec<Box<dyn Companion>>,
-    /// Whether companions have been there at a start; the first start of a life may be cut.
-    prepared: bool,
+    /// Whether companions were asked after this start: a start that was to be cut and was quicker is followed by plain load.
+    checked: bool,
     name: String,
     loads: u32,
     /// Steps of the disk in the last start that was not cut.
@@ -69,7 +69,7 @@ impl Life {
             machine,
             ledger,
             companions,
-            prepared: false,
+            checked: false,
             name: name.to_owned(),
             loads: 0,
             start_steps: 0,
@@ -156,7 +156,7 @@ impl Life {
             companions.iter_mut().try_for_each(|companion| companion.check(&machine.gateway))
         }));
         let checked = checked.unwrap_or_else(|_| Err("a companion cannot ask, see above".to_owned()));
-        self.prepared = true;
+        self.checked = true;
         checked.map_err(|why| format!("{why}\n{}", self.machine.tail()))
     }
 
@@ -171,6 +171,7 @@ impl Life {
 
     /// A start with power about to go. When it is quicker, load follows until power goes.
     fn cut_start(&mut self, plan: Plan) -> Result<Cut, String> {
+        self.checked = false;
         self.machine.arm(plan.moment, plan.fates);
         let load = match self.machine.start()? {
             None => None,
@@ -200,7 +201,7 @@ impl Life {
     fn flood(&mut self) -> Result<Load, String> {
         self.loads += 1;
         let gateway = &self.machine.gateway;
-        if self.prepared {
+        if self.checked {
             self.companions.iter_mut().try_for_each(|companion| companion.begin(gateway))?;
         }
         Ok(Load::new(gateway.mqtt, gateway.kinesis, &format!("{}-{:03}", self.name, self.loads)))

@@ -3,16 +3,19 @@
 use std::collections::BTreeMap;
 
 use system_tests::fleet::{Entry, census};
+use system_tests::gateway::Gateway;
 use system_tests::kinesis::Record;
 use system_tests::target::Seen;
 
 use crate::load::DEVICES;
-use crate::world::World;
+use crate::world::{delivered, metric};
 
 /// Who and where in the life of a device, and whether it is a gap.
-type Identity = (String, u64, u64, bool);
+pub(crate) type Identity = (String, u64, u64, bool);
 
-fn identities<'a>(records: impl IntoIterator<Item = (Entry, &'a Record)>) -> BTreeMap<Identity, &'a Record> {
+pub(crate) fn identities<'a>(
+    records: impl IntoIterator<Item = (Entry, &'a Record)>,
+) -> BTreeMap<Identity, &'a Record> {
     records
         .into_iter()
         .map(|(entry, record)| ((entry.device, entry.boot, entry.seq, entry.gap), record))
@@ -56,12 +59,16 @@ fn breaches(near: &[Record], far: &[Seen]) -> Vec<String> {
     breaches
 }
 
-/// The whole end of a test: the target is read by `read`, compared, and the ledger of the gateway audited.
-pub(crate) fn assert_forwarded(world: &mut World, acked: (u64, u64), read: impl FnOnce() -> Vec<Seen>) {
-    let near = world.near.kinesis().read_all("telemetry");
+/// The whole end of a test: the target is read by `read`, compared, and the ledger of the gateway audited. Returns what was read.
+pub(crate) fn assert_forwarded(
+    gateway: &mut Gateway,
+    acked: (u64, u64),
+    read: impl FnOnce() -> Vec<Seen>,
+) -> Vec<Seen> {
+    let near = gateway.kinesis().read_all("telemetry");
     let count = near.len() as u64;
-    let sink = world.delivered(count);
-    assert_ledger(world, count, &sink);
+    let sink = delivered(gateway, count);
+    assert_ledger(gateway, count, &sink);
     let far = read();
     let repeats = far.iter().filter(|seen| seen.is_repeat).count();
     println!(
@@ -82,6 +89,7 @@ pub(crate) fn assert_forwarded(world: &mut World, acked: (u64, u64), read: impl 
     assert_eq!(devices.len(), DEVICES as usize + 20, "every device arrived: {devices:?}");
     assert!(acked.0 > u64::from(DEVICES) * 10 && acked.1 > 200, "{acked:?} are too few to prove anything");
     assert_controls(&near, &far);
+    far
 }
 
 /// The same check sees one record less, and one again, and two in the wrong order.
@@ -99,15 +107,15 @@ fn assert_controls(near: &[Record], far: &[Seen]) {
 }
 
 /// `stored` is the sum of everything else and what the shards hold: in `/health`, in `/metrics` and in the exit line.
-fn assert_ledger(world: &mut World, count: u64, sink: &serde_json::Value) {
+fn assert_ledger(near: &mut Gateway, count: u64, sink: &serde_json::Value) {
     assert_eq!(sink["balances"], true, "{sink:#}");
     assert_eq!((&sink["connected"], sink["trouble"].is_null()), (&true.into(), true), "{sink:#}");
-    let outcome = |outcome| world.metric("records_total", Some(outcome));
+    let outcome = |outcome| metric(near, "records_total", Some(outcome));
     assert_eq!((outcome("stored"), outcome("delivered"), outcome("dead_lettered")), (count, count, 0));
-    assert_eq!((world.metric("waiting_records", None), world.metric("connected", None)), (0, 1));
-    world.near.stop();
+    assert_eq!((metric(near, "waiting_records", None), metric(near, "connected", None)), (0, 1));
+    near.stop();
     let line = format!(
         "sink far of telemetry: stored {count} = delivered {count} + waiting 0 + dead-lettered 0 + dropped 0"
     );
-    assert!(world.near.tail().contains(&line), "{line:?} is not in\n{}", world.near.tail());
+    assert!(near.tail().contains(&line), "{line:?} is not in\n{}", near.tail());
 }

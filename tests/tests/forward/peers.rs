@@ -7,6 +7,15 @@ use system_tests::target_http::Fault;
 use crate::check::assert_forwarded;
 use crate::world::{Harm, World};
 
+/// What a sink is told that makes its stream itself.
+pub(crate) fn created(name: &str) -> &'static str {
+    match name {
+        // Two calls at once can get the same sequence number there, and the later record replaces the earlier: its source says so.
+        "moto" => "create = true\ncalls = 1\n",
+        _ => "create = true\n",
+    }
+}
+
 /// The whole story with one of them.
 fn nothing_is_missing_at(name: &str, seed: u64) {
     if python::interpreter().is_none() {
@@ -19,7 +28,7 @@ fn nothing_is_missing_at(name: &str, seed: u64) {
             &format!("PEER_KINESIS has no {name}; `tests/run` sets one up"),
         );
     };
-    let mut world = World::start(peer.address, seed, "create = true\n");
+    let mut world = World::start(peer.address, seed, created(name));
     let harms = [
         Harm::Kill,
         Harm::Cut,
@@ -34,7 +43,7 @@ fn nothing_is_missing_at(name: &str, seed: u64) {
     ];
     let acked = world.suffer(&harms, |_| {});
     let kinds = world.way.kinds();
-    assert_forwarded(&mut world, acked, || read_once(peer.address, "telemetry", directory.path()));
+    assert_forwarded(&mut world.near, acked, || read_once(peer.address, "telemetry", directory.path()));
     // None of them writes CBOR as AWS does, so none is trusted to read it.
     assert_eq!(kinds.keys().collect::<Vec<_>>(), ["application/x-amz-json-1.1"], "{kinds:?}");
 }

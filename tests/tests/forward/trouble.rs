@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use system_tests::gateway::Gateway;
 use system_tests::wait_until;
 
-use crate::world::World;
+use crate::world::{World, metric};
 
 /// A look at a target that cannot be reached is tried again after two seconds; the rest is for a loaded machine.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -61,7 +61,7 @@ fn a_target_that_cannot_be_reached_is_named_with_its_trouble_and_hinders_nobody(
     println!("{}", trouble(&sink));
     put(&world, 10);
     shows(&world, "that all wait", |sink| sink["waiting"] == 20 && sink["connected"] == false);
-    assert_eq!(world.metric("connected", None), 0);
+    assert_eq!(metric(&world.near, "connected", None), 0);
 
     // The process is gone: the connection through the proxy ends at once. Then it is back, has the stream, and the trouble is over.
     far.kill();

@@ -134,38 +134,37 @@ impl World {
     pub(crate) fn sink(&self) -> Option<Value> {
         sink(&self.near)
     }
-
-    /// Waits until `count` records have been delivered and none waits; the sink's entry then.
-    pub(crate) fn delivered(&self, count: u64) -> Value {
-        let mut last = None;
-        let done = wait_until(DRAIN_PATIENCE, || {
-            last = self.sink();
-            last.as_ref().is_some_and(|sink| {
-                sink["waiting"] == 0 && sink["stored"] == count && sink["delivered"] == count
-            })
-        });
-        assert!(
-            done,
-            "{count} records are there, after {DRAIN_PATIENCE:?} the sink says {last:#?}\n{}",
-            self.near.tail()
-        );
-        last.expect("it was looked at")
-    }
-
-    /// Of the metric `headwater_sink_<name>` of the sink, with this outcome where it has outcomes.
-    pub(crate) fn metric(&self, name: &str, outcome: Option<&str>) -> u64 {
-        let (_, text) = get(self.near.http, "/metrics").unwrap();
-        let wanted = outcome.map(|outcome| format!("outcome=\"{outcome}\"")).unwrap_or_default();
-        let start = format!("headwater_sink_{name}{{");
-        let line = text
-            .lines()
-            .find(|line| line.starts_with(&start) && line.contains("sink=\"far\"") && line.contains(&wanted));
-        let line = line.unwrap_or_else(|| panic!("no {name} {wanted} in\n{text}"));
-        line.rsplit(' ').next().unwrap().parse().unwrap()
-    }
 }
 
-/// The entry of a gateway's only sink in `/health`.
+/// Waits until `count` records have been delivered and none waits; the sink's entry then.
+pub(crate) fn delivered(near: &Gateway, count: u64) -> Value {
+    let mut last = None;
+    let done = wait_until(DRAIN_PATIENCE, || {
+        last = sink(near);
+        last.as_ref()
+            .is_some_and(|sink| sink["waiting"] == 0 && sink["stored"] == count && sink["delivered"] == count)
+    });
+    assert!(
+        done,
+        "{count} records are there, after {DRAIN_PATIENCE:?} the sink says {last:#?}\n{}",
+        near.tail()
+    );
+    last.expect("it was looked at")
+}
+
+/// Of the metric `headwater_sink_<name>` of the sink `far`, with this outcome where it has outcomes.
+pub(crate) fn metric(near: &Gateway, name: &str, outcome: Option<&str>) -> u64 {
+    let (_, text) = get(near.http, "/metrics").unwrap();
+    let wanted = outcome.map(|outcome| format!("outcome=\"{outcome}\"")).unwrap_or_default();
+    let start = format!("headwater_sink_{name}{{");
+    let line = text
+        .lines()
+        .find(|line| line.starts_with(&start) && line.contains("sink=\"far\"") && line.contains(&wanted));
+    let line = line.unwrap_or_else(|| panic!("no {name} {wanted} in\n{text}"));
+    line.rsplit(' ').next().unwrap().parse().unwrap()
+}
+
+/// The entry of a gateway's sink of `telemetry` in `/health`.
 pub(crate) fn sink(near: &Gateway) -> Option<Value> {
     let (_, body) = get(near.http, "/health").ok()?;
     let health: Value = serde_json::from_str(&body).unwrap();

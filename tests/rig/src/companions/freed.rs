@@ -82,7 +82,7 @@ impl State {
                     self.fate = Fate::Made;
                 }
             }
-            // An earlier one whose end nobody was told of.
+            // It was refused: there is none.
             Fate::Asked => self.fate = Fate::Gone,
             Fate::Made if self.is_full() => {
                 std::thread::sleep(self.chance.millis(PAUSE_MS.0, PAUSE_MS.1));

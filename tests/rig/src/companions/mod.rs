@@ -16,19 +16,24 @@ mod worker;
 
 use std::io;
 use std::path::Path;
+use std::time::Duration;
 
 use serde_json::{Value, json};
 use system_tests::chance::Chance;
 use system_tests::kinesis::{Answer, Kinesis};
+use system_tests::wait_until;
 
 use crate::machine::{Agent, Gateway};
+
+/// How long a change may take that a cut interrupted and a start carries out again.
+const CHANGE_PATIENCE: Duration = Duration::from_secs(30);
 
 /// Something that goes on beside the load.
 pub(crate) trait Companion {
     /// After a start, before any load: what was promised before must hold. Prepares what it needs, the first time.
     fn check(&mut self, gateway: &Gateway) -> Result<(), String>;
 
-    /// Load begins. Nothing happens unless [`check`](Self::check) has prepared it.
+    /// Load begins. [`check`](Self::check) was asked since the last start.
     fn begin(&mut self, gateway: &Gateway) -> Result<(), String>;
 
     /// Power has gone, or the gateway: connections are broken.
@@ -130,10 +135,15 @@ fn must(kinesis: &mut Kinesis, operation: &str, arguments: &Value) -> Result<Val
     }
 }
 
-/// DescribeStreamSummary of a stream that must be there.
+/// DescribeStreamSummary of a stream that must be there, once a change that a start carries out again is done.
 fn summary(kinesis: &mut Kinesis, stream: &str) -> Result<Value, String> {
-    let mut found = must(kinesis, "DescribeStreamSummary", &json!({ "StreamName": stream }))?;
-    Ok(found["StreamDescriptionSummary"].take())
+    let mut found = Ok(Value::Null);
+    let active = wait_until(CHANGE_PATIENCE, || {
+        found = must(kinesis, "DescribeStreamSummary", &json!({ "StreamName": stream }))
+            .map(|mut found| found["StreamDescriptionSummary"].take());
+        found.as_ref().map_or(true, |found| found["StreamStatus"] == "ACTIVE")
+    });
+    if active { found } else { Err(format!("{stream} is not ACTIVE after {CHANGE_PATIENCE:?}: {found:?}")) }
 }
 
 #[cfg(test)]

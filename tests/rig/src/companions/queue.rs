@@ -114,13 +114,11 @@ impl Companion for Queue {
     }
 
     fn begin(&mut self, gateway: &Gateway) -> Result<(), String> {
-        if self.0.state().queue.is_some() {
-            let mut kinesis = Kinesis::new(gateway.kinesis);
-            self.0.begin(move |state| {
-                state.put.put(&mut kinesis, RECORDS_PER_CALL)?;
-                state.receive(&mut kinesis, false).map(drop)
-            });
-        }
+        let mut kinesis = Kinesis::new(gateway.kinesis);
+        self.0.begin(move |state| {
+            state.put.put(&mut kinesis, RECORDS_PER_CALL)?;
+            state.receive(&mut kinesis, false).map(drop)
+        });
         Ok(())
     }
 

@@ -10,7 +10,7 @@ use system_tests::resharding::open_shards;
 
 use super::settable::Settable;
 use super::worker::Worker;
-use super::{Companion, ask};
+use super::{Companion, ask, summary};
 use crate::load::{SHARDS, STREAM};
 use crate::machine::Gateway;
 
@@ -36,7 +36,9 @@ impl Reshard {
 
 impl Companion for Reshard {
     fn check(&mut self, gateway: &Gateway) -> Result<(), String> {
-        let open = open_shards(&mut gateway.kinesis(), STREAM).len() as u64;
+        let mut kinesis = gateway.kinesis();
+        summary(&mut kinesis, STREAM)?;
+        let open = open_shards(&mut kinesis, STREAM).len() as u64;
         self.0.state().shards.found("the number of open shards", open)
     }
 
