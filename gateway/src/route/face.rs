@@ -19,6 +19,7 @@
 //!          {"id":0,"name":"temperature","unit":"°C","kind":"fixed","exponent":-2}],"received_at":"2026-…Z"}
 //! ```
 
+use super::limits::CLOCK_SANE_FROM_MS;
 use super::time::Utc;
 use crate::ingest::Said;
 use headwater_telemetry::limits::BODY_BYTES_MAX;
@@ -28,9 +29,6 @@ use headwater_telemetry::{
 };
 use serde::Deserialize;
 use serde_json::json;
-
-/// 2024-01-01. A clock that says less was never set, whatever the configuration says of it.
-const CLOCK_SANE_FROM_MS: u64 = 1_704_067_200_000;
 
 /// The topic in the place of the last level of `topic`.
 fn instead(topic: &str, last: &str) -> String {

@@ -44,6 +44,13 @@ const _: () = assert!(
     "a dead letter fits into a record even when every character of its names is escaped"
 );
 
+/// 2024-01-01. A clock that says less was never set, whatever is said of it.
+pub const CLOCK_SANE_FROM_MS: u64 = 1_704_067_200_000;
+
+/// How far ahead of this machine a device's clock may be before it is taken to be wrong: more than any time zone set by mistake, so that a
+/// gateway that is some hours behind doubts no device that is right.
+pub const DEVICE_AHEAD_MS_MAX: u64 = 86_400_000;
+
 /// Streams at which routes create no more. Names may come from topics, and a client must not fill the metadata with
 /// them; the Kinesis API itself still creates streams.
 pub const STREAMS_MAX: usize = 1_000;

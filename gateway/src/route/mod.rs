@@ -8,6 +8,7 @@
 mod codec;
 mod counters;
 mod creation;
+mod dating;
 mod dead_letter;
 mod devices;
 mod explain;

@@ -12,16 +12,18 @@
 //! {"kind":"config_result","device":"pump-7","outcome":"stored","received_at":"2026-…Z"}
 //! {"kind":"command_result","device":"pump-7","id":4711,"outcome":"done","received_at":"2026-…Z"}
 //! ```
-//! `time` and `time_quality` are there when the device knew UTC. Without a channel table a reading has
+//! `time_quality` says where `time` comes from: `synced`, `estimated` and `holdover` are the device's words; `arrival` is "then or
+//! earlier", where the device knew no time or one that cannot be, which then stands in `device_time`. Without a channel table a reading has
 //! `"channel_id":3,"raw":350,"schema":4660` in place of `channel`, `value` and `unit`. A number that JSON does not
 //! have (NaN, infinite) is `"value":null` with its name in `not_finite`.
 
+use super::dating::Dated;
 use super::json::push_string;
 use super::repeats::SeqRange;
 use super::time::Utc;
 use headwater_telemetry::{
     Batch, Channel, CommandOutcome, CommandResult, ConfigOutcome, Entry, Hello, Log, LogLevel, Reading,
-    Schema, Seq, TimeQuality, Uptime, UtcTime, Value, ValueKind,
+    Schema, Seq, Uptime, Value, ValueKind,
 };
 use std::fmt::Write as _;
 
@@ -35,31 +37,40 @@ pub(crate) struct Origin<'a> {
     pub(crate) received_ms: u64,
 }
 
-/// Writes the record of `reading`, which stands at `seq` of `batch`, into `out`.
+/// One entry of a batch, the first place that it takes there, and when it was taken.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Place<'a> {
+    pub(crate) batch: &'a Batch,
+    pub(crate) seq: Seq,
+    pub(crate) entry: &'a Entry,
+    pub(crate) dated: Option<Dated>,
+}
+
+/// Writes the record of `reading`, which is the entry at `place`, into `out`.
 pub(crate) fn reading(
     out: &mut String,
     origin: Origin<'_>,
-    batch: &Batch,
+    place: Place<'_>,
     hello: Option<&Hello>,
-    seq: Seq,
-    entry: &Entry,
     reading: &Reading,
 ) {
+    let Place { batch, seq, entry, dated } = place;
     open(out, "reading", origin);
     write!(out, ",\"boot\":{},\"seq\":{seq}", batch.boot).expect(NEVER);
     match hello.and_then(|hello| hello.channel(reading.channel)) {
         Some(channel) => known(out, channel, &reading.value),
         None => unknown(out, reading, batch.schema),
     }
-    close(out, origin, Some(batch.uptime(entry)), batch.utc_of(entry));
+    close(out, origin, Some(batch.uptime(entry)), dated);
 }
 
-/// Writes the record of the part `lost` of a gap into `out`.
-pub(crate) fn gap(out: &mut String, origin: Origin<'_>, batch: &Batch, entry: &Entry, lost: SeqRange) {
+/// Writes the record of the part `lost` of the gap at `place` into `out`.
+pub(crate) fn gap(out: &mut String, origin: Origin<'_>, place: Place<'_>, lost: SeqRange) {
+    let Place { batch, entry, dated, .. } = place;
     open(out, "gap", origin);
     let count = u64::from(lost.last.0 - lost.first.0) + 1;
     write!(out, ",\"boot\":{},\"first\":{},\"count\":{count}", batch.boot, lost.first).expect(NEVER);
-    close(out, origin, Some(batch.uptime(entry)), batch.utc_of(entry));
+    close(out, origin, Some(batch.uptime(entry)), dated);
 }
 
 /// Writes the record of a log line into `out`.
@@ -103,17 +114,15 @@ fn open(out: &mut String, kind: &str, origin: Origin<'_>) {
     write!(out, "{{\"kind\":\"{kind}\",\"device\":\"{}\"", origin.device).expect(NEVER);
 }
 
-fn close(out: &mut String, origin: Origin<'_>, uptime: Option<Uptime>, utc: Option<UtcTime>) {
+fn close(out: &mut String, origin: Origin<'_>, uptime: Option<Uptime>, dated: Option<Dated>) {
     if let Some(uptime) = uptime {
         write!(out, ",\"uptime_ms\":{uptime}").expect(NEVER);
     }
-    if let Some(utc) = utc {
-        let quality = match utc.quality {
-            TimeQuality::Synced => "synced",
-            TimeQuality::Estimated => "estimated",
-            TimeQuality::Holdover => "holdover",
-        };
-        write!(out, ",\"time\":\"{}\",\"time_quality\":\"{quality}\"", Utc(utc.at.0)).expect(NEVER);
+    if let Some(Dated { at_ms, quality, said_ms }) = dated {
+        write!(out, ",\"time\":\"{}\",\"time_quality\":\"{quality}\"", Utc(at_ms)).expect(NEVER);
+        if let Some(said_ms) = said_ms {
+            write!(out, ",\"device_time\":\"{}\"", Utc(said_ms)).expect(NEVER);
+        }
     }
     write!(out, ",\"received_at\":\"{}\"}}", Utc(origin.received_ms)).expect(NEVER);
 }
@@ -170,10 +179,13 @@ fn fixed(out: &mut String, raw: i32, exponent: i8) {
 
 #[cfg(test)]
 mod tests {
+    use super::super::dating::Dating;
     use super::*;
-    use headwater_telemetry::{BatchBuilder, BootId, ChannelId, DeviceId, ResetReason, Text, Timestamp};
+    use headwater_telemetry::{
+        BatchBuilder, BootId, ChannelId, DeviceId, ResetReason, Text, TimeQuality, Timestamp, UtcTime,
+    };
 
-    const ORIGIN: Origin<'static> = Origin { device: "pump-7", received_ms: 1_700_000_000_123 };
+    const ORIGIN: Origin<'static> = Origin { device: "pump-7", received_ms: 1_800_000_000_123 };
 
     #[test]
     fn fixed_point_keeps_every_digit_and_no_more() {
@@ -216,19 +228,20 @@ mod tests {
         let mut out = String::new();
         let (seq, entry) = batch.sequenced().next().unwrap();
         let Entry::Reading(inner) = entry else { panic!("a reading was put in") };
-        reading(&mut out, ORIGIN, &batch, hello, seq, entry, inner);
+        let dated = Dating::of(&batch, ORIGIN.received_ms).at(entry);
+        reading(&mut out, ORIGIN, Place { batch: &batch, seq, entry, dated }, hello, inner);
         assert!(super::super::json::is_json(out.as_bytes()), "{out}");
         out
     }
 
     #[test]
     fn readings_are_shown_with_channel_and_time() {
-        let utc = Some(UtcTime { at: Timestamp(1_700_000_000_000), quality: TimeQuality::Synced });
+        let utc = Some(UtcTime { at: Timestamp(1_800_000_000_000), quality: TimeQuality::Synced });
         assert_eq!(
             one(Value::Fixed(2150), 0, utc, Some(&hello())),
             "{\"kind\":\"reading\",\"device\":\"pump-7\",\"boot\":9,\"seq\":41,\"channel\":\"temperature\",\
-             \"value\":21.50,\"unit\":\"°C\",\"uptime_ms\":1500,\"time\":\"2023-11-14T22:13:20.500Z\",\
-             \"time_quality\":\"synced\",\"received_at\":\"2023-11-14T22:13:20.123Z\"}"
+             \"value\":21.50,\"unit\":\"°C\",\"uptime_ms\":1500,\"time\":\"2027-01-15T08:00:00.500Z\",\
+             \"time_quality\":\"synced\",\"received_at\":\"2027-01-15T08:00:00.123Z\"}"
         );
         let odd = one(Value::Float(f32::NAN), 1, None, Some(&hello()));
         assert!(
@@ -237,7 +250,18 @@ mod tests {
         );
         let text = one(Value::Text(Text::truncated("a\"b")), 1, None, Some(&hello()));
         assert!(text.contains("\"value\":\"a\\\"b\""), "{text}");
-        assert!(!text.contains("\"time\""), "{text}");
+        assert!(
+            text.contains(
+                "\"uptime_ms\":1500,\"time\":\"2027-01-15T08:00:00.123Z\",\"time_quality\":\"arrival\",\"rec"
+            ),
+            "{text}"
+        );
+        let wrong = Some(UtcTime { at: Timestamp(5_000), quality: TimeQuality::Synced });
+        let text = one(Value::Boolean(true), 1, wrong, Some(&hello()));
+        assert!(
+            text.contains("\"time_quality\":\"arrival\",\"device_time\":\"1970-01-01T00:00:05.500Z\",\"rec"),
+            "{text}"
+        );
     }
 
     #[test]
@@ -252,18 +276,19 @@ mod tests {
         builder.gap(Uptime(1_500), 10).unwrap();
         let batch = builder.finish(None);
         let mut out = String::new();
-        gap(&mut out, ORIGIN, &batch, &batch.entries[0], SeqRange::new(Seq(45), Seq(50)));
+        let place = Place { batch: &batch, seq: Seq(41), entry: &batch.entries[0], dated: None };
+        gap(&mut out, ORIGIN, place, SeqRange::new(Seq(45), Seq(50)));
         assert_eq!(
             out,
             "{\"kind\":\"gap\",\"device\":\"pump-7\",\"boot\":9,\"first\":45,\"count\":6,\"uptime_ms\":1500,\
-             \"received_at\":\"2023-11-14T22:13:20.123Z\"}"
+             \"received_at\":\"2027-01-15T08:00:00.123Z\"}"
         );
         out.clear();
         log(&mut out, ORIGIN, &Log::new(BootId(9), Uptime(7), LogLevel::Warn, "flash \"slow\""));
         assert_eq!(
             out,
             "{\"kind\":\"log\",\"device\":\"pump-7\",\"boot\":9,\"level\":\"warn\",\"text\":\"flash \\\"slow\\\"\",\
-             \"uptime_ms\":7,\"received_at\":\"2023-11-14T22:13:20.123Z\"}"
+             \"uptime_ms\":7,\"received_at\":\"2027-01-15T08:00:00.123Z\"}"
         );
     }
 }

@@ -193,6 +193,13 @@ impl Check {
             self.findings.wrong(|| format!("{} arrived before it was taken", name()));
         }
         match (&record.time, record.time_quality.as_deref()) {
+            // Then or earlier: said where a device never learned the time.
+            (Some(time), Some("arrival")) => {
+                self.findings.undated += 1;
+                if utc_ms(time).is_none_or(|time| time + ROUNDED_MS < taken_ms) {
+                    self.findings.wrong(|| format!("{}: arrived at {time}, before it was taken", name()));
+                }
+            }
             (Some(time), Some(quality)) => {
                 let error_ms = utc_ms(time).map_or(u64::MAX, |time| time.abs_diff(taken_ms));
                 if quality == "synced" {

@@ -5,8 +5,9 @@
 use super::{Address, Failure, Shelf, Taker};
 use crate::ingest::Inbound;
 use crate::route::counters::{Noticed, RouteCounters};
+use crate::route::dating::Dating;
 use crate::route::face;
-use crate::route::render::{self, Origin};
+use crate::route::render::{self, Origin, Place};
 use crate::route::repeats::SeqRange;
 use crate::route::rule::Route;
 use headwater_telemetry::{Batch, DeviceId, Entry, Hello, Seq, Up, schema_of};
@@ -101,6 +102,7 @@ impl<S: Shelf> Taker<'_, S> {
         let (mut counts, mut fresh) = (RouteCounters::default(), false);
         let known = self.desk.device(device);
         let hello = known.hello(batch.schema);
+        let dating = Dating::of(batch, self.now_ms);
         for (seq, entry) in batch.sequenced() {
             // `through` is some: every entry has at least one number and the last one fits.
             let asked = SeqRange::new(seq, Seq(seq.0 + (entry.count() - 1)));
@@ -109,12 +111,15 @@ impl<S: Shelf> Taker<'_, S> {
                 self.text.clear();
                 match entry {
                     Entry::Reading(reading) => {
-                        render::reading(&mut self.text, origin, batch, hello.as_deref(), seq, entry, reading);
+                        let dated = dating.at(entry);
+                        let place = Place { batch, seq, entry, dated };
+                        render::reading(&mut self.text, origin, place, hello.as_deref(), reading);
                         counts.readings += 1;
                         counts.readings_without_channels += u64::from(hello.is_none());
                     }
                     Entry::Gap(_) => {
-                        render::gap(&mut self.text, origin, batch, entry, new);
+                        let place = Place { batch, seq, entry, dated: dating.at(entry) };
+                        render::gap(&mut self.text, origin, place, new);
                         counts.lost_at_devices += u64::from(new.last.0 - new.first.0) + 1;
                     }
                 }
