@@ -5,7 +5,7 @@
 
 use headwater_engine::HashKey;
 use headwater_engine::storage::Page;
-use headwater_relay::{Offset, Record, SourceId};
+use headwater_relay::{Offset, Read, Record, SourceId};
 use std::collections::BTreeMap;
 
 /// Stands for the key of a record that was put without one: a target wants one.
@@ -65,18 +65,21 @@ pub(super) fn carried_ms(arrival_ms: u64, wall_ms: u64, now_ms: u64) -> u64 {
     now_ms.saturating_sub(wall_ms.saturating_sub(arrival_ms))
 }
 
-/// Takes the records of a page that lie before `until`: what a forwarding must know of them, and what is in them. `carried_ms` says when
-/// something arrived on the forwarding's clock.
+/// Takes the records of a page that a read asked for: what a forwarding must know of them, what is in them, and where reading goes on.
+/// A record without a key gets one here, which the page did not count, so its last ones may be too much. `carried_ms` says when something
+/// arrived on the forwarding's clock.
 pub(super) fn take(
     page: &Page,
-    until: Option<Offset>,
+    read: &Read,
     carried_ms: impl Fn(u64) -> u64,
-) -> (Vec<Record>, Vec<Payload>) {
+) -> (Vec<Record>, Vec<Payload>, Offset) {
     let (mut records, mut payloads) = (Vec::new(), Vec::new());
+    let mut next = Offset(page.next.position.min(read.until.map_or(u64::MAX, |until| until.0)));
+    let mut taken_bytes = 0_u64;
     for run in &page.runs {
         run.visit(&mut |record| {
             let offset = Offset(record.position.position);
-            if until.is_some_and(|until| offset >= until) {
+            if offset >= next {
                 return;
             }
             let mut bytes = Vec::with_capacity(record.key.len() + record.data.len());
@@ -85,6 +88,11 @@ pub(super) fn take(
             let payload =
                 Payload { bytes: bytes.into(), key_bytes: record.key.len(), arrival_ms: record.time_ms };
             let key = payload.key();
+            taken_bytes += (key.len() + record.data.len()) as u64;
+            if taken_bytes > read.bytes_max && !records.is_empty() {
+                next = offset;
+                return;
+            }
             records.push(Record {
                 offset,
                 data_bytes: u32::try_from(record.data.len()).unwrap_or(u32::MAX),
@@ -96,12 +104,50 @@ pub(super) fn take(
             payloads.push(payload);
         });
     }
-    (records, payloads)
+    (records, payloads, next)
 }
 
 #[cfg(test)]
 mod tests {
-    use super::carried_ms;
+    use super::{carried_ms, take};
+    use headwater_engine::storage::{Page, Position, RecordRef, Run};
+    use headwater_relay::{Offset, Read, SourceId};
+
+    struct Keyless;
+
+    impl Run for Keyless {
+        fn visit(&self, visit: &mut dyn FnMut(RecordRef<'_>)) {
+            for position in 5..8 {
+                let position = Position { position, index: 0 };
+                visit(RecordRef { position, time_ms: 1, key: b"", data: &[7; 100] });
+            }
+        }
+
+        fn is_encrypted(&self) -> bool {
+            false
+        }
+    }
+
+    #[test]
+    fn no_more_is_taken_than_was_asked_for_although_keys_come_to_it() {
+        let at = |position| Position { position, index: 0 };
+        let taken = |bytes_max| {
+            let page = Page {
+                runs: vec![Box::new(Keyless)],
+                lost: Vec::new(),
+                next: at(8),
+                end: at(20),
+                newest_ms: Some(1),
+            };
+            let read = Read { source: SourceId(1), from: Offset(5), until: None, records_max: 10, bytes_max };
+            let (records, payloads, next) = take(&page, &read, |ms| ms);
+            assert_eq!(records.len(), payloads.len());
+            (records.len(), next.0)
+        };
+        assert_eq!(taken(303), (3, 8));
+        assert_eq!(taken(300), (2, 7), "the page counted 300, with keys it is 303");
+        assert_eq!(taken(10), (1, 6), "one always");
+    }
 
     #[test]
     fn what_is_fresh_is_so_also_after_the_wall_clock_was_set() {

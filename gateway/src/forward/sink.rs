@@ -12,11 +12,11 @@ use super::settings::SinkSettings;
 use super::surroundings::Surroundings;
 use headwater_aws::{Kinesis, SetupError, StreamRef, Timestamp};
 use headwater_engine::storage::Cursor;
-use headwater_engine::{Engine, StreamName, StreamNumber};
-use std::collections::BTreeSet;
+use headwater_engine::{Engine, StreamHandle, StreamName, StreamNumber};
+use std::collections::{BTreeSet, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::watch;
-use tokio::task::{JoinHandle, JoinSet};
+use tokio::task::{Id, JoinHandle, JoinSet};
 use tokio::time::sleep;
 
 /// Why sinks do not start.
@@ -245,6 +245,7 @@ pub(super) fn expect<'a>(engine: &Engine, sinks: impl IntoIterator<Item = &'a Si
 async fn run(tools: Tools, board: Board) {
     let mut carriers = JoinSet::new();
     let mut carried: BTreeSet<StreamNumber> = BTreeSet::new();
+    let mut carrying: HashMap<Id, (StreamHandle, Shown)> = HashMap::new();
     let mut stop = tools.stop.clone();
     let settings = &tools.settings;
     tracing::info!(sink = settings.name, endpoint = tools.client.endpoint(), streams = ?settings.streams, "sink started");
@@ -264,25 +265,37 @@ async fn run(tools: Tools, board: Board) {
             board.add(shown.clone());
             let carrier =
                 Carrier::new(tools.clone(), stream.clone(), StreamRef::name(&target), shown.clone());
-            let (board, stop) = (board.clone(), tools.stop.clone());
-            carriers.spawn(async move {
+            let (board, stop, own) = (board.clone(), tools.stop.clone(), shown.clone());
+            let carrier = carriers.spawn(async move {
                 carrier.run().await;
                 // At the end of the gateway people want to see what became of it; a stream that is gone has no more to show.
                 if !*stop.borrow() {
-                    board.remove(&shown);
+                    board.remove(&own);
                 }
             });
+            carrying.insert(carrier.id(), (stream, shown));
         }
-        tokio::select! {
+        let ended = tokio::select! {
             biased;
             _ = stop.wait_for(|stop| *stop) => break,
-            Some(ended) = carriers.join_next() => {
-                if let Err(error) = ended {
-                    tracing::error!(sink = settings.name, %error, "a carrier ended badly");
-                }
+            Some(ended) = carriers.join_next_with_id() => ended,
+            () = sleep(limits::STREAMS_EVERY) => continue,
+        };
+        let error = match ended {
+            Ok((id, ())) => {
+                carrying.remove(&id);
+                continue;
             }
-            () = sleep(limits::STREAMS_EVERY) => {}
+            Err(error) => error,
+        };
+        tracing::error!(sink = settings.name, %error, "a carrier ended badly, another goes on where it came to");
+        if let Some((stream, shown)) = carrying.remove(&error.id()) {
+            tools.engine.hold_back(&stream, &settings.name, false);
+            board.remove(&shown);
+            carried.remove(&stream.number());
         }
+        // What ends badly at once must not spin.
+        sleep(limits::STREAMS_EVERY).await;
     }
     while carriers.join_next().await.is_some() {}
 }

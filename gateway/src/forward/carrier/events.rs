@@ -221,11 +221,10 @@ impl Carrier {
                 first = lost.first.position, last = lost.last.position, "records are lost by damage to the journal"
             );
         }
-        let (records, payloads) = {
+        let (records, payloads, next) = {
             let wall_ms = self.tools.engine.now_ms();
-            kept::take(&page, read.until, |arrival_ms| kept::carried_ms(arrival_ms, wall_ms, now_ms))
+            kept::take(&page, read, |arrival_ms| kept::carried_ms(arrival_ms, wall_ms, now_ms))
         };
-        let next = Offset(page.next.position.min(read.until.map_or(u64::MAX, |until| until.0)));
         if let Err(error) = self.forwarding.handle_records(read, &records, next, now_ms) {
             // A read that something else answered meanwhile: what it brought is asked for again where it is needed.
             tracing::debug!(%error, "records of a read are not taken");
