@@ -7,6 +7,7 @@
 mod source;
 mod target;
 
+use crate::edge;
 use crate::identity::{Identity, Names};
 use crate::inhabitant::{Broken, Stored};
 use crate::plan::{Plan, Sink, target_of};
@@ -38,7 +39,8 @@ struct Cursor {
 
 impl Books {
     pub(crate) fn new(plan: &Plan, promises: Promises) -> Self {
-        let sources = plan.streams.iter().map(|name| (name.clone(), Source::default())).collect();
+        let source = |name: &String| (name.clone(), Source::new(name == edge::STREAM));
+        let sources = plan.streams.iter().map(source).collect();
         let arrived = plan.sinks.iter().flat_map(|sink| {
             sink.streams.iter().map(|stream| (target_of(&sink.name, stream), Arrived::new(sink.is_ordered)))
         });
@@ -107,9 +109,13 @@ impl Books {
         })
     }
 
-    /// Everything that the gateway's streams hold.
+    /// Everything that the gateway's streams hold, and of the devices' stream what it ever held.
     pub(crate) fn stored(&self, gateway: &Engine) -> Vec<Stored> {
-        self.sources.keys().flat_map(|stream| source::everything(stream, gateway)).collect()
+        let all = |(stream, source): (&String, &Source)| match source.kept() {
+            Some(kept) => kept.to_vec(),
+            None => source::everything(stream, gateway),
+        };
+        self.sources.iter().flat_map(all).collect()
     }
 
     /// The target's streams.

@@ -4,6 +4,7 @@
 //! come ([`crate::storm`]).
 
 use crate::chance::Chance;
+use crate::edge;
 use headwater_engine::LimitProfile;
 use headwater_journal::{Compression, Config};
 use std::fmt::Write as _;
@@ -41,11 +42,15 @@ pub(crate) struct Plan {
 }
 
 impl Plan {
-    pub(crate) fn draw(chance: &mut Chance) -> Self {
+    /// What a seed gives; with a stream of their own for devices and agents ([`edge`](crate::edge)) where they live there too.
+    pub(crate) fn draw(chance: &mut Chance, has_edge: bool) -> Self {
         let all = ["alpha", "beta", "gamma"];
         let count = usize::try_from(chance.between(1, 4)).unwrap_or(1);
-        let streams: Vec<String> = all[..count].iter().map(|&name| name.to_owned()).collect();
+        let mut streams: Vec<String> = all[..count].iter().map(|&name| name.to_owned()).collect();
         let mut config = String::new();
+        if has_edge {
+            config.push_str(edge::ROUTES);
+        }
         for stream in &streams {
             let shards = chance.between(1, 4);
             let written = write!(
@@ -54,6 +59,10 @@ impl Plan {
                  stream = \"{stream}\"\npartition_key = \"{{device}}\"\nto = [\"stream\"]\n"
             );
             debug_assert!(written.is_ok(), "a String takes everything");
+        }
+        if has_edge {
+            // The first sink has it, which is required.
+            streams.insert(0, edge::STREAM.to_owned());
         }
         let sinks = sinks(chance, &streams, &mut config);
         let is_made = chance.one_in(2);
@@ -74,11 +83,14 @@ impl Plan {
             target_streams,
             devices: chance.between(3, 16),
             publish_every_ms: *chance.pick(&[100, 300, 1_000]),
-            storm_ms: chance.between(10_000, 30_000),
+            storm_ms: chance.between(10_000, 30_000) + if has_edge { EDGE_STORM_MS } else { 0 },
             fault_every_ms: *chance.pick(&[300, 1_000, 3_000]),
         }
     }
 }
+
+/// Devices gather for ten seconds before they send, and agents are away for as long.
+const EDGE_STORM_MS: u64 = 60_000;
 
 /// The target's stream for one of ours.
 pub(crate) fn target_of(sink: &str, stream: &str) -> String {

@@ -38,6 +38,14 @@ pub fn run(seed: u64) -> Result<Trace, Box<Failure>> {
     run_with(seed, |_| {})
 }
 
+/// As [`run`], with devices and agents: from their flash to the target.
+///
+/// # Errors
+/// The first promise that is broken.
+pub fn run_whole(seed: u64) -> Result<Trace, Box<Failure>> {
+    live(seed, |logs| World::with_edge(seed, logs), |_| {})
+}
+
 /// As [`run`], with whoever `settle` lets live there besides.
 ///
 /// # Errors

@@ -8,6 +8,7 @@ mod faults;
 use crate::books::Books;
 use crate::chance::Chance;
 use crate::clock::WorldClock;
+use crate::edge::{self, Edge};
 use crate::front::Front;
 use crate::gateway::{Gateway, Told};
 use crate::inhabitant::{Broken, Inhabitant, Moment, Phase};
@@ -55,9 +56,24 @@ impl World {
         Self::with_plant(seed, logs, None)
     }
 
-    pub(crate) fn with_plant(seed: u64, logs: Logs, plant: Option<Plant>) -> Result<Self, Broken> {
+    /// The world of a seed with devices and agents in it, from their flash to the target.
+    ///
+    /// # Errors
+    /// As [`World::new`].
+    pub fn with_edge(seed: u64, logs: Logs) -> Result<Self, Broken> {
         let chance = Chance::new(seed);
-        let plan = Plan::draw(&mut chance.fork("plan"));
+        let mut world = Self::of(seed, logs, Plan::draw(&mut chance.fork("plan"), true), None)?;
+        let plan = edge::Plan::of(&mut chance.fork("edge plan"));
+        world.settle(Edge::new(&plan, &chance.fork("edge")).without_times());
+        Ok(world)
+    }
+
+    pub(crate) fn with_plant(seed: u64, logs: Logs, plant: Option<Plant>) -> Result<Self, Broken> {
+        Self::of(seed, logs, Plan::draw(&mut Chance::new(seed).fork("plan"), false), plant)
+    }
+
+    fn of(seed: u64, logs: Logs, plan: Plan, plant: Option<Plant>) -> Result<Self, Broken> {
+        let chance = Chance::new(seed);
         let loaded =
             headwater::config::parse("world", &plan.config).map_err(|error| Broken(error.to_string()))?;
         let (clock, front, promises) = (WorldClock::start(), Front::default(), Promises::default());
@@ -73,8 +89,11 @@ impl World {
         let way = Way::new(chance.fork("way"));
         let gateway = Gateway::new(near, loaded.config, &way, seed, front.clone());
         let target = Target::new(far, way, plan.target_streams.clone());
+        // Theirs are all but the one of the devices.
+        let streams: Vec<String> =
+            plan.streams.iter().filter(|name| *name != edge::STREAM).cloned().collect();
         let publishers =
-            Publishers::new(&chance, &plan.streams, plan.devices, plan.publish_every_ms, promises.clone());
+            Publishers::new(&chance, &streams, plan.devices, plan.publish_every_ms, promises.clone());
         Ok(Self {
             books: Books::new(&plan, promises.clone()),
             storm: Storm::new(chance.fork("storm"), plan.fault_every_ms),

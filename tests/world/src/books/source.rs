@@ -14,6 +14,8 @@ pub(super) struct Source {
     /// The newest entry of each device.
     last: BTreeMap<u32, Identity>,
     trimmed: Vec<Identity>,
+    /// Everything that ever was durable, where somebody compares it.
+    kept: Option<Vec<Stored>>,
 }
 
 #[derive(Default, Clone)]
@@ -25,6 +27,16 @@ struct Shard {
 }
 
 impl Source {
+    /// Keeps what it reads when asked to: some records are too old in the end.
+    pub(super) fn new(keeps: bool) -> Self {
+        Self { kept: keeps.then(Vec::new), ..Self::default() }
+    }
+
+    /// Everything that ever was durable, if it is kept.
+    pub(super) fn kept(&self) -> Option<&[Stored]> {
+        self.kept.as_deref()
+    }
+
     /// Reads what is new. False when the shards cannot be read.
     pub(super) fn read(
         &mut self,
@@ -106,6 +118,10 @@ impl Source {
     }
 
     fn take(&mut self, stream: &str, id: ShardId, record: &Found, names: &mut Names) -> Result<(), Broken> {
+        if let Some(kept) = &mut self.kept {
+            let (stream, key, data) = (stream.to_owned(), record.key.clone(), record.data.clone());
+            kept.push(Stored { stream, shard: id.0, key, data });
+        }
         let Some(identity) = names.identify(&record.data) else { return Ok(()) };
         if !self.seen.insert(identity) {
             return Err(Broken(format!("{} is twice in {stream}", names.show(identity))));

@@ -54,6 +54,8 @@ impl Troubles {
         };
         let may_expire = |line: &str| of_line(line).any(|sink| !sink.is_required);
         match who {
+            // Agents, whose own ledgers hold what their disks promised; faults of these disks are their station's.
+            "inhabitants" => of_disk.iter().any(|text| line.starts_with(text)),
             "gateway" if of_disk.iter().any(|text| line.starts_with(text)) => self.is_gateway_disk_bad,
             // A clock that was set makes records too old; only a required sink keeps them all the same.
             "gateway" if line.starts_with("records expired before") => self.has_set_clock && may_expire(line),
