@@ -115,6 +115,10 @@ impl Far {
         records
     }
 
+    pub(crate) fn address(&self) -> SocketAddr {
+        self.address
+    }
+
     pub(crate) fn engine(&self) -> &Engine {
         &self.engine
     }

@@ -4,8 +4,11 @@ use super::far::{Far, Fault, read_all};
 use super::near::{Near, until};
 use super::{assert_whole, first_arrivals};
 use headwater::config;
-use headwater::forward::Forwarders;
+use headwater::forward::{Forwarders, Surroundings};
+use headwater_aws::{Clock, Transport};
 use serde_json::json;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 #[tokio::test(flavor = "multi_thread")]
@@ -82,6 +85,41 @@ async fn a_dead_letter_that_no_target_takes_stays_where_it_is() {
     tokio::time::sleep(Duration::from_millis(500)).await;
     assert_eq!(near.records_of("dead-letter").await, 2, "no letter about a letter");
     near.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_carrier_that_ends_badly_is_followed_by_another_that_goes_on_where_it_came_to() {
+    let far = Far::start(1).await;
+    let (address, connects) = (far.address(), Arc::new(AtomicUsize::new(0)));
+    let counted = Arc::clone(&connects);
+    // Every third connection is a mistake in our own program.
+    let transport = Transport::new(move |_| {
+        assert!(counted.fetch_add(1, Ordering::Relaxed) % 3 != 1, "a planted mistake");
+        Box::pin(async move {
+            let stream = tokio::net::TcpStream::connect(address).await?;
+            Ok(Box::new(stream) as Box<dyn headwater_aws::Io>)
+        })
+    });
+    let surroundings =
+        Surroundings { transport: Some((transport, Clock::system())), ..Surroundings::of_process() };
+    let near = Far::start(2).await;
+    let more = "retry = { base = \"5ms\", max = \"50ms\" }\n";
+    let sinks = config::parse("test", &far.sink(more)).unwrap().config.sinks;
+    let forwarders = Forwarders::start_in(&surroundings, near.engine(), &sinks, "dead-letter").await.unwrap();
+    for number in 0..4 {
+        // Whatever connection there is ends, and others are made until one stays.
+        far.fault(Fault::Refuse);
+        near.put("k", &json!({"number": number}).to_string()).await;
+        tokio::time::sleep(Duration::from_millis(100)).await;
+        far.fault(Fault::None);
+        until("it is delivered", || {
+            forwarders.carried().first().is_some_and(|carried| carried.ledger.delivered == number + 1)
+        })
+        .await;
+    }
+    assert!(connects.load(Ordering::Relaxed) > 3, "there were mistakes");
+    assert_whole(&far.records().await, 1, 4);
+    forwarders.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

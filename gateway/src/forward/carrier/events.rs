@@ -145,7 +145,8 @@ impl Carrier {
             Ok(event) => self.handle_event(event),
             // Nobody needs to watch a shard that has ended.
             Err(error) if error.is_cancelled() => {}
-            Err(error) => tracing::error!(%error, "a task of a sink ended badly"),
+            // What it was to settle is open for ever now: another carrier begins anew where this one came to.
+            Err(error) => std::panic::resume_unwind(error.into_panic()),
         }
     }
 
