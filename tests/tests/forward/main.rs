@@ -16,6 +16,7 @@
 )]
 
 mod check;
+mod dropped;
 mod headwater;
 mod kills;
 mod late;
