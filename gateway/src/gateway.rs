@@ -72,12 +72,7 @@ impl Gateway {
     pub async fn start(config: &Config) -> Result<Gateway, StartError> {
         let kinesis = bind("kinesis.listen", config.kinesis.listen).await?;
         let http = bind("http.listen", config.http.listen).await?;
-        // The front binds its port itself, after the routes are open; this one tells early that the port is taken.
-        drop(bind("mqtt.listen", config.mqtt.listen).await?);
-        if let Some(tls) = &config.mqtt.tls {
-            drop(bind("mqtt.tls.listen", tls.listen).await?);
-        }
-
+        front_ports_are_free(&config.mqtt).await?;
         let (engine, recovery) = open_engine(config).await?;
         report(&recovery);
         let router =
@@ -102,13 +97,12 @@ impl Gateway {
         let books = Books::open(&engine, Arc::clone(&router), front.counters());
         let forwarders = Forwarders::start(&engine, &config.sinks, &config.dead_letter);
         let forwarders = forwarders.await.map_err(StartError::Sinks)?;
-        let board = forwarders.board();
         let status = Arc::new(Status::new(
             &config.gateway.name,
             books.clone(),
             Arc::clone(&router),
             front.counters(),
-            board,
+            forwarders.board(),
             recovery,
         ));
         let stops: [watch::Sender<bool>; 3] = std::array::from_fn(|_| watch::Sender::new(false));
@@ -223,6 +217,15 @@ pub async fn run(config: Config, shutdown: impl Future<Output = ()>) -> Result<L
     let gateway = Gateway::start(&config).await?;
     shutdown.await;
     Ok(gateway.stop().await)
+}
+
+/// The front binds its ports itself, after the routes are open; this tells early that one is taken.
+async fn front_ports_are_free(config: &config::Mqtt) -> Result<(), StartError> {
+    drop(bind("mqtt.listen", config.listen).await?);
+    if let Some(tls) = &config.tls {
+        drop(bind("mqtt.tls.listen", tls.listen).await?);
+    }
+    Ok(())
 }
 
 async fn bind(key: &'static str, addr: SocketAddr) -> Result<(TcpListener, SocketAddr), StartError> {

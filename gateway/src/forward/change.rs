@@ -4,8 +4,8 @@
 //! they came and start again; those that are gone settle too, and hold nothing any more.
 //!
 //! Invariants: nothing is stopped before everything that shall run can run; one sink never runs twice at a time; a record that a
-//! required sink needs is held from the old settings to the new. Cursors of a sink that is gone are kept: one of its name goes on where it
-//! was, and counts what expired meanwhile.
+//! required sink needs is held from the old settings to the new. What a target took beyond a cursor is sent again, as after a restart.
+//! Cursors of a sink that is gone are kept: one of its name goes on where it was, and counts what expired meanwhile.
 
 use super::limits;
 use super::settings::SinkSettings;
