@@ -186,6 +186,11 @@ impl<S: Storage> Journal<S> {
         Ok(())
     }
 
+    /// Does one step of housekeeping by this journal's own clock, as its upkeep does; see [`Core::maintain`].
+    pub fn keep_house(&self) -> bool {
+        self.shared.core.maintain_at(self.shared.clock.moment())
+    }
+
     /// Flushes what is staged, writes footer and snapshot so that the next open is quick, and stops the threads. Other clones
     /// of this journal get [`Failed`] from then on.
     pub fn close(self) {

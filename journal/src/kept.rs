@@ -19,7 +19,7 @@ mod tests;
 
 pub(crate) use self::stored::Stored;
 use crate::clock::Moment;
-use crate::limits::{CLOCK_JUMP_MS, CLOCK_STORED_EVERY_MS, TIMES_OFF_MAX};
+use crate::limits::{CLOCK_JUMP_MS, CLOCK_LOOK_MS_MAX, CLOCK_STORED_EVERY_MS, TIMES_OFF_MAX};
 use crate::types::ClockState;
 
 /// The kept time of one life.
@@ -96,6 +96,13 @@ impl KeptTime {
         let Some(elapsed_ms) = uptime_ms.checked_sub(self.uptime_ms) else {
             // Another thread was quicker with a later one.
             return None;
+        };
+        let elapsed_ms = if elapsed_ms > CLOCK_LOOK_MS_MAX {
+            // Two clocks that count from different moments are told by turns: no time went by between them.
+            self.ahead_ms -= i128::from(elapsed_ms);
+            0
+        } else {
+            elapsed_ms
         };
         self.state.kept_ms = self.state.kept_ms.saturating_add(elapsed_ms);
         self.uptime_ms = uptime_ms;

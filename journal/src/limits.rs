@@ -58,6 +58,10 @@ pub const LOST_RANGES_MAX: usize = 10_000;
 /// shortest retention, far above what a second of upkeep, a leap second or a slow answer make.
 pub const CLOCK_JUMP_MS: u64 = 60_000;
 
+/// Longest time between two looks at the clocks that is believed, 20 years: upkeep looks once a second, and no machine is on for longer
+/// with nobody looking.
+pub const CLOCK_LOOK_MS_MAX: u64 = 20 * 365 * 24 * 3_600_000;
+
 /// How often it is looked whether the machine's clock was synchronised, until it was.
 pub const CLOCK_ASKED_EVERY_MS: u64 = 5_000;
 

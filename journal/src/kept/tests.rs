@@ -95,6 +95,16 @@ fn a_clock_that_nobody_vouches_for_sets_nothing_on() {
 }
 
 #[test]
+fn a_clock_that_counts_from_another_moment_makes_nothing_old() {
+    // Opened by the boot clock, kept by somebody who takes UTC for both.
+    let mut kept = KeptTime::resume(None, Some(NOW), moment(NOW, 90_000, true), 5);
+    assert_eq!(kept.look(Moment::certain(NOW + 1_000)), None);
+    assert_eq!(kept.age_ms(4, NOW), 0);
+    kept.look(Moment::certain(NOW + 61_000));
+    assert_eq!(kept.age_ms(4, NOW), 60_000);
+}
+
+#[test]
 fn what_is_stored_is_read_and_nonsense_is_not() {
     let state = Stored {
         kept_ms: 1,

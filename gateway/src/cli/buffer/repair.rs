@@ -144,7 +144,7 @@ fn note(config: &Config, dir: &Path, lost: &[Lost]) -> Result<(), Failed> {
             }
         }
     }
-    while journal.maintain(now_ms) {}
+    while journal.keep_house() {}
     let noted = journal.commit().map(drop);
     journal.close();
     noted.map_err(|error| Failed::Io(format!("writing {}", dir.display()), io::Error::other(error)))
