@@ -47,7 +47,11 @@ fn sink(name: String, mut table: Section<'_, '_>, own: SocketAddr) -> SinkSettin
     let role = role(&mut table);
     let credentials = credentials(&mut table);
     let formats = [("auto", FormatChoice::Learn), ("json", FormatChoice::Json), ("cbor", FormatChoice::Cbor)];
-    let policies = [("block", WhenFull::Block), ("drop_oldest", WhenFull::DropOldest)];
+    let policies = [
+        ("block", WhenFull::Block),
+        ("drop_oldest", WhenFull::DropOldest),
+        ("drop_newest", WhenFull::DropNewest),
+    ];
     let sink = SinkSettings {
         name,
         streams,

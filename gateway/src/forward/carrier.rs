@@ -8,7 +8,9 @@
 mod body;
 mod events;
 mod letter;
+mod losses;
 mod quota;
+mod show;
 mod sources;
 
 use super::counters::Shown;
@@ -24,9 +26,10 @@ use headwater_aws::kpl;
 use headwater_aws::{Kinesis, StreamRef};
 use headwater_engine::{Engine, StreamHandle};
 use headwater_relay::{
-    Added, Call, CallLimits, Drain, DrainOrder, DropReason, ForwardConfig, Forwarding, Packing, ProgressDue,
-    TargetRate, WireCost,
+    Added, Call, CallLimits, Drain, DrainOrder, ForwardConfig, Forwarding, Packing, ProgressDue, TargetRate,
+    WireCost,
 };
+use quota::Quota;
 use sources::Sources;
 use std::sync::Arc;
 use std::time::Duration;
@@ -67,11 +70,9 @@ pub(super) struct Carrier {
     looked_at: Option<Instant>,
     /// What is shown as trouble came of looking.
     is_look_trouble: bool,
-    /// The stream takes no records because of us.
-    is_held_back: bool,
-    /// Losses that are being written down; and those that are, by reason, none before the first look, for those of before the start.
-    noting: usize,
-    noted: Option<[u64; DropReason::ALL.len()]>,
+    quota: Quota,
+    /// When losses are written down that could not be.
+    note_at: Instant,
     shown_at: Instant,
 }
 
@@ -113,9 +114,8 @@ impl Carrier {
             looking: false,
             looked_at: None,
             is_look_trouble: false,
-            is_held_back: false,
-            noting: 0,
-            noted: None,
+            quota: Quota::default(),
+            note_at: now,
             look_at: now,
             shown_at: now,
             tools,
@@ -246,20 +246,9 @@ impl Carrier {
 
     fn spawn_store(&mut self, due: ProgressDue) {
         let shard = self.sources.shard(due.source);
-        self.tasks.spawn(events::store(self.tools.clone(), self.stream.clone(), shard, due));
-    }
-
-    fn show(&mut self, now_ms: u64) {
-        self.shown_at = Instant::now() + limits::SHOWN_EVERY;
-        let state = self.forwarding.drain_state(now_ms);
-        let ledger = self.sources.ledger(&self.forwarding);
-        self.note_losses(&ledger);
-        let behind = self.tools.client.clock_behind_ms();
-        self.shown.change(|shown| {
-            shown.drains(&state);
-            shown.ledger = ledger;
-            shown.clock_behind_ms = behind;
-        });
+        let losses = &mut self.sources.losses;
+        let losses = (losses.noted(due.source), losses.due(due.source, &due.progress));
+        self.tasks.spawn(losses::store(self.tools.clone(), self.stream.clone(), shard, due, losses));
     }
 
     /// Takes no more from the shards; waits a moment for what is under way, and stores how far it came.
@@ -276,7 +265,7 @@ impl Carrier {
         self.store(u64::MAX);
         self.show(self.clock.now_ms());
         let deadline = Instant::now() + limits::SETTLE_WITHIN;
-        while self.sources.storing() > 0 || self.noting > 0 {
+        while self.sources.storing() > 0 {
             match timeout(deadline.saturating_duration_since(Instant::now()), self.tasks.join_next()).await {
                 Ok(Some(event)) => self.handle_joined(event),
                 Ok(None) | Err(_) => break,

@@ -35,3 +35,9 @@ pub const LOG_PAUSE: Duration = Duration::from_millis(500);
 
 /// Bytes of a record that its dead letter holds; the letter is a record itself and carries them in base64.
 pub const LETTER_PAYLOAD_BYTES_MAX: usize = 700 << 10;
+
+/// Ranges of one shard's losses that a note names: a hundred numbers are 12 KiB.
+pub const LOSS_RANGES_MAX: usize = 100;
+
+/// How long a loss that could not be written down waits: for a full disk to be less full.
+pub const NOTE_PAUSE: Duration = Duration::from_secs(10);

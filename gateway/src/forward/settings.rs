@@ -71,6 +71,8 @@ pub enum WhenFull {
     Block,
     /// The sink does without the oldest, counted and written down among the dead letters.
     DropOldest,
+    /// The sink does without what comes from then on, until there is room again; counted and written down among the dead letters.
+    DropNewest,
 }
 
 /// Where a sink begins.

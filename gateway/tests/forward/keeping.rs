@@ -80,7 +80,7 @@ async fn what_expires_before_a_sink_that_is_not_required_had_it_is_counted() {
 }
 
 /// A gateway's sink with room for 8 MiB, its target away, and 24 MiB put by somebody who takes no for an answer; how many were taken.
-async fn with_a_quota(more: &str) -> (Forwarders, Engine, Far, u64, tempfile::TempDir) {
+pub(super) async fn with_a_quota(more: &str) -> (Forwarders, Engine, Far, u64, tempfile::TempDir) {
     let (dir, far) = (tempfile::tempdir().unwrap(), Far::start(8).await);
     far.fault(Fault::Refuse);
     let now_ms = Arc::new(AtomicU64::new(Clock::system().now_ms()));

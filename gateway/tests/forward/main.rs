@@ -5,6 +5,7 @@
 mod clocks;
 mod far;
 mod keeping;
+mod losses;
 mod mistakes;
 mod near;
 

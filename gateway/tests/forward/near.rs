@@ -45,15 +45,56 @@ impl Near {
 
     /// Ends without stopping anything in order, and starts again in the same directory.
     pub(crate) async fn crash_and_start(self) -> Self {
+        self.crash_and_start_on(|_| ()).await
+    }
+
+    /// As a crash, and the disk gives something else back than was written, in the middle of the records.
+    pub(crate) async fn damage_and_start(self) -> Self {
+        self.crash_and_start_on(|journal| {
+            let files = std::fs::read_dir(journal.join("lane-0")).unwrap().map(|entry| entry.unwrap().path());
+            let mut segments = files.filter(|path| path.extension().is_some_and(|end| end == "seg"));
+            // One that is made ready for later holds nothing.
+            let is_used = |bytes: &[u8]| {
+                bytes.len() > 400 << 10 && bytes[200 << 10..240 << 10].iter().any(|byte| *byte != 0)
+            };
+            let used = segments.find(|path| is_used(&std::fs::read(path).unwrap())).unwrap();
+            let mut bytes = std::fs::read(&used).unwrap();
+            bytes[200 << 10..240 << 10].fill(0xa5);
+            std::fs::write(&used, bytes).unwrap();
+        })
+        .await
+    }
+
+    async fn crash_and_start_on(self, change: impl FnOnce(&std::path::Path)) -> Self {
         let Self { dir, sink, gateway } = self;
         gateway.engine().close().await;
         drop(gateway);
         let copy = tempfile::tempdir().unwrap();
         copy_all(&dir.path().join("journal"), &copy.path().join("journal"));
+        change(&copy.path().join("journal"));
         let gateway = start(copy.path(), &sink).await;
         let near = Self { dir: copy, sink, gateway };
         until("the sink has found the stream", || !near.gateway.ledger().carried.is_empty()).await;
         near
+    }
+
+    /// Stops, and starts with another sink, or none.
+    pub(crate) async fn restart(self, sink: &str) -> Self {
+        let Self { dir, gateway, .. } = self;
+        gateway.stop().await;
+        let gateway = start(dir.path(), sink).await;
+        let near = Self { dir, sink: sink.to_owned(), gateway };
+        until("the sink has found the stream", || sink.is_empty() || near.shown() > 0).await;
+        near
+    }
+
+    /// Lets the stream of dead letters take nothing.
+    pub(crate) fn hold_letters_back(&self) {
+        self.engine().hold_back(&self.stream("dead-letter"), "test", true);
+    }
+
+    pub(crate) fn ledger(&self) -> headwater::Ledger {
+        self.gateway.ledger()
     }
 
     pub(crate) async fn stop(self) -> headwater::Ledger {

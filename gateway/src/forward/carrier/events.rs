@@ -1,12 +1,13 @@
 //! What a carrier waits for: each is a task that ends with an [`Event`].
 
 use super::{Carrier, Tools};
+use crate::forward::cursor::Noted;
 use crate::forward::kept;
+use crate::forward::limits;
 use crate::forward::target::{self, Target};
-use crate::forward::{cursor, limits};
 use headwater_aws::{CallError, PutAnswer, RecordOutcome};
 use headwater_engine::storage::{AppendError, Cursor, Page, Position, ReadError};
-use headwater_engine::{EngineBatch, ShardId, StreamHandle};
+use headwater_engine::{EngineBatch, Origin, ShardId, StreamHandle};
 use headwater_relay::{Call, DropReason, Offset, ProgressDue, Read, RecordRef, SendOutcome, SourceId};
 use tokio::task::JoinError;
 use tokio::time::{Instant, sleep};
@@ -19,16 +20,14 @@ pub(super) enum Event {
     Sent(Box<Call>, Result<PutAnswer, CallError>),
     /// A dead letter is durable, or the log has stopped.
     LetterStored(RecordRef, bool),
-    /// A cursor is durable, or the log has stopped.
-    ProgressStored(ProgressDue, bool),
+    /// A cursor is durable with the losses that are written down by now, or the log has stopped.
+    ProgressStored(ProgressDue, Option<Noted>),
     /// The target was looked at.
     Looked(Result<Target, CallError>),
     /// A shard that was watched has records up to here.
     Grown(ShardId, u64),
     /// A shard that could not be read may be asked again; it has records up to here.
     Readable(ShardId, u64),
-    /// A loss is written down.
-    Noted,
     /// Time to try again.
     Again,
 }
@@ -75,7 +74,7 @@ async fn ask_again(tools: Tools, stream: StreamHandle, shard: ShardId) -> Event 
 ///
 /// # Errors
 /// The log goes on and does not take this.
-async fn append(tools: &Tools, batch: &EngineBatch) -> Result<bool, AppendError> {
+pub(super) async fn append(tools: &Tools, batch: &EngineBatch) -> Result<bool, AppendError> {
     loop {
         match tools.engine.append(batch) {
             Ok(commit) => return Ok(commit.await.is_ok()),
@@ -91,28 +90,8 @@ async fn append(tools: &Tools, batch: &EngineBatch) -> Result<bool, AppendError>
     }
 }
 
-pub(super) async fn store(tools: Tools, stream: StreamHandle, shard: ShardId, due: ProgressDue) -> Event {
-    let mut batch = tools.engine.batch();
-    let key = cursor::key_of(&tools.settings.name, stream.number(), shard);
-    batch.mark(&key, &cursor::encode(&due.progress));
-    let is_stored = append(&tools, &batch).await.unwrap_or_else(|error| {
-        tracing::error!(%error, "a sink's cursor is not stored");
-        false
-    });
-    if is_stored && tools.settings.required {
-        tools.holds.hold(&tools.settings.name, &stream, shard, due.progress.checkpoint.0);
-    }
-    Event::ProgressStored(due, is_stored)
-}
-
 pub(super) async fn put_letter(tools: Tools, letter: (String, Vec<u8>), record: RecordRef) -> Event {
     Event::LetterStored(record, put_json(&tools, &letter).await)
-}
-
-/// Writes something down that is no record's letter.
-pub(super) async fn note(tools: Tools, letter: (String, Vec<u8>)) -> Event {
-    put_json(&tools, &letter).await;
-    Event::Noted
 }
 
 /// Puts a letter until it is taken; false when the log has stopped.
@@ -121,6 +100,7 @@ async fn put_json(tools: &Tools, (key, letter): &(String, Vec<u8>)) -> bool {
     let mut is_said = false;
     loop {
         let mut batch = tools.engine.batch();
+        batch.set_origin(Origin::Sinks);
         let refused = match tools.letters.stream().await {
             Ok(stream) => match batch.put(&stream, key, None, letter) {
                 Ok(()) => match append(tools, &batch).await {
@@ -160,11 +140,14 @@ impl Carrier {
                     self.kept.remove(record.source, record.offset);
                 }
             }
-            Event::ProgressStored(due, is_stored) => {
+            Event::ProgressStored(due, noted) => {
+                if let Some(noted) = noted {
+                    self.sources.losses.handle_noted(due.source, noted);
+                }
                 if let Some(next) = self.sources.handle_stored(due.source) {
                     self.spawn_store(next);
                 }
-                if is_stored {
+                if noted.is_some() {
                     self.kept.remove_before(due.source, due.progress.checkpoint);
                     let told = self.forwarding.handle_progress_stored(due.source, due.version, now_ms);
                     debug_assert!(
@@ -182,7 +165,6 @@ impl Carrier {
                 let told = self.forwarding.handle_tail(SourceId(shard.0), Offset(tail), now_ms);
                 debug_assert!(told.is_ok(), "a source is not forgotten while it is read");
             }
-            Event::Noted => self.noting = self.noting.saturating_sub(1),
             Event::Again => self.sources.handle_again(),
         }
     }
@@ -208,8 +190,7 @@ impl Carrier {
         }
         if oldest > read.from {
             // They were older than the stream keeps records, before the sink came to them.
-            let told = self.forwarding.handle_dropped(read.source, oldest, DropReason::Age);
-            debug_assert!(told.is_ok(), "a known source");
+            self.drop_before(read.source, oldest, DropReason::Age);
             tracing::error!(
                 sink = self.tools.settings.name, stream = %self.stream.name(), shard = %self.sources.shard(read.source),
                 from = read.from.0, to = oldest.0, "records expired before they were delivered"
@@ -221,6 +202,8 @@ impl Carrier {
                 sink = self.tools.settings.name, stream = %self.stream.name(), shard = %self.sources.shard(read.source),
                 first = lost.first.position, last = lost.last.position, "records are lost by damage to the journal"
             );
+            let range = Offset(lost.first.position)..Offset(lost.last.position + 1);
+            self.sources.losses.add(read.source, DropReason::Damage, range);
         }
         let (records, payloads, next) = {
             let wall_ms = self.tools.engine.now_ms();

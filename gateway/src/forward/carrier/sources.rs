@@ -4,7 +4,8 @@
 
 use super::Tools;
 use super::events::{self, Event};
-use crate::forward::cursor;
+use super::losses::{self, Losses};
+use crate::forward::cursor::{self, Noted};
 use crate::forward::settings::Start;
 use headwater_engine::storage::{Cursor, Position, ReadError};
 use headwater_engine::{Shard, ShardId, StreamHandle, StreamState};
@@ -13,7 +14,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use tokio::task::{AbortHandle, JoinSet};
 
+mod tally;
+
 pub(super) struct Sources {
+    pub(super) losses: Losses,
     known: BTreeMap<ShardId, Source>,
     /// The state that was followed last.
     seen: Option<Arc<StreamState>>,
@@ -47,14 +51,17 @@ impl Sources {
     pub(super) fn new(tools: &Tools, stream: &StreamHandle) -> Self {
         let prefix = cursor::prefix_of(&tools.settings.name, stream.number());
         let mut stored = BTreeMap::new();
-        let mut past = Ledger::default();
+        let (mut past, mut losses) = (Ledger::default(), Losses::default());
         for (key, value) in tools.engine.meta_list(prefix.as_bytes()) {
             if key == format!("{prefix}{PAST}").as_bytes() {
                 past = cursor::decode(&value.value).map(|progress| progress.ledger).unwrap_or_default();
                 continue;
             }
-            match (cursor::shard_of(&prefix, &key), cursor::decode(&value.value)) {
-                (Some(shard), Some(progress)) => drop(stored.insert(shard, progress)),
+            match (cursor::shard_of(&prefix, &key), cursor::decode_noted(&value.value)) {
+                (Some(shard), Some((progress, noted))) => {
+                    losses.handle_noted(SourceId(shard.0), noted);
+                    stored.insert(shard, progress);
+                }
                 _ => {
                     tracing::error!(key = %key.escape_ascii(), "cursor of a sink cannot be read, it begins anew")
                 }
@@ -62,7 +69,7 @@ impl Sources {
         }
         let is_new = stored.is_empty();
         let (known, storing, leaving) = (BTreeMap::new(), BTreeMap::new(), BTreeSet::new());
-        Self { known, seen: None, stored, past, is_new, storing, leaving, is_paused: false }
+        Self { losses, known, seen: None, stored, past, is_new, storing, leaving, is_paused: false }
     }
 
     /// A shard's name among sources is its number.
@@ -201,7 +208,13 @@ impl Sources {
             // Where it began is kept before anything comes of it.
             let due = self.handle_due(ProgressDue { source, version: 0, progress });
             let due = due.expect("nothing of a new shard is on its way");
-            tasks.spawn(events::store(tools.clone(), stream.clone(), shard, due));
+            tasks.spawn(losses::store(
+                tools.clone(),
+                stream.clone(),
+                shard,
+                due,
+                (Noted::default(), Vec::new()),
+            ));
         }
         Ok(())
     }
@@ -230,9 +243,11 @@ impl Sources {
         for shard in gone {
             let source = SourceId(shard.0);
             let Some((ledger, _)) = forwarding.ledger(source) else { continue };
-            if forwarding.handle_source_forgotten(source).is_err() {
+            let is_noted = ledger.dropped == self.losses.noted(source) && !self.storing.contains_key(&source);
+            if !is_noted || forwarding.handle_source_forgotten(source).is_err() {
                 continue;
             }
+            self.losses.forget(source);
             self.past = self.past.plus(&ledger);
             self.known.remove(&shard);
             self.stored.remove(&shard);
@@ -247,7 +262,7 @@ impl Sources {
         if !self.leaving.is_empty() {
             let past = Progress { ledger: self.past, ..Progress::default() };
             let key = format!("{}{PAST}", cursor::prefix_of(&tools.settings.name, stream.number()));
-            batch.mark(key.as_bytes(), &cursor::encode(&past));
+            batch.mark(key.as_bytes(), &cursor::encode(&past, &past.ledger.dropped));
             // One batch: a crash counts a shard here or there. When it is not taken, the next change of shards brings it again.
             match tools.engine.append(&batch) {
                 Ok(_) => self.leaving.clear(),
@@ -271,12 +286,6 @@ impl Sources {
         if let Err(error) = tools.engine.append(&batch) {
             tracing::debug!(%error, "cursors of a stream that is gone stay");
         }
-    }
-
-    /// The counts of all shards, those that were forgotten included.
-    pub(super) fn ledger(&self, forwarding: &Forwarding) -> Ledger {
-        let of_known = self.known.keys().filter_map(|shard| forwarding.ledger(SourceId(shard.0)));
-        of_known.fold(self.past, |sum, (ledger, _)| sum.plus(&ledger))
     }
 
     /// Notes that a shard has grown, or could not be watched; watches it on.
