@@ -37,10 +37,6 @@ impl Carrier {
         if max == 0 {
             return;
         }
-        // What was lost before the start was written down then. What the first look does without is news.
-        if self.noted.is_none() {
-            self.noted = Some(self.sources.ledger(&self.forwarding).dropped);
-        }
         let waiting: Vec<Waiting> = self.sources.all().filter_map(|shard| self.waiting(shard)).collect();
         let bytes: u64 = waiting.iter().map(|shard| shard.bytes).sum();
         // Below this it is over: a stream that opens and closes with every record helps nobody.
