@@ -68,7 +68,7 @@ fn the_same_seed_is_the_same_world_to_the_digest() {
 fn is_found(bug: Bug, by: &[&str]) {
     let found = (1..=PLANTED_SEEDS).find_map(|seed| run_planted(seed, bug).err());
     let found = found.unwrap_or_else(|| panic!("{bug:?} lived through {PLANTED_SEEDS} worlds"));
-    println!("{bug:?} is found: {}", found.broken);
+    eprintln!("{bug:?} is found: {}", found.broken);
     assert!(by.iter().any(|text| found.broken.to_string().contains(text)), "{bug:?} is found as: {found}");
 }
 
