@@ -1,4 +1,4 @@
-//! Streams are made, filled with more than a segment, and deleted: segments are freed, and at `journal.max` what else is in them is copied.
+//! Streams are made, filled with more than a segment, and deleted: segments are freed.
 //!
 //! Promises: a stream that was answered to be deleted does not come back, one that was answered to be there is, with all its records.
 
