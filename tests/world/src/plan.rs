@@ -121,7 +121,7 @@ fn sinks(chance: &mut Chance, streams: &[String], config: &mut String) -> Vec<Si
         let written = write!(
             config,
             "[sinks.{name}]\nstreams = {streams:?}\ntarget = \"{name}-{{stream}}\"\nregion = \"us-east-1\"\n\
-             endpoint = \"http://target.world\"\ncredentials = \"unchecked\"\ntimeout = \"2s\"\ncreate = true\n\
+             endpoint = \"http://target.example\"\ncredentials = \"unchecked\"\ntimeout = \"2s\"\ncreate = true\n\
              required = {is_required}\naggregate = \"{aggregate}\"\nlimits = \"{limits}\"\ncalls = {calls}\n{quota}\
              [sinks.{name}.retry]\nbase = \"100ms\"\nmax = \"2s\"\nstable = \"3s\"\n\
              [sinks.{name}.drain]\norder = \"{order}\"\n"
