@@ -50,6 +50,6 @@ pub use inhabitant::{Broken, Inhabitant, Moment, Phase, Stored};
 pub use logs::Logs;
 pub use planted::{Bug, run_planted};
 pub use promises::Promises;
-pub use run::{Failure, run, run_whole, run_with};
+pub use run::{Failure, run, run_many, run_whole, run_with};
 pub use trace::Trace;
 pub use world::World;

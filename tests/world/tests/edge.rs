@@ -57,8 +57,8 @@ fn world(seed: u64, planted: Option<Planted>) -> End {
 
 fn seeds() -> std::ops::Range<u64> {
     let number = |name: &str| std::env::var(name).ok().and_then(|value| value.parse::<u64>().ok());
-    let from = number("WORLD_SEED").unwrap_or(0);
-    from..from + number("WORLD_SEEDS").unwrap_or(20)
+    let from = number("HEADWATER_WORLD_FIRST").unwrap_or(0);
+    from..from + number("HEADWATER_WORLD_SEEDS").unwrap_or(20)
 }
 
 #[test]

@@ -1,8 +1,6 @@
 //! Worlds of many seeds; how many and from which on, say `HEADWATER_WORLD_SEEDS` and `HEADWATER_WORLD_FIRST`.
 
-use simulated_world::{Bug, run, run_planted};
-use std::sync::Mutex;
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use simulated_world::{Bug, run, run_many, run_planted};
 
 /// Worlds where nobody says how many: for a build that is not optimised.
 const SEEDS: u64 = 16;
@@ -17,32 +15,7 @@ fn setting(name: &str, otherwise: u64) -> u64 {
 fn no_promise_is_broken_in_the_worlds_of_many_seeds() {
     let first = setting("HEADWATER_WORLD_FIRST", 1);
     let count = setting("HEADWATER_WORLD_SEEDS", SEEDS);
-    let (next, failures) = (AtomicU64::new(first), Mutex::new(Vec::new()));
-    let live = || {
-        loop {
-            let seed = next.fetch_add(1, Relaxed);
-            if seed >= first + count {
-                return;
-            }
-            match run(seed) {
-                Ok(trace) => {
-                    println!(
-                        "seed {seed}: {:016x} {}",
-                        trace.digest(),
-                        trace.last(1).next().unwrap_or_default()
-                    );
-                }
-                Err(failure) => {
-                    println!("{failure}");
-                    failures.lock().unwrap().push(seed);
-                }
-            }
-        }
-    };
-    // A world is one thread; there may be several worlds.
-    let threads = std::thread::available_parallelism().map_or(1, usize::from);
-    std::thread::scope(|scope| (0..threads).for_each(|_| drop(scope.spawn(live))));
-    let failures = failures.into_inner().unwrap();
+    let failures = run_many(first..first + count, run);
     assert!(
         failures.is_empty(),
         "{} of {count} worlds broke a promise, of the seeds {failures:?}",

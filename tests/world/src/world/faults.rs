@@ -57,6 +57,8 @@ impl Troubles {
             // Agents, whose own ledgers hold what their disks promised; faults of these disks are their station's.
             "inhabitants" => of_disk.iter().any(|text| line.starts_with(text)),
             "gateway" if of_disk.iter().any(|text| line.starts_with(text)) => self.is_gateway_disk_bad,
+            // A machine whose power goes while it starts cannot read, and takes records for gone; it stores nothing of that any more.
+            "gateway" if self.cut.is_some() && line.starts_with("records ") => true,
             // A clock that was set makes records too old; only a required sink keeps them all the same.
             "gateway" if line.starts_with("records expired before") => self.has_set_clock && may_expire(line),
             "gateway" if line.starts_with("records are lost to a sink") => {
