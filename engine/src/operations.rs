@@ -218,7 +218,7 @@ pub(crate) fn find(name: &str) -> Result<(usize, &'static Operation), ApiError> 
 /// Runs an operation.
 pub(crate) async fn run(operation: &Operation, engine: &Engine, call: Call) -> Outcome {
     control::keep_time(engine).await;
-    let outcome = limited(operation, engine, call).await;
+    let outcome = limited(operation, engine, call).await.map_err(|error| declared(operation, error));
     if let Err(error) = &outcome {
         // SDKs have no type for others, so their callers could not handle them.
         debug_assert!(
@@ -228,6 +228,16 @@ pub(crate) async fn run(operation: &Operation, engine: &Engine, call: Call) -> O
         );
     }
     outcome
+}
+
+/// A log that takes nothing for a moment is a throughput that was exceeded to those who put records. Other operations have no such
+/// error; SDKs try again what the service could not do just now.
+fn declared(operation: &Operation, error: ApiError) -> ApiError {
+    let is_busy = error.error == ErrorType::ProvisionedThroughputExceeded;
+    if is_busy && !model::may_answer(operation.name, error.error.name()) {
+        return ApiError::new(ErrorType::ServiceUnavailable, error.message);
+    }
+    error
 }
 
 /// Runs an operation within the rates of control calls.

@@ -76,11 +76,21 @@ impl Forwarding {
         let at_ms = self.targets.since_ms.saturating_add(self.config.calls.linger_ms);
         // With nothing under way there is no answer that would bring more lanes of a backlog.
         let is_draining = self.in_flight.is_empty() && self.targets.first(Class::Backlog).is_some();
-        if is_full || now_ms >= at_ms || is_draining {
+        if is_full || now_ms >= at_ms || is_draining || self.is_behind() {
             return false;
         }
         self.call_at_ms = Some(at_ms);
         true
+    }
+
+    /// Whether a lane that could send has more than its head: each pause costs it as much as a round trip, and what waits behind it
+    /// cannot come along. Lanes that an answer set free together go on together, so calls stay as large as they were.
+    fn is_behind(&mut self) -> bool {
+        [Class::Live, Class::Backlog].into_iter().any(|class| {
+            let Some(place) = self.targets.first(class) else { return false };
+            let lane = self.targets.get_mut(place).ready[class as usize].front().copied();
+            lane.is_some_and(|lane| self.records.get(self.lanes.get(lane).head).next != NONE)
+        })
     }
 
     fn draw(&mut self, draft: &mut Draft, now_ms: u64) {

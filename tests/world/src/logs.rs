@@ -31,6 +31,11 @@ impl Logs {
         std::mem::take(&mut self.lock().lines)
     }
 
+    /// Nothing that this one said since then counts.
+    pub(crate) fn forget(&self, who: &str) {
+        self.lock().lines.retain(|(of, _)| *of != who);
+    }
+
     fn lock(&self) -> MutexGuard<'_, State> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -78,7 +78,13 @@ impl Plan {
             sinks,
             config,
             journal: journal(chance),
-            target_journal: journal(chance),
+            // It takes what a sink packs into one record.
+            target_journal: Config {
+                segment_bytes: 1 << 20,
+                group_bytes_max: 384 << 10,
+                staged_bytes_max: 512 << 10,
+                ..journal(chance)
+            },
             target_limits: *chance.pick(&[LimitProfile::None, LimitProfile::Aws]),
             target_streams,
             devices: chance.between(3, 16),

@@ -10,7 +10,7 @@ use headwater_engine::storage::embedded::{EmbeddedLog, EmbeddedMeta};
 use headwater_engine::storage::{MetaStore, ShardLog};
 use headwater_engine::{Engine, EngineConfig, LimitProfile};
 use headwater_journal::storage::SimDisk;
-use headwater_journal::{Config, Core, Journal, Moment, OpenError, State};
+use headwater_journal::{Config, Core, Journal, Moment, OpenError, State, Storage};
 use std::sync::Arc;
 
 /// How often the journal is kept: the threads of a real one look once a second, and when somebody rings.
@@ -66,6 +66,8 @@ impl Station {
     pub(crate) fn boot(&mut self) -> Result<(), OpenError> {
         let (seed, moment) = (self.chance.draw(), self.moment());
         let (core, _) = Core::open_at(self.disk.clone(), self.config.clone(), moment, seed)?;
+        // A machine whose power went while it read its disk is off, whatever it made of that.
+        self.disk.list().map_err(|source| OpenError::Io { doing: "starting".to_owned(), source })?;
         // Before the first record: what the next life must know of this one's clock.
         core.look(moment);
         let journal = Journal::unattended(core);

@@ -62,6 +62,6 @@ fn a_trim_before_the_target_has_it_is_found() {
 fn a_checkpoint_past_a_hole_is_found() {
     is_found(
         Bug::CheckpointPastHole,
-        &["that the target does not have", "are not at the target", "went back"],
+        &["that the target does not have", "are not at the target", "went back", "does not add up"],
     );
 }

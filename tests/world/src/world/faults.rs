@@ -57,6 +57,10 @@ impl Troubles {
             // Agents, whose own ledgers hold what their disks promised; faults of these disks are their station's.
             "inhabitants" => of_disk.iter().any(|text| line.starts_with(text)),
             "gateway" if of_disk.iter().any(|text| line.starts_with(text)) => self.is_gateway_disk_bad,
+            // An operation of the API that changes shards finds the disk full.
+            "gateway" if line.starts_with("request failed error=the log is full") => {
+                self.full_until.is_some()
+            }
             // A machine whose power goes while it starts cannot read, and takes records for gone; it stores nothing of that any more.
             "gateway" if self.cut.is_some() && line.starts_with("records ") => true,
             // A clock that was set makes records too old; only a required sink keeps them all the same.
@@ -122,8 +126,15 @@ impl World {
         if let Some(engine) = self.gateway.station.engine()
             && self.troubles.has_booted
         {
-            let is_read = self.books.handle_boot(engine)?;
-            self.troubles.check_readable(is_read)?;
+            let seen = self.books.handle_boot(engine);
+            if self.gateway.station.disk.list().is_err() {
+                // The power went while the books were read: what was read says nothing.
+                self.trace.note(now, "gateway has no power");
+                self.logs.forget("gateway");
+                self.end_gateway(now, true, BOOT_AGAIN_MS);
+                return Ok(());
+            }
+            self.troubles.check_readable(seen?)?;
         }
         self.troubles.has_booted = true;
         Ok(())
