@@ -26,7 +26,8 @@ fn engine(dir: &std::path::Path, now_ms: &Arc<AtomicU64>) -> Engine {
 async fn after_five_days(more: &str) -> (Carried, usize) {
     let (dir, far) = (tempfile::tempdir().unwrap(), Far::start(8).await);
     far.fault(Fault::Refuse);
-    let now_ms = Arc::new(AtomicU64::new(Clock::system().now_ms()));
+    // A stream of this name, made in the same millisecond as the target's, would be taken for the target itself.
+    let now_ms = Arc::new(AtomicU64::new(Clock::system().now_ms() + 1_000));
     let engine = engine(dir.path(), &now_ms);
     let stream = engine.ensure_stream(&StreamName::parse("telemetry").unwrap(), 1).await.unwrap();
     let sinks = config::parse("test", &far.sink(&format!("retry = {{ max = \"300ms\" }}\n{more}")))
@@ -83,7 +84,8 @@ async fn what_expires_before_a_sink_that_is_not_required_had_it_is_counted() {
 pub(super) async fn with_a_quota(more: &str) -> (Forwarders, Engine, Far, u64, tempfile::TempDir) {
     let (dir, far) = (tempfile::tempdir().unwrap(), Far::start(8).await);
     far.fault(Fault::Refuse);
-    let now_ms = Arc::new(AtomicU64::new(Clock::system().now_ms()));
+    // A stream of this name, made in the same millisecond as the target's, would be taken for the target itself.
+    let now_ms = Arc::new(AtomicU64::new(Clock::system().now_ms() + 1_000));
     let engine = engine(dir.path(), &now_ms);
     let stream = engine.ensure_stream(&StreamName::parse("telemetry").unwrap(), 2).await.unwrap();
     let more = format!("retry = {{ max = \"300ms\" }}\nmax_waiting = \"24MiB\"\n{more}");
