@@ -10,6 +10,7 @@ use crate::limits;
 use headwater_journal as journal;
 pub use headwater_journal::{ClockState, Moment};
 use std::fmt;
+use std::sync::atomic::{AtomicI64, Ordering};
 
 /// Gives the current UTC time in milliseconds since 1970. A test gives its own, so that time stands where it is put.
 #[derive(Clone)]
@@ -56,15 +57,22 @@ impl fmt::Debug for Clock {
 }
 
 /// The start of an engine.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug)]
 pub(crate) struct Begun {
     steady_ms: u64,
     uptime_ms: u64,
+    /// The wall clock before steady time, as it was told last.
+    ahead_ms: AtomicI64,
 }
+
+/// Two clocks that are read one after the other differ by a millisecond now and then; a time that was told must not.
+const JITTER_MS: u64 = 20;
 
 impl Begun {
     pub(crate) fn at(moment: Moment, kept_ms: u64) -> Self {
-        Begun { steady_ms: kept_ms.max(moment.wall_ms), uptime_ms: moment.uptime_ms }
+        let steady_ms = kept_ms.max(moment.wall_ms);
+        let ahead_ms = AtomicI64::new(moment.wall_ms.wrapping_sub(steady_ms).cast_signed());
+        Begun { steady_ms, uptime_ms: moment.uptime_ms, ahead_ms }
     }
 }
 
@@ -85,8 +93,13 @@ impl Engine {
 
     /// What the wall clock would have said at a steady time, by what it says now; UTC ms since 1970.
     pub(crate) fn utc_of(&self, steady_ms: u64) -> u64 {
-        let ago_ms = self.steady_ms().saturating_sub(steady_ms);
-        self.0.clock.now_ms().saturating_sub(ago_ms)
+        let (moment, begun) = (self.0.clock.moment(), &self.0.begun);
+        let now_ms = begun.steady_ms.saturating_add(moment.uptime_ms.saturating_sub(begun.uptime_ms));
+        let found_ms = moment.wall_ms.wrapping_sub(now_ms).cast_signed();
+        let told_ms = begun.ahead_ms.load(Ordering::Relaxed);
+        let ahead_ms = if found_ms.abs_diff(told_ms) <= JITTER_MS { told_ms } else { found_ms };
+        begun.ahead_ms.store(ahead_ms, Ordering::Relaxed);
+        steady_ms.saturating_add_signed(ahead_ms)
     }
 
     /// The arrival time of the oldest record of a stream that can be read now, UTC ms since 1970.

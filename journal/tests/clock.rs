@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use headwater_journal::storage::SimDisk;
-use headwater_journal::{AppendSet, Clock, Config, Core, Journal, Moment, ReadLimits, ShardKey};
+use headwater_journal::{AppendError, AppendSet, Clock, Config, Core, Journal, Moment, ReadLimits, ShardKey};
 
 const SHARD: ShardKey = ShardKey { stream: 1, shard: 0 };
 const HOUR_MS: u64 = 3_600_000;
@@ -37,8 +37,14 @@ fn records_expire_by_the_clock_of_the_opener() {
         let mut set = AppendSet::new();
         set.batch(SHARD);
         set.record(b"key", b"data");
-        let ticket = journal.append(&set, LONG_AGO_MS).expect("appends").ticket;
-        journal.wait(ticket).expect("commits");
+        let appended = loop {
+            match journal.append(&set, LONG_AGO_MS) {
+                // The next segment is not made yet: a slow disk, and no matter here.
+                Err(AppendError::Busy { .. }) => std::thread::sleep(Duration::from_millis(2)),
+                appended => break appended.expect("appends"),
+            }
+        };
+        journal.wait(appended.ticket).expect("commits");
     }
     // Upkeep has looked at least twice since, once a second.
     let before = looks.load(Ordering::Relaxed);
