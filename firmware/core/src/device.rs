@@ -15,6 +15,7 @@ use crate::link::LinkDown;
 use crate::time::TimeKeeper;
 use crate::{Clock, FlashError, Layout, Observer, OpenError, Sampler, Spool, serve};
 use core::cell::{Cell, RefCell};
+use embassy_sync::waitqueue::MultiWakerRegistration;
 use embassy_sync::{blocking_mutex::raw::NoopRawMutex, mutex::Mutex, signal::Signal};
 use embedded_io_async::{Read, Write};
 use embedded_storage_async::nor_flash::NorFlash;
@@ -92,6 +93,8 @@ pub struct Device<F: NorFlash, O: Observer = ()> {
     fresh: Signal<NoopRawMutex, ()>,
     time: Cell<TimeKeeper>,
     logs: RefCell<Deque<Log, LOGS_MAX>>,
+    /// Links that wait for a log line: a network uplink and a service port are two tasks.
+    readers: RefCell<MultiWakerRegistration<2>>,
     links: Cell<u32>,
     restart: Signal<NoopRawMutex, ()>,
     /// Sampling periods were ordered.
@@ -138,6 +141,7 @@ impl<F: NorFlash, O: Observer> Device<F, O> {
         }
         let pushed = logs.push_back(Log::new(self.hello.boot, at, level, text));
         debug_assert!(pushed.is_ok(), "room was made above");
+        self.readers.borrow_mut().wake();
     }
 
     /// Whether everything in flash is delivered. The open batch is not in flash.

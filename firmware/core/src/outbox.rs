@@ -29,6 +29,9 @@ pub trait Outbox {
     /// Takes the oldest waiting log line.
     fn poll_log(&self) -> Option<Log>;
 
+    /// Waits until a log line waits, and leaves it there. May be cancelled.
+    async fn log_waits(&self);
+
     /// A host told the time; asked and heard are uptimes. Not to be cancelled.
     async fn learned_time(&self, asked: Uptime, heard: Uptime, utc: UtcTime);
 
@@ -71,6 +74,10 @@ impl<O: Outbox> Outbox for WithoutData<'_, O> {
     /// Whoever listens first gets a line: one that says why the network uplink does not come up would never arrive there.
     fn poll_log(&self) -> Option<Log> {
         self.0.poll_log()
+    }
+
+    async fn log_waits(&self) {
+        self.0.log_waits().await;
     }
 
     async fn learned_time(&self, asked: Uptime, heard: Uptime, utc: UtcTime) {

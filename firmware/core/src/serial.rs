@@ -6,7 +6,7 @@
 use crate::link::{Event, Link, LinkDown, Transmit};
 use crate::stream::{Inbox, send};
 use crate::{Clock, Outbox};
-use embassy_futures::select::{Either3, select3};
+use embassy_futures::select::{Either4, select4};
 use embedded_io_async::{Read, Write};
 use headwater_telemetry::limits::{BODY_BYTES_MAX, FRAME_BYTES_MAX};
 use headwater_telemetry::{CommandResult, Down, Up, encode_frame, frame_body};
@@ -37,17 +37,20 @@ async fn session(
     send(clock, tx, &[0]).await?;
     loop {
         transmit(outbox, clock, tx, &mut link, &body[..len]).await?;
-        let wants = link.wants_batch();
+        let (wants, tells) = (link.wants_batch(), link.is_open());
         let from = outbox.undelivered().await;
         let batch =
             async { if wants { outbox.next(from, &mut body).await } else { core::future::pending().await } };
-        match select3(inbox.receive(rx), batch, clock.sleep_until(link.poll_timeout())).await {
-            Either3::First(message) => handle(outbox, clock, &mut link, message?).await,
-            Either3::Second(item) => {
+        let log = async { if tells { outbox.log_waits().await } else { core::future::pending().await } };
+        match select4(inbox.receive(rx), batch, log, clock.sleep_until(link.poll_timeout())).await {
+            Either4::First(message) => handle(outbox, clock, &mut link, message?).await,
+            Either4::Second(item) => {
                 len = item.len;
                 link.handle_batch(item, clock.now());
             }
-            Either3::Third(()) => link.handle_timeout(clock.now())?,
+            // Taken where everything is sent.
+            Either4::Third(()) => {}
+            Either4::Fourth(()) => link.handle_timeout(clock.now())?,
         }
     }
 }

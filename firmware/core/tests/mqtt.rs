@@ -6,9 +6,9 @@ mod peer;
 
 use headwater_device::mqtt::limits::TIME_WAIT_MS;
 use headwater_device::mqtt::{Buffers, run, serve};
-use headwater_device::{LinkDown, Stopped};
+use headwater_device::{Clock as _, LinkDown, Stopped};
 use headwater_telemetry::{
-    Batch, Command, CommandId, CommandOutcome, CommandResult, Down, Entry, Order, Up, decode_body,
+    Batch, Command, CommandId, CommandOutcome, CommandResult, Down, Entry, LogLevel, Order, Up, decode_body,
 };
 use peer::{Board, Dialer, LOGIN, NOON, Said, Sensor, Tiny, Uptimes, Watch, Wire, answer, board};
 use std::cell::RefCell;
@@ -212,6 +212,28 @@ async fn the_result_of_a_reboot_leaves_before_the_device_does() {
     }
     let done = Up::CommandResult(CommandResult { id: CommandId(5), outcome: CommandOutcome::Done });
     assert_eq!(tiny.borrow().results, [done]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_line_that_is_said_on_a_quiet_link_is_sent_at_once() {
+    let (board, tiny) = (board(&Watch::default()).await, RefCell::new(Tiny::with_time()));
+    let (clock, mut buffers) = (Uptimes::start(), Buffers::new());
+    let (near, far) = tokio::io::duplex(64);
+    let mut wire = Wire::new(near);
+    let told = |tiny: &Tiny| tiny.said.iter().any(|said| matches!(said.up(), Some(Up::Log(_))));
+    // Nothing is sampled: no batch gives the link something to do.
+    let quiet = async {
+        tokio::time::sleep(Duration::from_secs(47)).await;
+        assert!(!told(&tiny.borrow()));
+        board.log(clock.now(), LogLevel::Warn, "the door is open");
+        tokio::time::sleep(Duration::from_millis(100)).await;
+        assert!(told(&tiny.borrow()), "it waits for something else to happen");
+    };
+    tokio::select! {
+        down = serve(&board, &clock, &mut wire, LOGIN, &mut buffers) => panic!("{down}"),
+        () = answer(&tiny, far) => panic!("the device hung up"),
+        () = quiet => {}
+    }
 }
 
 #[tokio::test(start_paused = true)]

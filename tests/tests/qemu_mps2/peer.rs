@@ -1,5 +1,6 @@
 //! The other end of the serial line, in the hands of the test: hears frames, and says what it is told.
 
+use std::collections::VecDeque;
 use std::io::{ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::time::{Duration, Instant};
@@ -17,13 +18,15 @@ pub(crate) struct Peer {
     listener: TcpListener,
     stream: Option<TcpStream>,
     deframer: Deframer,
+    /// Read, and not yet heard: one read may bring more than what is looked for.
+    heard: VecDeque<Up>,
 }
 
 impl Peer {
     pub(crate) fn listen() -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
         listener.set_nonblocking(true).expect("a listener can be told so");
-        Self { listener, stream: None, deframer: Deframer::new() }
+        Self { listener, stream: None, deframer: Deframer::new(), heard: VecDeque::new() }
     }
 
     pub(crate) fn address(&self) -> SocketAddr {
@@ -48,12 +51,13 @@ impl Peer {
     ) -> Option<T> {
         let deadline = Instant::now() + patience;
         while Instant::now() < deadline {
-            for message in self.messages() {
+            while let Some(message) = self.heard.pop_front() {
                 self.answer(&message);
                 if let Some(found) = wanted(&message) {
                     return Some(found);
                 }
             }
+            self.read();
         }
         None
     }
@@ -66,7 +70,7 @@ impl Peer {
         })
     }
 
-    fn messages(&mut self) -> Vec<Up> {
+    fn read(&mut self) {
         if let Ok((stream, _)) = self.listener.accept() {
             stream.set_nonblocking(false).expect("a socket can be told so");
             stream.set_read_timeout(Some(LOOK)).expect("a socket can be told so");
@@ -74,28 +78,26 @@ impl Peer {
         }
         let Some(stream) = &mut self.stream else {
             std::thread::sleep(LOOK);
-            return Vec::new();
+            return;
         };
         let mut bytes = [0; 1024];
         let count = match stream.read(&mut bytes) {
             Ok(0) => {
                 self.stream = None;
-                return Vec::new();
+                return;
             }
             Ok(count) => count,
             Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => 0,
             Err(_) => {
                 self.stream = None;
-                return Vec::new();
+                return;
             }
         };
-        let mut messages = Vec::new();
         for &byte in &bytes[..count] {
             if let Some(Ok(body)) = self.deframer.push(byte) {
-                messages.extend(decode_body::<Up>(body));
+                self.heard.extend(decode_body::<Up>(body));
             }
         }
-        messages
     }
 
     fn answer(&mut self, message: &Up) {

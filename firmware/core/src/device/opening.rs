@@ -10,7 +10,7 @@ use crate::{Apart, Found, Layout, Observer, OpenError, Sampler, Spool};
 use core::cell::{Cell, RefCell};
 use core::mem::MaybeUninit;
 use core::pin::pin;
-use embassy_sync::{mutex::Mutex, signal::Signal};
+use embassy_sync::{mutex::Mutex, signal::Signal, waitqueue::MultiWakerRegistration};
 use embedded_storage_async::nor_flash::NorFlash;
 use headwater_telemetry::{BootId, Hello, LogLevel, Uptime};
 use heapless::Deque;
@@ -104,6 +104,7 @@ impl<F: NorFlash> Opening<F> {
             fresh: Signal::new(),
             time: Cell::new(TimeKeeper::default()),
             logs: RefCell::new(Deque::<_, LOGS_MAX>::new()),
+            readers: RefCell::new(MultiWakerRegistration::new()),
             links: Cell::new(0),
             restart: Signal::new(),
             ordered: Signal::new(),

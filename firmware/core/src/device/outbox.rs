@@ -7,6 +7,8 @@
 use super::Device;
 use crate::orders::config_fits;
 use crate::{Cursor, Item, Observer, Outbox, Spool};
+use core::future::poll_fn;
+use core::task::Poll;
 use embedded_storage_async::nor_flash::NorFlash;
 use headwater_telemetry::limits::BODY_BYTES_MAX;
 use headwater_telemetry::{
@@ -45,6 +47,17 @@ impl<F: NorFlash, O: Observer> Outbox for Device<F, O> {
 
     fn poll_log(&self) -> Option<Log> {
         self.logs.borrow_mut().pop_front()
+    }
+
+    async fn log_waits(&self) {
+        poll_fn(|context| {
+            if !self.logs.borrow().is_empty() {
+                return Poll::Ready(());
+            }
+            self.readers.borrow_mut().register(context.waker());
+            Poll::Pending
+        })
+        .await;
     }
 
     async fn learned_time(&self, asked: Uptime, heard: Uptime, utc: UtcTime) {

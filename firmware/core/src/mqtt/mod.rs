@@ -46,7 +46,7 @@ use self::stream::{Inbox, send};
 use crate::{Clock, LinkDown, Outbox};
 use core::convert::Infallible;
 use core::fmt::Write as _;
-use embassy_futures::select::{Either, Either3, select, select3};
+use embassy_futures::select::{Either, Either4, select, select4};
 use embedded_io_async::{Read, Write};
 use headwater_telemetry::limits::BODY_BYTES_MAX;
 use headwater_telemetry::{CommandResult, DeviceId, Up, Uptime, encode_body};
@@ -170,19 +170,21 @@ impl<O: Outbox, C: Clock, S: Read + Write> Connection<'_, O, C, S> {
             let (outbox, body) = (self.outbox, &mut buffers.body);
             let batch =
                 async { if wants { outbox.next(from, body).await } else { core::future::pending().await } };
+            let log = async { if wants { outbox.log_waits().await } else { core::future::pending().await } };
             let wake = self.clock.sleep_until(self.session.poll_timeout());
-            match select3(buffers.inbox.receive(self.stream), batch, wake).await {
-                Either3::First(received) => {
+            match select4(buffers.inbox.receive(self.stream), batch, log, wake).await {
+                Either4::First(received) => {
                     received?;
                     let packet = buffers.inbox.packet()?;
                     let event = self.session.handle_packet(&packet, &command_topic, self.clock.now())?;
                     self.handle(event).await;
                 }
-                Either3::Second(item) => {
+                Either4::Second(item) => {
                     let manner = self.session.begin_batch(item, self.clock.now());
                     self.send("batch", manner, &buffers.body[..item.len]).await?;
                 }
-                Either3::Third(()) => self.session.handle_timeout(self.clock.now())?,
+                Either4::Third(()) => {}
+                Either4::Fourth(()) => self.session.handle_timeout(self.clock.now())?,
             }
         }
     }

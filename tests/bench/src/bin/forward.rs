@@ -98,7 +98,9 @@ impl Bench {
         std::fs::write(&self.near.config, format!("{}\n{sink}", self.plain))?;
         let started = Instant::now();
         self.near.restart();
-        Ok(started.elapsed())
+        let took = started.elapsed();
+        ensure!(wait_until(PATIENCE, || self.health().is_ok()), "the sink did not start");
+        Ok(took)
     }
 
     fn wait_without_target(&mut self, gib: f64, table: &mut Table) -> anyhow::Result<()> {
