@@ -74,6 +74,10 @@ impl Begun {
         let ahead_ms = AtomicI64::new(moment.wall_ms.wrapping_sub(steady_ms).cast_signed());
         Begun { steady_ms, uptime_ms: moment.uptime_ms, ahead_ms }
     }
+
+    fn steady_ms(&self, moment: Moment) -> u64 {
+        self.steady_ms.saturating_add(moment.uptime_ms.saturating_sub(self.uptime_ms))
+    }
 }
 
 /// Whether a state that is shown until `until_ms` is over: it is, too, when the time is further off than any state lasts.
@@ -87,15 +91,13 @@ impl Engine {
     /// where kept time is when that is later. A jump moves nothing; what an earlier life stored may seem to be hours ahead if its clock
     /// was, and is looked at with a bound.
     pub(crate) fn steady_ms(&self) -> u64 {
-        let uptime_ms = self.0.clock.moment().uptime_ms;
-        self.0.begun.steady_ms.saturating_add(uptime_ms.saturating_sub(self.0.begun.uptime_ms))
+        self.0.begun.steady_ms(self.0.clock.moment())
     }
 
     /// What the wall clock would have said at a steady time, by what it says now; UTC ms since 1970.
     pub(crate) fn utc_of(&self, steady_ms: u64) -> u64 {
         let (moment, begun) = (self.0.clock.moment(), &self.0.begun);
-        let now_ms = begun.steady_ms.saturating_add(moment.uptime_ms.saturating_sub(begun.uptime_ms));
-        let found_ms = moment.wall_ms.wrapping_sub(now_ms).cast_signed();
+        let found_ms = moment.wall_ms.wrapping_sub(begun.steady_ms(moment)).cast_signed();
         let told_ms = begun.ahead_ms.load(Ordering::Relaxed);
         let ahead_ms = if found_ms.abs_diff(told_ms) <= JITTER_MS { told_ms } else { found_ms };
         begun.ahead_ms.store(ahead_ms, Ordering::Relaxed);

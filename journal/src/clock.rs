@@ -33,7 +33,13 @@ impl Moment {
 
 /// Gives the current time: what records are compared with to know whether they are too old.
 #[derive(Clone)]
-pub struct Clock(Arc<dyn Fn() -> Moment + Send + Sync>);
+pub struct Clock(Source);
+
+#[derive(Clone)]
+enum Source {
+    Machine,
+    Told(Arc<dyn Fn() -> Moment + Send + Sync>),
+}
 
 impl Clock {
     /// A clock of the opener's making that is always right and never jumps: the one that it stamps its appends with, in ms since 1970.
@@ -44,30 +50,35 @@ impl Clock {
 
     /// A clock of the opener's making that may be wrong.
     pub fn of(moment: impl Fn() -> Moment + Send + Sync + 'static) -> Self {
-        Self(Arc::new(moment))
+        Self(Source::Told(Arc::new(moment)))
     }
 
     /// The machine's clocks. Its time since 1970 is certain once systemd-timesyncd has set it after the start of the host, or once
     /// [`vouch`] was called.
     #[must_use]
     pub fn system() -> Self {
-        Self::of(|| {
-            let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-            let uptime_ms = uptime_ms();
-            Moment { wall_ms: ms(since), uptime_ms, is_certain: MACHINE.is_certain(uptime_ms) }
-        })
+        Self(Source::Machine)
     }
 
     /// What the clocks say now.
     #[must_use]
     pub fn moment(&self) -> Moment {
-        (self.0)()
+        match &self.0 {
+            Source::Machine => {
+                let uptime_ms = uptime_ms();
+                Moment { wall_ms: wall_ms(), uptime_ms, is_certain: MACHINE.is_certain(uptime_ms) }
+            }
+            Source::Told(moment) => moment(),
+        }
     }
 
-    /// The current time in ms since 1970.
+    /// The current time in ms since 1970. Asked with every append: reads one clock, and nobody about it.
     #[must_use]
     pub fn now_ms(&self) -> u64 {
-        self.moment().wall_ms
+        match &self.0 {
+            Source::Machine => wall_ms(),
+            Source::Told(moment) => moment().wall_ms,
+        }
     }
 
     /// A clock that goes on from `told_ms` as the machine's monotonic clock does.
@@ -118,6 +129,10 @@ fn uptime_ms() -> u64 {
     let time = clock_gettime(ClockId::Boottime);
     let (seconds, nanos) = (u64::try_from(time.tv_sec), u64::try_from(time.tv_nsec));
     seconds.unwrap_or(0).saturating_mul(1_000).saturating_add(nanos.unwrap_or(0) / 1_000_000)
+}
+
+fn wall_ms() -> u64 {
+    ms(SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default())
 }
 
 fn ms(duration: Duration) -> u64 {
