@@ -2,12 +2,14 @@
 
 #![expect(clippy::unwrap_used, reason = "a panic in a test is its report")]
 
+mod gateway_support;
+
+use gateway_support::ask;
 use headwater::{Gateway, StartError, config};
 use rumqttc::{AsyncClient, Event, EventLoop, MqttOptions, Packet, QoS};
 use std::net::SocketAddr;
 use std::path::Path;
 use std::time::Duration;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 /// Far longer than anything here takes; it ends a test that hangs.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -41,15 +43,6 @@ async fn publish(addr: SocketAddr, id: &str, topic: &str, payloads: &[&str]) {
     }
 }
 
-async fn get(addr: SocketAddr, request: &str) -> String {
-    let mut socket = tokio::net::TcpStream::connect(addr).await.unwrap();
-    let request = format!("{request} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n");
-    socket.write_all(request.as_bytes()).await.unwrap();
-    let mut answer = String::new();
-    socket.read_to_string(&mut answer).await.unwrap();
-    answer
-}
-
 #[tokio::test(flavor = "multi_thread")]
 async fn acknowledged_publishes_are_counted_shown_and_kept() {
     let dir = tempfile::tempdir().unwrap();
@@ -57,13 +50,13 @@ async fn acknowledged_publishes_are_counted_shown_and_kept() {
         let gateway = Gateway::start(&settings(dir.path(), "")).await.unwrap();
         publish(gateway.mqtt_addr(), "c1", "site/a", &["1", "2", "3"]).await;
 
-        let health = get(gateway.http_addr(), "GET /health").await;
+        let health = ask(gateway.http_addr(), "GET /health").await;
         assert!(health.starts_with("HTTP/1.1 200"), "{health}");
         let health: serde_json::Value =
             serde_json::from_str(health.split_once("\r\n\r\n").unwrap().1).unwrap();
         assert_eq!((&health["state"], &health["ledger"]["stored"]), (&"ok".into(), &3.into()));
 
-        let metrics = get(gateway.http_addr(), "GET /metrics").await;
+        let metrics = ask(gateway.http_addr(), "GET /metrics").await;
         for line in [
             "headwater_routes_received_total 3\n",
             "headwater_routes_stored_total 3\n",
@@ -75,9 +68,9 @@ async fn acknowledged_publishes_are_counted_shown_and_kept() {
         ] {
             assert!(metrics.contains(line), "{line} in {metrics}");
         }
-        assert!(get(gateway.http_addr(), "GET /").await.contains("href=\"/metrics\""));
-        assert!(get(gateway.http_addr(), "GET /x").await.starts_with("HTTP/1.1 404"));
-        assert!(get(gateway.http_addr(), "POST /health").await.starts_with("HTTP/1.1 405"));
+        assert!(ask(gateway.http_addr(), "GET /").await.contains("href=\"/metrics\""));
+        assert!(ask(gateway.http_addr(), "GET /x").await.starts_with("HTTP/1.1 404"));
+        assert!(ask(gateway.http_addr(), "POST /health").await.starts_with("HTTP/1.1 405"));
 
         let ledger = gateway.stop().await;
         assert_eq!((ledger.routes.received, ledger.routes.stored, ledger.mqtt.acks), (3, 3, 3));

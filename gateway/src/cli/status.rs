@@ -8,7 +8,7 @@ pub(in crate::cli) mod metrics;
 pub(in crate::cli) mod seen;
 pub(in crate::cli) mod words;
 
-use self::seen::{Clock, Reload, Seen, Sink, Stream, Traffic};
+use self::seen::{Reload, Seen, Sink, Stream, Traffic};
 use super::signals::with_signals;
 use super::{Exit, say};
 use crate::config::Config;
@@ -120,7 +120,7 @@ fn lines(seen: &Seen, reasons: &[String]) -> Vec<String> {
     lines.push(format!("journal: {}, {live} of records", health.journal.state));
     let devices = seen.metrics.count("headwater_routes_devices_in_memory");
     lines.push(format!("clients: {} connected; devices in memory: {devices}", seen.clients()));
-    lines.extend(clock_line(&health.clock));
+    lines.extend(health.clock.jump().map(|jump| format!("clock: {jump}")));
     if let Some(Reload { at, result, .. }) = &health.configuration.last {
         lines.push(format!("configuration: {result} at {at}"));
     }
@@ -149,18 +149,6 @@ fn lines(seen: &Seen, reasons: &[String]) -> Vec<String> {
     lines.push(format!("ledger: {}", ledger(seen)));
     lines.extend(reasons.iter().map(|reason| format!("not well: {reason}")));
     lines
-}
-
-/// A jump of the wall clock, as long as it matters.
-fn clock_line(clock: &Clock) -> Option<String> {
-    let (by_ms, ago_ms) = (clock.jumped_by_ms?, clock.jumped_ago_ms?);
-    let way = if by_ms < 0 { "back" } else { "forward" };
-    Some(format!(
-        "clock: it was set {way} by {} {} ago; retention goes by running time, arrival times count again in {}",
-        span(by_ms.unsigned_abs()),
-        span(ago_ms),
-        span(clock.held_ms)
-    ))
 }
 
 fn sink_line(sink: &Sink) -> String {

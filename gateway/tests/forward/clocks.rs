@@ -1,7 +1,7 @@
 //! A gateway that boots in 1970, learns the time and is put back: what it has reaches its target, once and in order.
 
 use super::far::{Far, Fault};
-use super::near::until;
+use crate::gateway_support::until;
 use headwater::config;
 use headwater::forward::Forwarders;
 use headwater_engine::{Clock, Engine, EngineConfig, Moment, StreamName};

@@ -1,6 +1,6 @@
 //! The target: an engine of its own behind a way that does what the test says to PutRecords.
 
-use super::near::{PATIENCE, resize};
+use crate::gateway_support::{PATIENCE, resize};
 use bytes::Bytes;
 use headwater_engine::storage::{Cursor, Position};
 use headwater_engine::{Engine, EngineConfig, HashKey, ShardId, StreamHandle, StreamName};
@@ -89,7 +89,7 @@ impl Far {
     }
 
     pub(crate) async fn resize(&self, shards: u32) {
-        resize(&self.engine, shards).await;
+        resize(&self.engine, "telemetry", shards).await;
     }
 
     /// Keys and numbers, parents before children, aggregates taken apart.

@@ -1,7 +1,7 @@
 //! How long records wait: for a required sink as long as it takes, for others as long as the stream keeps them.
 
 use super::far::{Far, Fault};
-use super::near::until;
+use crate::gateway_support::until;
 use headwater::config;
 use headwater::forward::{Carried, Forwarders};
 use headwater_engine::storage::AppendError;

@@ -1,7 +1,8 @@
 //! What a sink does without: counted, written down once, over crashes.
 
 use super::far::{Far, Fault, read_all};
-use super::near::{Near, until};
+use super::near::Near;
+use crate::gateway_support::until;
 use headwater_engine::SequenceNumber;
 use serde_json::Value;
 use std::collections::BTreeMap;

@@ -4,13 +4,16 @@
 
 mod clocks;
 mod far;
+#[path = "../gateway_support/mod.rs"]
+mod gateway_support;
 mod keeping;
 mod losses;
 mod mistakes;
 mod near;
 
 use far::{Far, Fault};
-use near::{Near, until};
+use gateway_support::until;
+use near::Near;
 use std::collections::BTreeMap;
 use std::time::Duration;
 

@@ -1,8 +1,9 @@
 //! What is no record's fault, and what leads in circles.
 
 use super::far::{Far, Fault, read_all};
-use super::near::{Near, until};
+use super::near::Near;
 use super::{assert_whole, first_arrivals};
+use crate::gateway_support::until;
 use headwater::config;
 use headwater::forward::{Forwarders, Surroundings};
 use headwater_aws::{Clock, Transport};

@@ -1,28 +1,17 @@
 //! The gateway that forwards.
 
+use crate::gateway_support::{crash, damage, resize, until};
 use headwater::forward::Carried;
 use headwater::{Gateway, config};
 use headwater_engine::{Engine, StreamHandle, StreamName};
 use serde_json::{Value, json};
 use std::ops::Range;
-use std::time::{Duration, Instant};
-
-/// Far longer than anything here takes; it ends a test that hangs.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(240);
+use std::time::Duration;
 
 pub(crate) struct Near {
     dir: tempfile::TempDir,
     sink: String,
     gateway: Gateway,
-}
-
-/// Waits until `check` holds.
-pub(crate) async fn until(what: &str, mut check: impl FnMut() -> bool) {
-    let deadline = Instant::now() + PATIENCE;
-    while !check() {
-        assert!(Instant::now() < deadline, "waited too long until {what}");
-        tokio::time::sleep(Duration::from_millis(10)).await;
-    }
 }
 
 async fn start(dir: &std::path::Path, sink: &str) -> Gateway {
@@ -50,28 +39,12 @@ impl Near {
 
     /// As a crash, and the disk gives something else back than was written, in the middle of the records.
     pub(crate) async fn damage_and_start(self) -> Self {
-        self.crash_and_start_on(|journal| {
-            let files = std::fs::read_dir(journal.join("lane-0")).unwrap().map(|entry| entry.unwrap().path());
-            let mut segments = files.filter(|path| path.extension().is_some_and(|end| end == "seg"));
-            // One that is made ready for later holds nothing.
-            let is_used = |bytes: &[u8]| {
-                bytes.len() > 400 << 10 && bytes[200 << 10..240 << 10].iter().any(|byte| *byte != 0)
-            };
-            let used = segments.find(|path| is_used(&std::fs::read(path).unwrap())).unwrap();
-            let mut bytes = std::fs::read(&used).unwrap();
-            bytes[200 << 10..240 << 10].fill(0xa5);
-            std::fs::write(&used, bytes).unwrap();
-        })
-        .await
+        self.crash_and_start_on(|journal| damage(journal, 200 << 10..240 << 10)).await
     }
 
     async fn crash_and_start_on(self, change: impl FnOnce(&std::path::Path)) -> Self {
         let Self { dir, sink, gateway } = self;
-        gateway.engine().close().await;
-        drop(gateway);
-        let copy = tempfile::tempdir().unwrap();
-        copy_all(&dir.path().join("journal"), &copy.path().join("journal"));
-        change(&copy.path().join("journal"));
+        let copy = crash(gateway, dir.path(), change).await;
         let gateway = start(copy.path(), &sink).await;
         let near = Self { dir: copy, sink, gateway };
         until("the sink has found the stream", || !near.gateway.ledger().carried.is_empty()).await;
@@ -173,7 +146,7 @@ impl Near {
     }
 
     pub(crate) async fn resize(&self, shards: u32) {
-        resize(self.engine(), shards).await;
+        resize(self.engine(), "telemetry", shards).await;
     }
 
     async fn call(&self, operation: &str, body: Value) {
@@ -188,27 +161,5 @@ impl Near {
     pub(crate) async fn letters(&self) -> Vec<Value> {
         let records = super::far::read_all(self.engine(), "dead-letter").await;
         records.iter().map(|(_, data)| serde_json::from_slice(data).unwrap()).collect()
-    }
-}
-
-pub(crate) async fn resize(engine: &Engine, shards: u32) {
-    let body =
-        json!({"StreamName": "telemetry", "TargetShardCount": shards, "ScalingType": "UNIFORM_SCALING"});
-    let answer = engine.call("UpdateShardCount", body.to_string().as_bytes()).await;
-    assert_eq!(answer.status, 200, "{}", String::from_utf8_lossy(&answer.body));
-    let stream = engine.stream(&StreamName::parse("telemetry").unwrap()).unwrap();
-    until("the stream has its shards", || stream.state().shards.open_count() == shards as usize).await;
-}
-
-fn copy_all(from: &std::path::Path, to: &std::path::Path) {
-    std::fs::create_dir_all(to).unwrap();
-    for entry in std::fs::read_dir(from).unwrap() {
-        let entry = entry.unwrap();
-        let (from, to) = (entry.path(), to.join(entry.file_name()));
-        if from.is_dir() {
-            copy_all(&from, &to);
-        } else {
-            std::fs::copy(&from, &to).unwrap();
-        }
     }
 }

@@ -2,6 +2,8 @@
 
 #![expect(clippy::unwrap_used, reason = "a panic in a test is its report")]
 
+#[path = "../gateway_support/mod.rs"]
+mod gateway_support;
 mod near;
 
 use near::Near;

@@ -1,16 +1,13 @@
 //! The gateway whose books are looked at.
 
+use crate::gateway_support::{PATIENCE, crash, damage, get, resize};
 use headwater::{Gateway, Ledger, StreamRow, config};
 use headwater_engine::storage::Cursor;
 use headwater_engine::{Engine, StreamHandle, StreamName};
 use rumqttc::{AsyncClient, Event, MqttOptions, Packet, QoS};
 use serde_json::{Value, json};
 use std::path::Path;
-use std::time::{Duration, Instant};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-
-/// Far longer than anything here takes; it ends a test that hangs.
-const PATIENCE: Duration = Duration::from_secs(60);
+use std::time::Duration;
 
 const STREAM: &str = "telemetry";
 
@@ -54,31 +51,13 @@ impl Near {
 
     /// As a crash, and the disk gives something else back than was written, in the middle of the records.
     pub(crate) async fn damage_and_start(self) -> Self {
-        self.again_after(|journal| {
-            let files = std::fs::read_dir(journal.join("lane-0")).unwrap().map(|entry| entry.unwrap().path());
-            let mut segments = files.filter(|path| path.extension().is_some_and(|end| end == "seg"));
-            // One that is made ready for later holds nothing.
-            let is_used = |bytes: &Vec<u8>| {
-                bytes.len() > 64 << 10 && bytes[40 << 10..44 << 10].iter().any(|byte| *byte != 0)
-            };
-            let read = |path: std::path::PathBuf| {
-                Some((std::fs::read(&path).unwrap(), path)).filter(|(bytes, _)| is_used(bytes))
-            };
-            let (mut bytes, used) = segments.find_map(read).unwrap();
-            // The head of the file stays, and so do the first records; far less than what 2,000 take is damaged.
-            bytes[40 << 10..44 << 10].fill(0xa5);
-            std::fs::write(&used, bytes).unwrap();
-        })
-        .await
+        // The head of the file stays, and so do the first records; far less than what 2,000 take is damaged.
+        self.again_after(|journal| damage(journal, 40 << 10..44 << 10)).await
     }
 
     async fn again_after(self, change: impl FnOnce(&Path)) -> Self {
         let Self { dir, gateway } = self;
-        gateway.engine().close().await;
-        drop(gateway);
-        let copy = tempfile::tempdir().unwrap();
-        copy_all(&dir.path().join("journal"), &copy.path().join("journal"));
-        change(&copy.path().join("journal"));
+        let copy = crash(gateway, dir.path(), change).await;
         let gateway = start(copy.path()).await;
         Self { dir: copy, gateway }
     }
@@ -149,15 +128,7 @@ impl Near {
     }
 
     pub(crate) async fn resize(&self, shards: u32) {
-        let body =
-            json!({"StreamName": STREAM, "TargetShardCount": shards, "ScalingType": "UNIFORM_SCALING"});
-        let answer = self.engine().call("UpdateShardCount", body.to_string().as_bytes()).await;
-        assert_eq!(answer.status, 200, "{}", String::from_utf8_lossy(&answer.body));
-        let began = Instant::now();
-        while self.stream().state().shards.open_count() != shards as usize {
-            assert!(began.elapsed() < PATIENCE);
-            tokio::time::sleep(Duration::from_millis(5)).await;
-        }
+        resize(self.engine(), STREAM, shards).await;
     }
 
     /// Deletes the stream and makes one of its name.
@@ -195,12 +166,7 @@ impl Near {
     }
 
     pub(crate) async fn get(&self, path: &str) -> String {
-        let mut socket = tokio::net::TcpStream::connect(self.gateway.http_addr()).await.unwrap();
-        let request = format!("GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n");
-        socket.write_all(request.as_bytes()).await.unwrap();
-        let mut answer = String::new();
-        socket.read_to_string(&mut answer).await.unwrap();
-        answer
+        get(self.gateway.http_addr(), path).await
     }
 }
 
@@ -209,17 +175,4 @@ fn data(call: usize) -> String {
     let mut chance = headwater_relay::Seeded::new(call as u64);
     let bytes: Vec<u8> = (0..12).flat_map(|_| chance.next_u64().to_le_bytes()).collect();
     base64_simd::STANDARD.encode_to_string(bytes)
-}
-
-fn copy_all(from: &Path, to: &Path) {
-    std::fs::create_dir_all(to).unwrap();
-    for entry in std::fs::read_dir(from).unwrap() {
-        let entry = entry.unwrap();
-        let (from, to) = (entry.path(), to.join(entry.file_name()));
-        if from.is_dir() {
-            copy_all(&from, &to);
-        } else {
-            std::fs::copy(&from, &to).unwrap();
-        }
-    }
 }

@@ -1,7 +1,7 @@
 //! A gateway with a file that changes, and clients that publish as fast as they are acknowledged.
 
 use crate::far::read_all;
-use crate::near::PATIENCE;
+use crate::gateway_support::{PATIENCE, get};
 use headwater::{Gateway, ReloadError, Reloaded, config};
 use headwater_engine::StreamName;
 use rumqttc::{AsyncClient, Event, EventLoop, MqttOptions, Packet, QoS};
@@ -11,7 +11,6 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::Duration;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
@@ -63,12 +62,7 @@ impl House {
     }
 
     pub(crate) async fn get(&self, path: &str) -> String {
-        let mut socket = tokio::net::TcpStream::connect(self.gateway.http_addr()).await.unwrap();
-        let request = format!("GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n");
-        socket.write_all(request.as_bytes()).await.unwrap();
-        let mut answer = String::new();
-        socket.read_to_string(&mut answer).await.unwrap();
-        answer.split_once("\r\n\r\n").unwrap().1.to_owned()
+        get(self.gateway.http_addr(), path).await
     }
 
     pub(crate) async fn health(&self) -> Value {

@@ -6,15 +6,17 @@
 
 #[path = "../forward/far.rs"]
 mod far;
+#[path = "../gateway_support/mod.rs"]
+mod gateway_support;
 mod house;
 #[path = "../forward/near.rs"]
 mod near;
 mod process;
 mod sinks;
 
+use gateway_support::until;
 use headwater::ReloadError;
 use house::{House, Load, client, until_ended};
-use near::until;
 use rumqttc::QoS;
 use std::collections::BTreeMap;
 use std::time::Duration;

@@ -1,8 +1,8 @@
 //! The program itself and its signals.
 
 use crate::far::{Far, read_all};
+use crate::gateway_support::PATIENCE;
 use crate::house::Load;
-use crate::near::PATIENCE;
 use headwater_engine::{Engine, EngineConfig};
 use std::collections::BTreeMap;
 use std::net::SocketAddr;

@@ -1,8 +1,8 @@
 //! Sinks that come, change and go while records are put.
 
 use crate::far::{Far, Fault};
+use crate::gateway_support::until;
 use crate::house::{House, Load};
-use crate::near::until;
 use headwater::ReloadError;
 use std::collections::BTreeMap;
 use std::time::Duration;

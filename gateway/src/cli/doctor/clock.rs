@@ -1,7 +1,8 @@
-//! The clock: is it one of today, and does something keep it right.
+//! The clock: is it one of today, does something keep it right, and did it jump under a gateway that runs.
 
 use super::Subject;
 use super::report::Finding;
+use crate::cli::status::seen::Clock;
 use crate::host_time::is_synchronised;
 use headwater_aws::Timestamp;
 use headwater_telemetry::TimeQuality;
@@ -18,7 +19,16 @@ const LAST_MS: u64 = 2_524_608_000_000;
 pub(super) async fn check(subject: &Subject<'_>) -> Vec<Finding> {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     let now_ms = u64::try_from(since.as_millis()).unwrap_or(u64::MAX);
-    vec![sane(now_ms), synchronised(is_synchronised().await, subject.config.gateway.time_quality)]
+    let mut findings =
+        vec![sane(now_ms), synchronised(is_synchronised().await, subject.config.gateway.time_quality)];
+    findings.extend(subject.running.as_ref().and_then(|seen| jumped(&seen.health.clock)));
+    findings
+}
+
+fn jumped(clock: &Clock) -> Option<Finding> {
+    let remedy = "see what sets it (`timedatectl timesync-status`, or somebody's hand) and whether it is right now; nothing is lost, \
+                  records are kept longer meanwhile";
+    Some(Finding::warn(ABOUT, clock.jump()?, remedy))
 }
 
 fn sane(now_ms: u64) -> Finding {
@@ -67,5 +77,14 @@ mod tests {
         let finding = synchronised(Some(false), TimeQuality::Synced);
         assert!(finding.level == Level::Warn && finding.remedy.unwrap().contains("time_quality"));
         assert!(!synchronised(None, TimeQuality::Estimated).remedy.unwrap().contains("time_quality"));
+    }
+
+    #[test]
+    fn a_jump_under_a_gateway_that_runs_is_told_as_long_as_it_matters() {
+        assert_eq!(jumped(&Clock::default()), None);
+        let clock = Clock { jumped_by_ms: Some(-7_200_000), jumped_ago_ms: Some(60_000), held_ms: 3_600_000 };
+        let finding = jumped(&clock).unwrap();
+        assert_eq!(finding.level, Level::Warn);
+        assert!(finding.found.starts_with("it was set back by 2 h"), "{}", finding.found);
     }
 }

@@ -5,6 +5,7 @@
 
 use super::ask::{AskError, get, reachable};
 use super::metrics::Metrics;
+use super::words::span;
 use serde::Deserialize;
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -70,6 +71,20 @@ pub(in crate::cli) struct Clock {
     pub(in crate::cli) jumped_ago_ms: Option<u64>,
     #[serde(default)]
     pub(in crate::cli) held_ms: u64,
+}
+
+impl Clock {
+    /// A jump, as long as it matters.
+    pub(in crate::cli) fn jump(&self) -> Option<String> {
+        let (by_ms, ago_ms) = (self.jumped_by_ms?, self.jumped_ago_ms?);
+        let way = if by_ms < 0 { "back" } else { "forward" };
+        Some(format!(
+            "it was set {way} by {} {} ago; retention goes by running time, arrival times count again in {}",
+            span(by_ms.unsigned_abs()),
+            span(ago_ms),
+            span(self.held_ms)
+        ))
+    }
 }
 
 /// What the last start found.
