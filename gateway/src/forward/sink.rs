@@ -147,7 +147,11 @@ impl Forwarders {
             surroundings: Arc::clone(&self.surroundings),
             stop: stopped,
         };
-        let task = tokio::spawn(run(tools, self.shown.clone()));
+        let running = run(tools, self.shown.clone());
+        let task = match self.surroundings.runtimes.get(&settings.name) {
+            Some(runtime) => runtime.spawn(running),
+            None => tokio::spawn(running),
+        };
         self.lock().push(Running { settings, stop, task });
     }
 

@@ -2,6 +2,8 @@
 
 use super::settings::SinkSettings;
 use headwater_aws::{Clock, Environment, HttpSettings, KinesisSettings, Timestamp, Transport};
+use std::collections::BTreeMap;
+use tokio::runtime::Handle;
 
 /// Where sinks run. Somebody who gives them all of it has sinks that do the same things for the same seed.
 #[derive(Debug, Clone)]
@@ -12,6 +14,9 @@ pub struct Surroundings {
     pub transport: Option<(Transport, Clock)>,
     /// Decides all jitter.
     pub seed: u64,
+    /// Where a sink runs, by its name; the others run where they are started. Two sinks of one stream wait for the same changes, and tokio
+    /// draws whom it wakes first: apart, they go on in an order that somebody else decides.
+    pub runtimes: BTreeMap<String, Handle>,
 }
 
 impl Surroundings {
@@ -22,6 +27,7 @@ impl Surroundings {
             environment: Environment::of_process(),
             transport: None,
             seed: u64::from(std::process::id()) ^ headwater_engine::Clock::system().now_ms(),
+            runtimes: BTreeMap::new(),
         }
     }
 

@@ -1,9 +1,11 @@
 //! What the world knows to be true, held against what the gateway's and the target's shards hold, after every step.
 //!
 //! In: both engines, from outside. Out: the first broken promise. Invariants looked at: what was read once as durable stays where it is;
-//! nothing is twice in our own engine; each key is in order there, and in the order of first arrivals at the target; a stored cursor never
-//! goes back and never passes a record that the target does not have and nobody counts as lost; what publishers were promised is there.
+//! nothing is twice in our own engine; each key is in order there, and in the order of first arrivals at each target stream; a stored
+//! cursor never goes back and never passes a record that its target does not have, that is no dead letter, and that nobody counts as lost;
+//! only what a target never takes is a dead letter; what publishers were promised is there. Each sink of a stream for itself.
 
+mod letters;
 mod source;
 mod target;
 
@@ -15,6 +17,7 @@ use crate::promises::Promises;
 use crate::trace::Trace;
 use headwater_engine::Engine;
 use headwater_relay::Progress;
+use letters::Letters;
 use source::Source;
 use std::collections::BTreeMap;
 use target::Arrived;
@@ -26,6 +29,7 @@ pub(crate) struct Books {
     sources: BTreeMap<String, Source>,
     /// By the name of the target stream.
     arrived: BTreeMap<String, Arrived>,
+    letters: Letters,
     cursors: BTreeMap<Vec<u8>, Cursor>,
 }
 
@@ -50,6 +54,7 @@ impl Books {
             arrived: arrived.collect(),
             sinks: plan.sinks.clone(),
             sources,
+            letters: Letters::default(),
             cursors: BTreeMap::new(),
         }
     }
@@ -82,6 +87,9 @@ impl Books {
                     return Ok(false);
                 }
             }
+            if !self.letters.read(gateway, &self.sinks, &mut self.names, trace)? {
+                return Ok(false);
+            }
         }
         if let Some(target) = target {
             for (stream, arrived) in &mut self.arrived {
@@ -96,16 +104,29 @@ impl Books {
         Ok(true)
     }
 
-    /// Records that wait for nobody: all sinks' streams as the source has them against the target.
-    pub(crate) fn missing(&self) -> u64 {
-        self.pairs().map(|(source, arrived)| source.ids().filter(|id| !arrived.has(*id)).count() as u64).sum()
+    /// Records of a stream that a sink has neither delivered nor set aside.
+    pub(crate) fn missing(&self, sink: &str, stream: &str) -> u64 {
+        self.all_missing(sink, stream).count() as u64
     }
 
     /// One that is missing, in words.
     pub(crate) fn first_missing(&self) -> Option<String> {
-        self.pairs().find_map(|(source, arrived)| {
-            let id = source.ids().find(|id| !arrived.has(*id))?;
-            Some(self.names.show(id))
+        self.pairs().find_map(|(sink, stream)| {
+            let id = self.all_missing(sink, stream).next()?;
+            Some(format!("{} to {sink}", self.names.show(id)))
+        })
+    }
+
+    /// Records of a stream that are dead letters of a sink.
+    pub(crate) fn set_aside(&self, sink: &str, stream: &str) -> u64 {
+        self.letters.count(sink, stream)
+    }
+
+    fn all_missing(&self, sink: &str, stream: &str) -> impl Iterator<Item = Identity> {
+        let (letters, arrived) = (&self.letters, self.arrived.get(&target_of(sink, stream)));
+        let ids = self.sources.get(stream).into_iter().flat_map(Source::ids);
+        ids.filter(move |id| {
+            arrived.is_none_or(|arrived| !arrived.has(*id)) && !letters.has(sink, stream, *id)
         })
     }
 
@@ -129,13 +150,11 @@ impl Books {
         (stored, self.arrived.values().map(Arrived::count).sum())
     }
 
-    fn pairs(&self) -> impl Iterator<Item = (&Source, &Arrived)> {
-        let both = |sink: &Sink, stream: &String| {
-            Some((self.sources.get(stream)?, self.arrived.get(&target_of(&sink.name, stream))?))
-        };
+    /// Every stream of every sink.
+    pub(crate) fn pairs(&self) -> impl Iterator<Item = (&str, &str)> {
         self.sinks
             .iter()
-            .flat_map(move |sink| sink.streams.iter().filter_map(move |stream| both(sink, stream)))
+            .flat_map(|sink| sink.streams.iter().map(|stream| (sink.name.as_str(), stream.as_str())))
     }
 
     pub(crate) fn check_promises(&mut self) -> Result<(), Broken> {
@@ -159,11 +178,9 @@ impl Books {
                 let carries =
                     |sink: &&Sink| sink.is_required && !sink.may_drop && sink.streams.contains(stream);
                 for sink in self.sinks.iter().filter(carries) {
-                    if !self
-                        .arrived
-                        .get(&target_of(&sink.name, stream))
-                        .is_some_and(|arrived| arrived.has(id))
-                    {
+                    let arrived = self.arrived.get(&target_of(&sink.name, stream));
+                    let is_there = arrived.is_some_and(|arrived| arrived.has(id));
+                    if !is_there && !self.letters.has(&sink.name, stream, id) {
                         let id = self.names.show(id);
                         return Err(Broken(format!(
                             "{id} is trimmed from {stream} and {} has not delivered it",
@@ -193,14 +210,15 @@ impl Books {
             else {
                 continue;
             };
+            let is_missing = |id: &Identity| !arrived.has(*id) && !self.letters.has(&sink, &stream, *id);
             if progress.checkpoint.0 > cursor.checkpoint {
                 trace.note(now, format_args!("{name} at {}", progress.checkpoint.0));
                 let passed = source.between(shard, cursor.checkpoint, progress.checkpoint.0);
-                cursor.missing += passed.filter(|id| !arrived.has(*id)).count() as u64;
+                cursor.missing += passed.filter(is_missing).count() as u64;
                 cursor.checkpoint = progress.checkpoint.0;
             }
             check_counted(&name, &progress, cursor.missing, |from, to| {
-                source.between(shard, from, to).filter(|id| !arrived.has(*id)).count() as u64
+                source.between(shard, from, to).filter(is_missing).count() as u64
             })?;
         }
         Ok(())
@@ -218,7 +236,7 @@ impl Books {
     }
 }
 
-/// What a cursor passes is at the target or counted as dropped; no sink of these worlds has dead letters.
+/// What a cursor passes is at the target, a dead letter, or counted as dropped.
 fn check_counted(
     name: &str,
     progress: &Progress,
@@ -230,7 +248,7 @@ fn check_counted(
     if missing > dropped {
         let checkpoint = progress.checkpoint.0;
         return Err(Broken(format!(
-            "{name} is at {checkpoint} and passes {missing} records that the target does not have; {dropped} are counted as dropped"
+            "{name} is at {checkpoint} and passes {missing} records that the target does not have and that are no dead letters; {dropped} are counted as dropped"
         )));
     }
     Ok(())

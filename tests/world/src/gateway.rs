@@ -3,6 +3,7 @@
 //! In: faults, time. Out: a [`Front`] that answers while it is up, what its sinks show. Not here: the MQTT front ([`crate::edge`]), HTTP.
 
 use crate::front::Front;
+use crate::host::Host;
 use crate::station::{Station, Work};
 use crate::way::Way;
 use headwater::config::Config;
@@ -10,6 +11,7 @@ use headwater::forward::{Carried, Forwarders, Surroundings};
 use headwater::route::{Router, RouterSettings};
 use headwater_aws::{Environment, Now, Timestamp};
 use headwater_engine::{Clock, Engine};
+use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -19,6 +21,8 @@ pub(crate) struct Gateway {
     surroundings: Surroundings,
     front: Front,
     life: Shared,
+    /// Where each sink runs, one after another: two that carry one stream are woken in this order.
+    lines: BTreeMap<String, Host>,
 }
 
 type Shared = Arc<Mutex<Stage>>;
@@ -60,8 +64,10 @@ impl Gateway {
             uptime: Duration::from_millis(clock.world_ms()),
         });
         let transport = Some((way.transport(), clock));
-        let surroundings = Surroundings { environment: Environment::default(), transport, seed };
-        Self { station, config, surroundings, front, life: Arc::new(Mutex::new(Stage::Off)) }
+        let surroundings =
+            Surroundings { environment: Environment::default(), transport, seed, runtimes: BTreeMap::new() };
+        let life = Arc::new(Mutex::new(Stage::Off));
+        Self { station, config, surroundings, front, life, lines: BTreeMap::new() }
     }
 
     /// Switches the machine on. Gives why it stays off.
@@ -70,6 +76,9 @@ impl Gateway {
         // Another process draws other chances.
         self.surroundings.seed = self.station.chance.draw();
         self.life = Arc::new(Mutex::new(Stage::Starting));
+        self.lines = self.config.sinks.iter().map(|sink| (sink.name.clone(), Host::start())).collect();
+        let runtimes = self.lines.iter().map(|(name, host)| (name.clone(), host.handle().clone()));
+        self.surroundings.runtimes = runtimes.collect();
         if let (Some(engine), Some(host)) = (self.station.engine(), self.station.host()) {
             let clock = self.station.clock.clone();
             let settings = RouterSettings {
@@ -92,6 +101,7 @@ impl Gateway {
     /// Pulls the plug, or kills the process.
     pub(crate) fn end(&mut self, is_cut: bool) {
         self.front.close();
+        self.lines.clear();
         self.station.end(is_cut);
         // What the process held goes with it.
         self.life = Arc::new(Mutex::new(Stage::Off));
@@ -119,6 +129,7 @@ impl Gateway {
             return Told::Nothing;
         }
         self.station.tick(ms);
+        self.lines.values().for_each(|line| line.tick(ms));
         let work = self.station.work();
         let host = self.station.host();
         match &mut *lock(&self.life) {
@@ -132,6 +143,7 @@ impl Gateway {
             _ => {}
         }
         if matches!(*lock(&self.life), Stage::Stopping(true)) {
+            self.lines.clear();
             self.station.close();
             self.life = Arc::new(Mutex::new(Stage::Off));
             return Told::Stopped;

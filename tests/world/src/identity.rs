@@ -28,6 +28,10 @@ impl Names {
         number
     }
 
+    pub(crate) fn name(&self, id: Identity) -> Option<&str> {
+        self.names.get(id.device as usize).map(String::as_str)
+    }
+
     pub(crate) fn show(&self, id: Identity) -> String {
         let name = self.names.get(id.device as usize).map_or("?", String::as_str);
         format!("{name} boot {} seq {}", id.boot, id.seq)

@@ -20,6 +20,10 @@ pub(crate) struct Sink {
     pub(crate) is_required: bool,
     /// It may do without records when too many wait.
     pub(crate) may_drop: bool,
+    /// Its target never takes some records ([`crate::way::poison`]).
+    pub(crate) has_poison: bool,
+    /// Tries of a record that fails by itself.
+    pub(crate) tries: u64,
 }
 
 /// Everything about a world that is drawn before it begins.
@@ -104,31 +108,40 @@ pub(crate) fn target_of(sink: &str, stream: &str) -> String {
 }
 
 fn sinks(chance: &mut Chance, streams: &[String], config: &mut String) -> Vec<Sink> {
-    // Every stream has one sink: two tasks that wait for the same change are woken in an order that no seed decides.
+    // The first begins with the first stream, which is the devices' where there are any. The second goes on where the first ends, or
+    // carries streams that the first has too.
     let split =
         if chance.one_in(3) { streams.len() } else { usize::try_from(chance.between(1, 4)).unwrap_or(1) };
-    let (first, second) = streams.split_at(split.min(streams.len()));
+    let end = split.min(streams.len());
+    let begin = if chance.one_in(3) { end } else { usize::try_from(chance.below(end as u64)).unwrap_or(0) };
+    let (first, second) = (&streams[..end], &streams[begin..]);
     let mut sinks = Vec::new();
     for (name, streams) in [("near", first), ("side", second)] {
         if streams.is_empty() {
             continue;
         }
         let is_ordered = !chance.one_in(5);
-        let (quota, may_drop) = match chance.below(6) {
+        let (quota, may_drop) = match chance.below(7) {
             0 => ("max_waiting = \"32KiB\"\nwhen_full = \"block\"\n", false),
             1 => ("max_waiting = \"32KiB\"\nwhen_full = \"drop_oldest\"\n", true),
+            2 => ("max_waiting = \"32KiB\"\nwhen_full = \"drop_newest\"\n", true),
             _ => ("", false),
         };
         let is_required = name == "near" || chance.one_in(2);
         let aggregate = *chance.pick(&["none", "kpl"]);
         let limits = *chance.pick(&["aws", "none"]);
         let calls = chance.between(1, 6);
+        let has_poison = chance.one_in(3);
+        // Poison is looked for in JSON.
+        let format = if has_poison { "json" } else { "auto" };
+        let tries = if has_poison { chance.between(2, 5) } else { 20 };
         let order = if is_ordered { "oldest" } else { "newest" };
         let written = write!(
             config,
             "[sinks.{name}]\nstreams = {streams:?}\ntarget = \"{name}-{{stream}}\"\nregion = \"us-east-1\"\n\
-             endpoint = \"http://target.example\"\ncredentials = \"unchecked\"\ntimeout = \"2s\"\ncreate = true\n\
-             required = {is_required}\naggregate = \"{aggregate}\"\nlimits = \"{limits}\"\ncalls = {calls}\n{quota}\
+             endpoint = \"http://{name}.example\"\ncredentials = \"unchecked\"\ntimeout = \"2s\"\ncreate = true\n\
+             required = {is_required}\naggregate = \"{aggregate}\"\nlimits = \"{limits}\"\ncalls = {calls}\n\
+             format = \"{format}\"\ntries = {tries}\n{quota}\
              [sinks.{name}.retry]\nbase = \"100ms\"\nmax = \"2s\"\nstable = \"3s\"\n\
              [sinks.{name}.drain]\norder = \"{order}\"\n"
         );
@@ -139,6 +152,8 @@ fn sinks(chance: &mut Chance, streams: &[String], config: &mut String) -> Vec<Si
             is_ordered,
             is_required,
             may_drop,
+            has_poison,
+            tries,
         });
     }
     sinks

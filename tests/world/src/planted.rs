@@ -5,12 +5,14 @@ use crate::run::{Failure, live};
 use crate::station::Plant;
 use crate::trace::Trace;
 use crate::world::World;
+use headwater_engine::ShardId;
 use headwater_engine::StreamNumber;
 use headwater_engine::storage::{
     Ack, AppendError, AppendSet, BoxFuture, CommitError, Cursor, Fence, LogState, Page, Pending, Position,
     ReadError, ReadLimits, ShardKey, ShardLog,
 };
-use std::sync::Arc;
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, PoisonError};
 
 /// What is wrong.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -21,6 +23,10 @@ pub enum Bug {
     TrimBeforeAck,
     /// A cursor is stored one record further than its sink has come.
     CheckpointPastHole,
+    /// What the faster of two sinks has delivered is let go, although the other waits for it.
+    TrimAtTheFaster,
+    /// A dead letter is said to be durable and never written.
+    LetterNotWritten,
 }
 
 /// Lives the world of a seed with a bug in its gateway.
@@ -28,16 +34,40 @@ pub enum Bug {
 /// # Errors
 /// The world found it, as it should.
 pub fn run_planted(seed: u64, bug: Bug) -> Result<Trace, Box<Failure>> {
-    let plant: Plant = Arc::new(move |log| Arc::new(Planted { log, bug }));
+    let plant: Plant = Arc::new(move |log| Arc::new(Planted { log, bug, cursors: Mutex::default() }));
     live(seed, |logs| World::with_plant(seed, logs, Some(plant)), |_| {})
 }
 
 struct Planted {
     log: Arc<dyn ShardLog>,
     bug: Bug,
+    /// By shard and sink.
+    cursors: Mutex<BTreeMap<ShardKey, BTreeMap<String, u64>>>,
 }
 
 impl Planted {
+    fn fake(set: &AppendSet, now_ms: u64) -> Pending {
+        let ack = |&(_, count): &(ShardKey, u32)| Ack { first: Position::default(), count, time_ms: now_ms };
+        let acks: Vec<Ack> = set.shards().iter().map(ack).collect();
+        Box::pin(async move { Ok(acks) })
+    }
+
+    fn learn_cursors(&self, set: &AppendSet) {
+        for (key, value) in set.marks() {
+            let Some((sink, shard)) = place(key) else { continue };
+            let Some(Ok(checkpoint)) = value.get(1..9).map(<[u8; 8]>::try_from) else { continue };
+            let mut cursors = self.cursors.lock().unwrap_or_else(PoisonError::into_inner);
+            cursors.entry(shard).or_default().insert(sink, u64::from_le_bytes(checkpoint));
+        }
+    }
+
+    /// How far the faster of several sinks of a shard is.
+    fn fastest(&self, shard: ShardKey) -> Option<Position> {
+        let cursors = self.cursors.lock().unwrap_or_else(PoisonError::into_inner);
+        let of_shard = cursors.get(&shard).filter(|sinks| sinks.len() > 1)?;
+        Some(Position { position: of_shard.values().max().copied()?, index: 0 })
+    }
+
     /// The same set, with cursors of sinks that are one further.
     fn further(set: &AppendSet) -> AppendSet {
         let mut changed = AppendSet::default();
@@ -63,21 +93,33 @@ impl Planted {
     }
 }
 
+/// Sink and shard of a cursor's key.
+fn place(key: &[u8]) -> Option<(String, ShardKey)> {
+    let mut parts = std::str::from_utf8(key).ok()?.strip_prefix("g/sink/")?.split('/');
+    let (sink, stream, shard) = (parts.next()?, parts.next()?.parse().ok()?, parts.next()?.parse().ok()?);
+    Some((sink.to_owned(), ShardKey { stream: StreamNumber(stream), shard: ShardId(shard) }))
+}
+
+fn is_letter(data: &[u8]) -> bool {
+    data.windows(13).any(|window| window == b"\"dead_letter\"")
+}
+
 impl ShardLog for Planted {
     fn append(&self, set: &AppendSet, now_ms: u64) -> Result<Pending, AppendError> {
         match self.bug {
             Bug::AckBeforeSync => {
                 drop(self.log.append(set, now_ms)?);
-                let ack = |&(_, count): &(ShardKey, u32)| Ack {
-                    first: Position::default(),
-                    count,
-                    time_ms: now_ms,
-                };
-                let acks: Vec<Ack> = set.shards().iter().map(ack).collect();
-                Ok(Box::pin(async move { Ok(acks) }))
+                Ok(Self::fake(set, now_ms))
+            }
+            Bug::LetterNotWritten if set.records().any(|record| is_letter(record.data)) => {
+                Ok(Self::fake(set, now_ms))
+            }
+            Bug::TrimAtTheFaster => {
+                self.learn_cursors(set);
+                self.log.append(set, now_ms)
             }
             Bug::CheckpointPastHole => self.log.append(&Self::further(set), now_ms),
-            Bug::TrimBeforeAck => self.log.append(set, now_ms),
+            Bug::TrimBeforeAck | Bug::LetterNotWritten => self.log.append(set, now_ms),
         }
     }
 
@@ -88,6 +130,12 @@ impl ShardLog for Planted {
         {
             self.log.hold(shard, None);
             self.log.trim(shard, end);
+        }
+        if self.bug == Bug::TrimAtTheFaster
+            && let Some(fastest) = self.fastest(shard)
+        {
+            self.log.hold(shard, Some(fastest));
+            self.log.trim(shard, fastest);
         }
     }
 

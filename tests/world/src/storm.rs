@@ -21,12 +21,20 @@ pub(crate) enum Fault {
     SlowDisk { flush_ms: u64, for_ms: u64 },
     /// The gateway's clock is so far ahead from now on.
     Clock { ahead_ms: i64 },
-    /// Nobody is at the target's address.
-    Away { for_ms: u64 },
+    /// Nobody is at one of the target's addresses, or at both.
+    Away { which: Which, for_ms: u64 },
     /// Requests are done and not answered, broken off, answered with 500, or met with silence.
-    Weather { lose_answer: u64, reset: u64, error: u64, silence: u64, cut_answer: u64, for_ms: u64 },
+    Weather {
+        lose_answer: u64,
+        reset: u64,
+        error: u64,
+        silence: u64,
+        cut_answer: u64,
+        which: Which,
+        for_ms: u64,
+    },
     /// The way is slow.
-    SlowWay { ms: u64, for_ms: u64 },
+    SlowWay { ms: u64, which: Which, for_ms: u64 },
     /// The target's power goes, or its process.
     TargetEnds { is_cut: bool, off_ms: u64 },
     /// A stream of the target gets so many shards.
@@ -34,6 +42,9 @@ pub(crate) enum Fault {
     /// A stream of the gateway gets so many shards.
     SourceShards { stream: u64, shards: u64 },
 }
+
+/// Of the target's addresses: one, or all.
+pub(crate) type Which = Option<usize>;
 
 pub(crate) struct Storm {
     chance: Chance,
@@ -67,9 +78,9 @@ impl Storm {
             5 => Fault::DiskFull { bytes: chance.below(300 << 10), for_ms },
             6 => Fault::SlowDisk { flush_ms: chance.between(20, 400), for_ms },
             7 => Fault::Clock { ahead_ms: clock(chance) },
-            8 => Fault::Away { for_ms },
+            8 => Fault::Away { which: which(chance), for_ms },
             9 | 10 => weather(chance, for_ms),
-            11 => Fault::SlowWay { ms: chance.between(20, 3_000), for_ms },
+            11 => Fault::SlowWay { ms: chance.between(20, 3_000), which: which(chance), for_ms },
             12 => Fault::TargetEnds { is_cut: chance.one_in(2), off_ms },
             13 => Fault::TargetShards { stream: chance.draw(), shards: chance.between(1, 7) },
             14 => Fault::SourceShards { stream: chance.draw(), shards: chance.between(1, 7) },
@@ -78,7 +89,12 @@ impl Storm {
     }
 }
 
+fn which(chance: &mut Chance) -> Which {
+    *chance.pick(&[None, None, Some(0), Some(1)])
+}
+
 fn weather(chance: &mut Chance, for_ms: u64) -> Fault {
+    let which = which(chance);
     let mut often = || if chance.one_in(3) { chance.between(2, 6) } else { 0 };
     Fault::Weather {
         lose_answer: often(),
@@ -86,6 +102,7 @@ fn weather(chance: &mut Chance, for_ms: u64) -> Fault {
         error: often(),
         silence: often(),
         cut_answer: often(),
+        which,
         for_ms,
     }
 }

@@ -2,11 +2,15 @@
 //!
 //! In: connections of the gateway's client, the weather. Out: requests at the target's own HTTP face, and its answers, or what the weather
 //! makes of them. Requests are told apart by their `content-length`; a client has one under way a connection.
-//! Not here: what the target itself does wrong (throttling, power cuts).
+//! The target has an address for each sink, each with a weather of its own, and there may be records that an address never takes
+//! ([`poison`]). Not here: what the target itself does wrong (throttling, power cuts).
+
+pub(crate) mod poison;
 
 use crate::chance::Chance;
 use headwater_aws::{Connecting, Transport};
 use headwater_engine::Connections;
+use poison::Refusal;
 use std::fmt;
 use std::io;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -17,7 +21,10 @@ use tokio::runtime::Handle;
 /// Bytes that are on the way at once.
 const WAY_BYTES: usize = 256 << 10;
 
-/// What the way does. Each number is one request in so many; 0 is none.
+/// Addresses of the target: one for each sink.
+pub(crate) const ADDRESSES: usize = 2;
+
+/// What the way to an address does. Each number is one request in so many; 0 is none.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct Weather {
     /// Nobody is there.
@@ -52,7 +59,11 @@ enum Fate {
 pub(crate) struct Way(Arc<Mutex<State>>);
 
 struct State {
-    weather: Weather,
+    weather: [Weather; ADDRESSES],
+    /// Which address has records that it never takes.
+    has_poison: [bool; ADDRESSES],
+    /// No faults any more.
+    is_calm: bool,
     chance: Chance,
     /// The machine behind it, while it is up.
     behind: Option<(Handle, Connections)>,
@@ -66,21 +77,28 @@ impl fmt::Debug for Way {
 }
 
 impl Way {
-    pub(crate) fn new(chance: Chance) -> Self {
+    pub(crate) fn new(chance: Chance, has_poison: [bool; ADDRESSES]) -> Self {
         Self(Arc::new(Mutex::new(State {
-            weather: Weather::default(),
+            weather: Default::default(),
+            has_poison,
+            is_calm: false,
             chance,
             behind: None,
             told: Vec::new(),
         })))
     }
 
-    pub(crate) fn set(&self, weather: Weather) {
-        self.lock().weather = weather;
+    pub(crate) fn set(&self, address: usize, weather: Weather) {
+        self.lock().weather[address] = weather;
     }
 
-    pub(crate) fn weather(&self) -> Weather {
-        self.lock().weather
+    pub(crate) fn weather(&self, address: usize) -> Weather {
+        self.lock().weather[address]
+    }
+
+    /// From now on nothing new comes: [`poison`].
+    pub(crate) fn calm(&self) {
+        self.lock().is_calm = true;
     }
 
     /// Who serves from now on; none: nobody.
@@ -96,17 +114,17 @@ impl Way {
     /// What the gateway's client connects with.
     pub(crate) fn transport(&self) -> Transport {
         let way = self.clone();
-        Transport::new(move |_| {
-            let way = way.clone();
-            let connecting: Connecting = Box::pin(async move { way.connect().await });
+        Transport::new(move |uri| {
+            let (way, address) = (way.clone(), address(uri.host().unwrap_or_default()));
+            let connecting: Connecting = Box::pin(async move { way.connect(address).await });
             connecting
         })
     }
 
-    async fn connect(&self) -> io::Result<Box<dyn headwater_aws::Io>> {
-        tokio::time::sleep(Duration::from_millis(self.delay())).await;
+    async fn connect(&self, address: usize) -> io::Result<Box<dyn headwater_aws::Io>> {
+        tokio::time::sleep(Duration::from_millis(self.delay(address))).await;
         let state = self.lock();
-        let behind = state.behind.as_ref().filter(|_| !state.weather.is_away);
+        let behind = state.behind.as_ref().filter(|_| !state.weather[address].is_away);
         let Some((host, connections)) = behind else {
             return Err(io::ErrorKind::ConnectionRefused.into());
         };
@@ -116,16 +134,16 @@ impl Way {
         host.spawn(async move { connections.serve(far).await });
         host.spawn(async move {
             // An end of a connection, whichever.
-            let _ = way.carry(ours, theirs).await;
+            let _ = way.carry(address, ours, theirs).await;
         });
         Ok(Box::new(near))
     }
 
-    async fn carry(&self, mut near: DuplexStream, mut far: DuplexStream) -> io::Result<()> {
+    async fn carry(&self, address: usize, mut near: DuplexStream, mut far: DuplexStream) -> io::Result<()> {
         loop {
             let request = read_message(&mut near).await?;
-            let fate = self.fate(&request);
-            tokio::time::sleep(Duration::from_millis(self.delay())).await;
+            let fate = self.fate(address, &request);
+            tokio::time::sleep(Duration::from_millis(self.delay(address))).await;
             match fate {
                 Fate::Reset => return Ok(()),
                 Fate::Silence => {
@@ -141,27 +159,45 @@ impl Way {
                 }
                 Fate::Pass | Fate::LoseAnswer | Fate::CutAnswer => {}
             }
-            far.write_all(&request).await?;
-            let answer = read_message(&mut far).await?;
-            tokio::time::sleep(Duration::from_millis(self.delay())).await;
+            let answer = match self.refuse(address, &request) {
+                None => exchange(&mut far, &request).await?,
+                Some(Refusal::All(answer)) => answer,
+                Some(Refusal::Some(body, poisoned)) => {
+                    poisoned.answer(exchange(&mut far, &poison::with_body(&request, &body)).await?)
+                }
+            };
+            tokio::time::sleep(Duration::from_millis(self.delay(address))).await;
             match fate {
                 Fate::LoseAnswer => return Ok(()),
                 Fate::CutAnswer => return near.write_all(&answer[..answer.len() / 2]).await,
-                _ if self.lock().weather.is_away => return Ok(()),
+                _ if self.lock().weather[address].is_away => return Ok(()),
                 _ => near.write_all(&answer).await?,
             }
         }
     }
 
-    fn delay(&self) -> u64 {
+    /// What an address that never takes some records makes of a request.
+    fn refuse(&self, address: usize, request: &[u8]) -> Option<Refusal> {
+        let (has_poison, is_calm) = {
+            let state = self.lock();
+            (state.has_poison[address], state.is_calm)
+        };
+        let is_put = header(request, "x-amz-target").is_some_and(|name| name.ends_with(".PutRecords"));
+        if !(has_poison && is_put) {
+            return None;
+        }
+        poison::refuse(&request[head_bytes(request)?..], is_calm)
+    }
+
+    fn delay(&self, address: usize) -> u64 {
         let mut state = self.lock();
-        let most = state.weather.slow_ms / 2;
+        let most = state.weather[address].slow_ms / 2;
         1 + state.chance.below(most + 1)
     }
 
-    fn fate(&self, request: &[u8]) -> Fate {
+    fn fate(&self, address: usize, request: &[u8]) -> Fate {
         let mut state = self.lock();
-        let weather = state.weather;
+        let weather = state.weather[address];
         let fates = [
             (weather.lose_answer, Fate::LoseAnswer),
             (weather.reset, Fate::Reset),
@@ -175,13 +211,23 @@ impl Way {
         let name = header(request, "x-amz-target").unwrap_or_default();
         let name = name.rsplit('.').next().unwrap_or_default().to_owned();
         let body = request.len() - head_bytes(request).unwrap_or(0);
-        state.told.push(format!("way: {name} of {body} bytes: {fate:?}"));
+        state.told.push(format!("way {address}: {name} of {body} bytes: {fate:?}"));
         fate
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// The address of a host name: that of the first sink, or of the second.
+fn address(host: &str) -> usize {
+    usize::from(!host.starts_with("near"))
+}
+
+async fn exchange(far: &mut DuplexStream, request: &[u8]) -> io::Result<Vec<u8>> {
+    far.write_all(request).await?;
+    read_message(far).await
 }
 
 /// A whole request or answer.

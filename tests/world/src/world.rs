@@ -86,7 +86,9 @@ impl World {
             plan.target_journal.clone(),
             plan.target_limits,
         );
-        let way = Way::new(chance.fork("way"));
+        let has_poison =
+            ["near", "side"].map(|name| plan.sinks.iter().any(|sink| sink.name == name && sink.has_poison));
+        let way = Way::new(chance.fork("way"), has_poison);
         let gateway = Gateway::new(near, loaded.config, &way, seed, front.clone());
         let target = Target::new(far, way, plan.target_streams.clone());
         // Theirs are all but the one of the devices.
@@ -154,7 +156,7 @@ impl World {
         while !self.is_drained() {
             if self.clock.world_ms() >= until {
                 let missing = self.books.first_missing().unwrap_or_else(|| "what publishers have".to_owned());
-                let count = self.books.missing();
+                let count = self.missing_uncounted();
                 return Err(Broken(format!(
                     "two minutes after the last fault {count} records are not at the target, {missing} first"
                 )));
@@ -173,11 +175,15 @@ impl World {
             && self.missing_uncounted() == 0
     }
 
-    /// Records that are neither at the target nor counted as dropped.
+    /// Records that are neither at their target nor dead letters nor counted as dropped, of each sink for itself.
     fn missing_uncounted(&self) -> u64 {
         let carried = self.gateway.carried();
-        let dropped: u64 = carried.iter().map(|one| one.ledger.dropped_total()).sum();
-        self.books.missing().saturating_sub(dropped)
+        let uncounted = |(sink, stream): (&str, &str)| {
+            let mut dropped = carried.iter().filter(|one| one.sink == sink && one.stream == stream);
+            let dropped = dropped.next().map_or(0, |one| one.ledger.dropped_total());
+            self.books.missing(sink, stream).saturating_sub(dropped)
+        };
+        self.books.pairs().map(uncounted).sum()
     }
 
     fn compare(&mut self) -> Result<(), Broken> {
@@ -189,6 +195,12 @@ impl World {
         }
         for carried in self.gateway.carried() {
             let of_this = |sink: &&Sink| sink.name == carried.sink;
+            let set_aside = self.books.set_aside(&carried.sink, &carried.stream);
+            // What was set aside before a crash may be dropped after it.
+            let may_differ = carried.ledger.dropped_total() > 0 && carried.ledger.dead_lettered < set_aside;
+            if carried.ledger.dead_lettered != set_aside && !may_differ {
+                return Err(Broken(format!("{set_aside} records are dead letters: {carried}")));
+            }
             let may_drop = |sink: &Sink| sink.may_drop || !sink.is_required;
             if carried.ledger.dropped_total() > 0
                 && !self.plan.sinks.iter().find(of_this).is_some_and(may_drop)
@@ -198,7 +210,11 @@ impl World {
         }
         let (stored, arrived) = self.books.counts();
         let (promised, ended) = (self.promises.count(), self.clock.world_ms());
-        self.trace.note(ended, format_args!("end: promised {promised}, stored {stored}, arrived {arrived}"));
+        let dead: u64 = self.books.pairs().map(|(sink, stream)| self.books.set_aside(sink, stream)).sum();
+        self.trace.note(
+            ended,
+            format_args!("end: promised {promised}, stored {stored}, arrived {arrived}, dead {dead}"),
+        );
         Ok(())
     }
 

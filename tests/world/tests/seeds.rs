@@ -65,3 +65,19 @@ fn a_checkpoint_past_a_hole_is_found() {
         &["that the target does not have", "are not at the target", "went back", "does not add up"],
     );
 }
+
+#[test]
+fn a_trim_at_the_faster_of_two_sinks_is_found() {
+    is_found(
+        Bug::TrimAtTheFaster,
+        &["is trimmed from", "records expired before they were delivered", "records are lost to a sink"],
+    );
+}
+
+#[test]
+fn a_dead_letter_that_is_not_written_is_found() {
+    is_found(
+        Bug::LetterNotWritten,
+        &["that are no dead letters", "are not at the target", "are dead letters"],
+    );
+}

@@ -5,8 +5,8 @@ use crate::gateway::Told;
 use crate::inhabitant::{Broken, Phase};
 use crate::plan::Sink;
 use crate::reading;
-use crate::storm::Fault;
-use crate::way::Weather;
+use crate::storm::{Fault, Which};
+use crate::way::{ADDRESSES, Weather};
 use headwater_engine::Engine;
 use headwater_journal::Storage;
 use headwater_journal::storage::{Fault as DiskFault, Operation};
@@ -32,7 +32,7 @@ pub(super) struct Troubles {
     is_gateway_disk_bad: bool,
     full_until: Option<u64>,
     slow_disk_until: Option<u64>,
-    weather_until: Option<u64>,
+    weather_until: [Option<u64>; ADDRESSES],
     has_booted: bool,
     has_set_clock: bool,
 }
@@ -63,6 +63,12 @@ impl Troubles {
             }
             // A machine whose power goes while it starts cannot read, and takes records for gone; it stores nothing of that any more.
             "gateway" if self.cut.is_some() && line.starts_with("records ") => true,
+            "gateway" if line.starts_with("record becomes a dead letter") => {
+                of_line(line).any(|sink| sink.has_poison)
+            }
+            "gateway" if line.starts_with("dead letter is not taken") => {
+                self.full_until.is_some() || self.is_gateway_disk_bad
+            }
             // A clock that was set makes records too old; only a required sink keeps them all the same.
             "gateway" if line.starts_with("records expired before") => self.has_set_clock && may_expire(line),
             "gateway" if line.starts_with("records are lost to a sink") => {
@@ -211,16 +217,21 @@ impl World {
                 self.troubles.has_set_clock = true;
                 self.gateway.station.clock.set_ahead(ahead_ms);
             }
-            Fault::Away { for_ms } => {
-                self.weather(Weather { is_away: true, ..Weather::default() }, now + for_ms)
+            Fault::Away { which, for_ms } => {
+                self.weather(which, now + for_ms, |_| Weather { is_away: true, ..Weather::default() });
             }
-            Fault::Weather { lose_answer, reset, error, silence, cut_answer, for_ms } => {
-                let weather =
-                    Weather { lose_answer, reset, error, silence, cut_answer, ..self.target.way.weather() };
-                self.weather(weather, now + for_ms);
+            Fault::Weather { lose_answer, reset, error, silence, cut_answer, which, for_ms } => {
+                self.weather(which, now + for_ms, |before| Weather {
+                    lose_answer,
+                    reset,
+                    error,
+                    silence,
+                    cut_answer,
+                    ..before
+                });
             }
-            Fault::SlowWay { ms, for_ms } => {
-                self.weather(Weather { slow_ms: ms, ..self.target.way.weather() }, now + for_ms);
+            Fault::SlowWay { ms, which, for_ms } => {
+                self.weather(which, now + for_ms, |before| Weather { slow_ms: ms, ..before });
             }
             Fault::TargetEnds { is_cut, off_ms } => self.end_target(now, is_cut, off_ms),
             Fault::TargetShards { stream, shards } => {
@@ -235,9 +246,11 @@ impl World {
         }
     }
 
-    fn weather(&mut self, weather: Weather, until: u64) {
-        self.target.way.set(weather);
-        self.troubles.weather_until = Some(until);
+    fn weather(&mut self, which: Which, until: u64, change: impl Fn(Weather) -> Weather) {
+        for address in (0..ADDRESSES).filter(|address| which.is_none_or(|which| which == *address)) {
+            self.target.way.set(address, change(self.target.way.weather(address)));
+            self.troubles.weather_until[address] = Some(until);
+        }
     }
 
     fn end_faults(&mut self, now: u64) {
@@ -248,8 +261,10 @@ impl World {
         if is_over(&mut self.troubles.slow_disk_until) {
             self.gateway.station.flush_ms = 0;
         }
-        if is_over(&mut self.troubles.weather_until) {
-            self.target.way.set(Weather::default());
+        for (address, until) in self.troubles.weather_until.iter_mut().enumerate() {
+            if is_over(until) {
+                self.target.way.set(address, Weather::default());
+            }
         }
     }
 
@@ -257,6 +272,7 @@ impl World {
     pub(super) fn heal(&mut self) {
         self.end_faults(u64::MAX);
         self.gateway.station.clock.set_ahead(0);
+        self.target.way.calm();
         let now = self.clock.world_ms();
         self.trace.note(now, "calm");
         // A fault that is planned on a disk goes with its life.
