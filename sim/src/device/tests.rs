@@ -1,12 +1,16 @@
 //! A fleet over real sockets to a small agent that keeps everything in memory.
 
+use super::power::{Chip, Flash, PAGE};
 use super::*;
+use headwater_device::{Device, Layout, Outbox, Settings, Spool};
 use headwater_telemetry::limits::{BODY_BYTES_MAX, FRAME_BYTES_MAX};
 use headwater_telemetry::{
-    Batch, BootId, Deframer, Down, Entry, Seq, TimeQuality, Timestamp, Up, UtcTime, decode_body, encode_body,
-    encode_frame,
+    Batch, BatchBuilder, BootId, ChannelId, Deframer, Down, Entry, Schema, Seq, TimeQuality, Timestamp, Up,
+    Uptime, UtcTime, Value, decode_body, encode_body, encode_frame,
 };
+use std::cell::RefCell;
 use std::collections::BTreeMap;
+use std::rc::Rc;
 use std::sync::Mutex;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
@@ -273,4 +277,52 @@ async fn a_rough_fleet_delivers_what_it_stored_to_an_agent() {
 #[tokio::test]
 async fn a_rough_fleet_delivers_what_it_stored_over_mqtt() {
     rough(Link::Mqtt).await;
+}
+
+/// Delivers batches of one reading until the power goes, so many bytes later; how many of them the ledger has as acknowledged, and how
+/// many the next start takes for delivered.
+async fn delivered_until_a_cut(after_bytes: u64, seed: u64) -> (u32, u32) {
+    let (ledger, layout) =
+        (Arc::new(Ledger::default()), Layout::without_vault(0..2 * PAGE, 2 * PAGE..8 * PAGE));
+    let flash = Flash { chip: Rc::new(RefCell::new(Chip::erased(8, seed))), gone: Rc::default() };
+    let (mut spool, boot, _) = Spool::open(flash.clone(), layout.clone()).await.unwrap();
+    for place in 0..20 {
+        let mut batch = BatchBuilder::new(boot, Seq(place), Schema(1), Uptime(0));
+        batch.reading(Uptime(0), ChannelId(0), Value::Fixed(1)).unwrap();
+        spool.push(&batch.finish(None)).await.unwrap();
+    }
+    drop(spool);
+    let place = Rc::new(sensors::Place::default());
+    let (_, phase) = watch::channel(Phase::Drain);
+    let sensors = sensors::Sensors { seed, period_ms: 1_000, phase, place: place.clone() };
+    let settings = Settings::new(DeviceId::parse("dev").unwrap(), "test 1");
+    let watcher = sensors::Watcher { ledger: ledger.clone(), place };
+    let device = Device::open(flash.clone(), layout.clone(), settings, &sensors, watcher).await.unwrap();
+    flash.chip.borrow_mut().cut_after(after_bytes);
+    let mut body = [0; BODY_BYTES_MAX];
+    let deliver = async {
+        for _ in 0..19 {
+            let item = device.next(device.undelivered().await, &mut body).await;
+            device.delivered(item).await;
+        }
+    };
+    tokio::select! { () = deliver => {}, () = flash.gone.notified() => {} }
+    drop(device);
+    flash.chip.borrow_mut().power_up();
+    let (mut spool, ..) = Spool::open(flash, layout).await.unwrap();
+    let next =
+        spool.next(spool.read(), Schema(1), &mut body).await.unwrap().expect("one was never delivered");
+    let acked = ledger.boots().get(&boot.0).map_or(0, |ledger| ledger.acked);
+    (acked, next.first.0)
+}
+
+#[tokio::test]
+async fn what_a_start_takes_for_delivered_was_told_wherever_in_the_mark_the_power_went() {
+    let mut marks = 0;
+    for (after_bytes, seed) in (0..100).flat_map(|bytes| (0..10).map(move |seed| (bytes, seed))) {
+        let (acked, delivered) = delivered_until_a_cut(after_bytes, seed).await;
+        assert!(delivered <= acked, "cut after {after_bytes}: {acked} acknowledged, {delivered} by the mark");
+        marks += u32::from(delivered > 0);
+    }
+    assert!(marks > 100, "{marks} marks were whole");
 }

@@ -33,7 +33,7 @@ fn fresh_records_go_before_a_backlog_when_the_way_is_back() {
 fn everything_arrives_newest_first_and_each_key_in_as_few_rows_as_there_were_outages() {
     let directory = tempfile::tempdir().unwrap();
     let mut far = Gateway::start(directory.path(), "[streams.telemetry]\nshards = 3\n");
-    let mut world = World::start(far.kinesis, 113, "drain = { order = \"newest\" }\n");
+    let mut world = World::start(far.kinesis, 112, "drain = { order = \"newest\" }\n");
     let acked = world.suffer(&LINK, |_| {});
     let near = world.near.kinesis().read_all("telemetry");
     let sink = delivered(&world.near, near.len() as u64);

@@ -40,9 +40,10 @@ impl<F: NorFlash, O: Observer> Outbox for Device<F, O> {
     }
 
     async fn delivered(&self, item: Item) {
+        // First, for the power may go behind the last byte of the mark: what the next start takes for delivered was told.
+        self.observer.delivered(&item);
         // When flash refuses the mark, the delivery still counts, and the next mark covers it.
         let _ = self.spool.lock().await.delivered(item.after).await;
-        self.observer.delivered(&item);
     }
 
     fn poll_log(&self) -> Option<Log> {
