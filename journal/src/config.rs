@@ -1,5 +1,6 @@
 //! What a journal may use of disk and memory, and what its acknowledgement means.
 
+use std::num::NonZeroU64;
 use std::time::Duration;
 
 use crate::error::OpenError;
@@ -48,6 +49,10 @@ pub struct Config {
     pub tail_cache_bytes: usize,
     /// How long a group waits for company before it is flushed. Zero flushes at once; 5 to 20 ms spares SD cards.
     pub linger: Duration,
+    /// Bytes that may be written in any 24 hours, as [counted](crate::Counters::bytes_written); none is no budget. Where they run out,
+    /// groups linger for longer, up to [`BUDGET_LINGER_MAX`](crate::limits::BUDGET_LINGER_MAX); nothing is refused or dropped for it. Only a
+    /// [`Journal`](crate::Journal) with its threads lingers. What was written is remembered over restarts.
+    pub write_budget: Option<NonZeroU64>,
     /// How writes reach the device.
     pub io: IoMode,
     /// What "durable" means.
@@ -69,6 +74,7 @@ impl Default for Config {
             staged_bytes_max: 16 << 20,
             tail_cache_bytes: 8 << 20,
             linger: Duration::ZERO,
+            write_budget: None,
             io: IoMode::Auto,
             durability: Durability::Sync,
             compression: Compression::None,

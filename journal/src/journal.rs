@@ -4,13 +4,16 @@
 //! Invariant: all state is the core's; a thread that dies costs speed, never data.
 //! Not here: anything about files or formats.
 
+mod bell;
+
 use std::ops::Deref;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
+use self::bell::Bell;
 use crate::clock::{Clock, Moment};
 use crate::config::Config;
 use crate::core::Core;
@@ -107,7 +110,10 @@ impl<S: Storage> Journal<S> {
         let Shared { core, commit, upkeep, clock, .. } = &*journal.shared;
         let threads = [
             spawn("journal-commit", commit_loop(Arc::clone(core), Arc::clone(commit), Arc::clone(upkeep))),
-            spawn("journal-upkeep", upkeep_loop(Arc::clone(core), clock.clone(), Arc::clone(upkeep))),
+            spawn(
+                "journal-upkeep",
+                upkeep_loop(Arc::clone(core), clock.clone(), Arc::clone(upkeep), Arc::clone(commit)),
+            ),
         ];
         journal.shared.threads().extend(threads.into_iter().flatten());
         // The first segment gets its name while the caller is still setting up.
@@ -139,16 +145,22 @@ impl<S: Storage> Journal<S> {
     /// Stages everything in `set` into one group; see [`Core::append`].
     ///
     /// The group is flushed by whoever [waits](Self::wait), by the commit thread once [`on_commit`](Self::on_commit) was called, and
-    /// by upkeep within a second in any case.
+    /// by upkeep within a second in any case, or when it has lingered.
     ///
     /// # Errors
     /// [`AppendError`]; nothing is staged then.
     pub fn append(&self, set: &AppendSet, now_ms: u64) -> Result<Appended, AppendError> {
-        let appended = self.shared.core.append(set, now_ms);
+        let appended = self.shared.core.append_looking(set, now_ms);
         match &appended {
-            Ok(_) if self.shared.relies_on_commit_thread() => self.shared.commit.ring(),
+            Ok((_, group_is_full)) if self.shared.relies_on_commit_thread() => {
+                self.shared.commit.ring();
+                if *group_is_full {
+                    self.shared.commit.hurry();
+                }
+            }
             Err(AppendError::Busy { .. }) => {
                 self.shared.commit.ring();
+                self.shared.commit.hurry();
                 if self.shared.core.wants_upkeep() {
                     self.shared.upkeep.ring();
                 }
@@ -156,7 +168,7 @@ impl<S: Storage> Journal<S> {
             Err(AppendError::Full) => self.shared.upkeep.ring(),
             _ => {}
         }
-        appended
+        appended.map(|(appended, _)| appended)
     }
 
     /// Calls `listener` after every commit with the newest durable ticket, in rising order, from the thread that committed, and
@@ -174,7 +186,8 @@ impl<S: Storage> Journal<S> {
     /// # Errors
     /// [`Failed`] when the ticket will never be durable.
     pub fn wait(&self, ticket: Ticket) -> Result<(), Failed> {
-        if self.shared.core.linger().is_zero() {
+        // The budget of a journal without threads may want lingering that nobody does.
+        if self.shared.core.linger().is_zero() || !self.is_attended() {
             self.shared.core.wait(ticket)?;
         } else {
             self.shared.commit.ring();
@@ -246,58 +259,15 @@ impl<S: Storage> Drop for Shared<S> {
     }
 }
 
-/// Wakes one thread. Ringing while it is awake costs one atomic write.
-#[derive(Default)]
-struct Bell {
-    rung: AtomicBool,
-    stopped: AtomicBool,
-    lock: Mutex<()>,
-    changed: Condvar,
-}
-
-impl Bell {
-    fn ring(&self) {
-        if !self.rung.swap(true, Ordering::AcqRel) {
-            // Under the lock, so that a thread that has just found `rung` false is already waiting.
-            let _guard = self.lock.lock().unwrap_or_else(PoisonError::into_inner);
-            self.changed.notify_one();
-        }
-    }
-
-    fn stop(&self) {
-        self.stopped.store(true, Ordering::Release);
-        let _guard = self.lock.lock().unwrap_or_else(PoisonError::into_inner);
-        self.changed.notify_all();
-    }
-
-    fn stopped(&self) -> bool {
-        self.stopped.load(Ordering::Acquire)
-    }
-
-    /// Sleeps until rung, stopped or `period` is over.
-    fn sleep(&self, period: Option<Duration>) {
-        let mut guard = self.lock.lock().unwrap_or_else(PoisonError::into_inner);
-        while !self.rung.load(Ordering::Acquire) && !self.stopped() {
-            match period {
-                None => guard = self.changed.wait(guard).unwrap_or_else(PoisonError::into_inner),
-                Some(period) => {
-                    let (_guard, _) =
-                        self.changed.wait_timeout(guard, period).unwrap_or_else(PoisonError::into_inner);
-                    break;
-                }
-            }
-        }
-        self.rung.store(false, Ordering::Release);
-    }
-}
-
 fn commit_loop<S: Storage>(core: Arc<Core<S>>, bell: Arc<Bell>, upkeep: Arc<Bell>) -> impl FnOnce() + Send {
     move || {
         while !bell.stopped() {
             bell.sleep(None);
-            if !core.linger().is_zero() && !core.group_waits() {
-                std::thread::sleep(core.linger());
+            let linger = core.linger();
+            if !linger.is_zero() && !core.group_waits() {
+                bell.linger(linger);
             }
+            bell.calm();
             // An error reached everybody through the listeners and `wait`; this thread has nobody else to tell.
             if core.commit().is_err() {
                 return;
@@ -309,13 +279,22 @@ fn commit_loop<S: Storage>(core: Arc<Core<S>>, bell: Arc<Bell>, upkeep: Arc<Bell
     }
 }
 
-fn upkeep_loop<S: Storage>(core: Arc<Core<S>>, clock: Clock, bell: Arc<Bell>) -> impl FnOnce() + Send {
+fn upkeep_loop<S: Storage>(
+    core: Arc<Core<S>>,
+    clock: Clock,
+    bell: Arc<Bell>,
+    commit: Arc<Bell>,
+) -> impl FnOnce() + Send {
     move || {
         while !bell.stopped() {
             bell.sleep(Some(UPKEEP_PERIOD));
-            // What nobody waits for: appends without a listener, and upkeep's own changes.
-            if core.commit().is_err() {
-                return;
+            // What nobody waits for: appends without a listener, and upkeep's own changes. They wait for company like all others.
+            let waits = core.durable() < core.barrier();
+            match core.linger().is_zero() {
+                _ if !waits => {}
+                true if core.commit().is_err() => return,
+                true => {}
+                false => commit.ring(),
             }
             while !bell.stopped() && core.maintain_at(clock.moment()) {}
         }

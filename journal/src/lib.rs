@@ -32,6 +32,7 @@
 //! ```
 
 pub mod blocks;
+mod budget;
 mod bytes;
 mod clock;
 mod config;
@@ -65,5 +66,5 @@ pub use crate::set::AppendSet;
 pub use crate::storage::{FileStorage, Storage, StorageFile};
 pub use crate::types::{
     Appended, Bounds, ClockState, Counters, FIRST_SEQUENCE, Firsts, Lost, META_STREAM, MetaValue, Recovery,
-    ShardKey, State, Ticket,
+    ShardKey, Standing as BudgetStanding, State, Ticket, WriteBudget,
 };

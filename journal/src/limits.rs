@@ -1,5 +1,7 @@
 //! Every limit of the journal, with its reason.
 
+use std::time::Duration;
+
 use crate::blocks::BLOCK_BYTES;
 
 /// Longest record key. Kinesis allows partition keys of 256 characters, up to 4 bytes each in UTF-8.
@@ -72,6 +74,14 @@ pub const CLOCK_STORED_EVERY_MS: u64 = 3_600_000;
 /// Times off that are remembered one by one, until no segment is left from before them. With more the oldest two become one, and
 /// what lies between them is kept for longer.
 pub const TIMES_OFF_MAX: usize = 16;
+
+/// Longest that a commit lingers for a write budget. Whoever waits for an acknowledgement waits for this and two flushes, of which a slow
+/// card makes a second: together below the 6 s after which Kinesis' own producer library sends a request again, the shortest patience of any
+/// client we know. At one commit each 4 s a gateway that always has something to write takes at least 88 MB a day.
+pub const BUDGET_LINGER_MAX: Duration = Duration::from_secs(4);
+
+/// Shortest that a commit lingers for a write budget, if it does: below, records of different publishers hardly meet.
+pub const BUDGET_LINGER_MIN: Duration = Duration::from_millis(10);
 
 /// Largest set that fits a segment of `segment_bytes`: half of it, so that a segment is never filled by its footer and one group's waste.
 #[must_use]

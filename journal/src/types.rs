@@ -1,5 +1,8 @@
 //! The plain values of the journal's interface.
 
+use std::num::NonZeroU64;
+use std::time::Duration;
+
 use crate::page::LostRange;
 
 /// Sequence of a shard's first record ever. 0 is before everything.
@@ -105,6 +108,34 @@ pub struct ClockState {
     pub jumped_ago_ms: u64,
     /// For how many ms more records that are too old stay readable until their segment goes.
     pub held_ms: u64,
+}
+
+/// Whether what is written stays below the [budget](crate::Config::write_budget).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Standing {
+    /// It does, or there is no budget.
+    #[default]
+    Holds,
+    /// 80 % of it were written in the last 24 hours.
+    Near,
+    /// More than it was written in the last 24 hours, or will be: commits linger for as long as they may, and it is not enough.
+    Exceeded,
+}
+
+/// What was written lately, and what the [budget](crate::Config::write_budget) makes of it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct WriteBudget {
+    /// Bytes that may be written a day.
+    pub bytes_a_day: Option<NonZeroU64>,
+    /// Bytes [written](Counters::bytes_written) in the last 24 hours, over restarts where there is a budget. A crash forgets at most one part
+    /// in 128 of the budget.
+    pub day_bytes: u64,
+    /// How much of these 24 hours was counted.
+    pub day: Duration,
+    /// How long commits linger for the budget's sake; zero below it.
+    pub linger: Duration,
+    /// Whether it holds.
+    pub standing: Standing,
 }
 
 /// Running totals since the journal was opened, and levels.

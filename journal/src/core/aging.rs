@@ -47,6 +47,7 @@ impl<S: Storage> Core<S> {
         self.look(moment);
         let oldest = self.index().segments.keys().next().copied();
         self.store_kept(&mut lock(&self.kept), oldest);
+        self.look_at_budget();
     }
 
     /// Under the lock of what is stored, so that two threads store in the order of what they saw.

@@ -101,6 +101,8 @@ pub(super) mod own {
     const DROPPED: u8 = b'd';
     /// What is known of the clock.
     pub(in crate::core) const CLOCK: &[u8] = &[PREFIX, b'c'];
+    /// What was written of the write budget.
+    pub(in crate::core) const BUDGET: &[u8] = &[PREFIX, b'w'];
 
     pub(in crate::core) fn retention(stream: u32) -> Vec<u8> {
         [&[PREFIX, RETENTION][..], &stream.to_be_bytes()].concat()

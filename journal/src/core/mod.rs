@@ -2,7 +2,7 @@
 //!
 //! In: append sets, floors, holds, ages. Out: tickets, pages, metadata.
 //! Run loop of a caller without threads: `append` any number of times, `commit`, then `maintain` until it returns false.
-//! Invariants: as in the crate's doc; lock order is upkeep, kept, making, writer, files, queue, index, and tail, tables or keys last and alone.
+//! Invariants: as in the crate's doc; lock order is upkeep, kept, budget, making, writer, files, queue, index, and tail, tables or keys last and alone.
 //! Not here: threads and clocks (`journal`).
 
 mod aging;
@@ -14,7 +14,9 @@ mod holdings;
 mod index;
 mod keep;
 mod keys;
+mod listeners;
 mod meta;
+mod pace;
 mod read;
 mod reclaim;
 mod recover;
@@ -39,6 +41,7 @@ pub use self::holdings::Holdings;
 use self::index::Index;
 use self::keys::KeyRing;
 pub use self::keys::Keys;
+use self::listeners::Listeners;
 use self::meta::own;
 use self::read::Buffers;
 use self::stage::{Building, Refusal, Staged};
@@ -49,6 +52,7 @@ use self::upkeep::Upkeep;
 pub use self::verify::{Finding, Progress, Standing, Verification};
 use self::writer::Writer;
 use crate::ShardKey;
+use crate::budget::Budget;
 use crate::config::Config;
 use crate::error::{AppendError, Failed};
 use crate::kept::KeptTime;
@@ -93,18 +97,12 @@ pub struct Core<S: Storage> {
     // Kept time and group of the last time that it was stored.
     kept_stored_ms: AtomicU64,
     kept_stored_group: AtomicU64,
+    // What was written of the budget; how long a group waits for company; whether the next append carries the budget's state.
+    budget: Mutex<Budget>,
+    linger_ms: AtomicU64,
+    budget_due: AtomicBool,
     // Newest time told; used where no time is passed.
     newest_ms: AtomicU64,
-}
-
-/// Called after every commit.
-type Listener = Box<dyn Fn(Result<Ticket, Failed>) + Send + Sync>;
-
-#[derive(Default)]
-struct Listeners {
-    list: Vec<Listener>,
-    told: u64,
-    told_failed: bool,
 }
 
 impl<S: Storage> Core<S> {
@@ -115,10 +113,27 @@ impl<S: Storage> Core<S> {
     /// # Errors
     /// [`AppendError`]; nothing is staged then.
     pub fn append(&self, set: &AppendSet, now_ms: u64) -> Result<Appended, AppendError> {
+        self.append_looking(set, now_ms).map(|(appended, _)| appended)
+    }
+
+    /// As [`append`](Self::append); also whether the group is as large as it may get, so that lingering for more makes no sense.
+    pub(crate) fn append_looking(
+        &self,
+        set: &AppendSet,
+        now_ms: u64,
+    ) -> Result<(Appended, bool), AppendError> {
         self.newest_ms.fetch_max(now_ms, Ordering::Relaxed);
         loop {
-            let refusal = match self.queue.stage(|staged| staged.append(set, now_ms))? {
-                Ok(appended) => return Ok(appended),
+            let staged = self
+                .queue
+                .stage(|staged| staged.append(set, now_ms).map(|at| (at, staged.group_is_full())))?;
+            let refusal = match staged {
+                Ok(appended) => {
+                    if self.budget_due.load(Ordering::Relaxed) {
+                        self.store_budget(now_ms);
+                    }
+                    return Ok(appended);
+                }
                 Err(refusal) => refusal,
             };
             match refusal {
@@ -175,30 +190,6 @@ impl<S: Storage> Core<S> {
         self.queue.finish(number, outcome.clone());
         drop(guard);
         self.tell(outcome.map(|()| Ticket(number)));
-    }
-
-    fn tell(&self, outcome: Result<Ticket, Failed>) {
-        let mut listeners = lock(&self.listeners);
-        let told = listeners.told;
-        let news = match &outcome {
-            Ok(ticket) => {
-                listeners.told = told.max(ticket.0);
-                ticket.0 > told
-            }
-            Err(_) => !std::mem::replace(&mut listeners.told_failed, true),
-        };
-        // Another leader may have been quicker with a newer group: its ticket said all that this one would.
-        if news {
-            for listener in &listeners.list {
-                listener(outcome.clone());
-            }
-        }
-    }
-
-    /// Calls `listener` after every commit with the newest durable ticket, in rising order, from the thread that committed, and
-    /// once with the error when the journal stops. It must return quickly and must neither call nor own the journal.
-    pub fn on_commit(&self, listener: Box<dyn Fn(Result<Ticket, Failed>) + Send + Sync>) {
-        lock(&self.listeners).list.push(listener);
     }
 
     /// The newest durable group; every ticket up to it is durable.
@@ -290,8 +281,9 @@ impl<S: Storage> Core<S> {
         self.newest_ms.load(Ordering::Relaxed)
     }
 
+    /// How long a group waits for company: as configured, and longer where the budget wants it.
     pub(crate) fn linger(&self) -> Duration {
-        self.config.linger
+        Duration::from_millis(self.linger_ms.load(Ordering::Relaxed)).max(self.config.linger)
     }
 
     /// Whether a group is large enough to be flushed without lingering.

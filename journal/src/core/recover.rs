@@ -13,6 +13,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64};
 use std::sync::{Mutex, RwLock};
 
 use crate::ShardKey;
+use crate::budget::Budget;
 use crate::clock::Moment;
 use crate::config::Config;
 use crate::core::keys::KeyRing;
@@ -93,6 +94,7 @@ impl<S: Storage> Core<S> {
         let mut core = survey.into_core(storage, config, now_ms, seed, opened.slots);
         let recovery = core.finish_recovery(now_ms);
         core.resume_kept(moment);
+        core.resume_budget();
         Ok((core, recovery))
     }
 
@@ -226,6 +228,9 @@ impl<F: StorageFile> Survey<F> {
             kept_ms: AtomicU64::new(now_ms),
             kept_stored_ms: AtomicU64::new(0),
             kept_stored_group: AtomicU64::new(0),
+            budget: Mutex::new(Budget::resume(None, None, now_ms)),
+            linger_ms: AtomicU64::new(0),
+            budget_due: AtomicBool::new(false),
             newest_ms: AtomicU64::new(now_ms),
             storage,
             config,

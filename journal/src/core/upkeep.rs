@@ -89,6 +89,7 @@ impl<S: Storage> Core<S> {
     /// Flushes what is staged, writes footers and a snapshot, and refuses everything from then on.
     pub fn close(&self, now_ms: u64) {
         self.store_kept_at_end();
+        self.store_budget_at_end();
         let written = self.commit().and_then(|_| self.sync_interval(now_ms, true));
         if written.is_err() || self.queue.failed().is_some() {
             return;
