@@ -154,7 +154,7 @@ impl Core<ViewStorage> {
         if !look.tables_are_whole(at) {
             to.find(name.clone(), u64::from(at), "the footer is damaged; the groups are read instead");
         }
-        for (shard, first, last, table) in self.wanted(look.number) {
+        for (shard, first, last, table) in self.wanted(look, at) {
             let offset = u64::from(at) + u64::from(pieces) * PIECE_BYTES as u64;
             let listed = table.and_then(|table| self.table(look.number, &look.file, offset, table));
             let runs: Vec<RunRef> = match listed {
@@ -183,13 +183,21 @@ impl Core<ViewStorage> {
         }
     }
 
-    /// Shard, range and run table of every piece that is read from the segment.
-    fn wanted(&self, number: u64) -> Vec<(ShardKey, u64, u64, Option<TableRef>)> {
-        let index = self.index();
+    /// Shard, range and run table of every piece that is read from the segment; and of what its footer at `at` speaks of and nobody has:
+    /// the opening has read the metadata, and a reader that meets damage forgets where that stood.
+    fn wanted(&self, look: &Look, at: u32) -> Vec<(ShardKey, u64, u64, Option<TableRef>)> {
+        let (index, entries) = (self.index(), look.pieces(at).unwrap_or_default());
         let mut wanted = Vec::new();
         for (shard, slot) in index.keys() {
-            let pieces = index.at(slot).pieces.iter().filter(|(_, piece)| piece.segment == number);
+            let pieces = index.at(slot).pieces.iter().filter(|(_, piece)| piece.segment == look.number);
             wanted.extend(pieces.map(|(&first, piece)| (shard, first, piece.last, piece.table)));
+            let holes = index.at(slot).holes();
+            for entry in entries.iter().filter(|entry| entry.shard == shard) {
+                let within =
+                    holes.iter().map(|hole| (hole.first.max(entry.first), hole.last.min(entry.last)));
+                let within = within.filter(|(first, last)| first <= last);
+                wanted.extend(within.map(|(first, last)| (shard, first, last, Some(entry.table))));
+            }
         }
         wanted
     }
@@ -204,23 +212,26 @@ impl Look {
             .filter(|header| header.number == self.number && header.salt == self.salt)
     }
 
+    fn read(&self, offset: u64, bytes: usize) -> Option<Vec<u8>> {
+        let mut buffer = vec![0; bytes];
+        self.file.read_at(&mut buffer, offset).ok().map(|()| buffer)
+    }
+
+    /// What the footer at `at` says that the segment has, when it is whole.
+    fn pieces(&self, at: u32) -> Option<Vec<PieceEntry>> {
+        let trailer_at = self.file_bytes.checked_sub(u64::from(TRAILER_BYTES))?;
+        let trailer = Trailer::decode(&self.read(trailer_at, index(TRAILER_BYTES))?)?;
+        let table = self.read(u64::from(at), index(trailer.pieces) * PIECE_BYTES)?;
+        PieceEntry::decode_all(&table, trailer.pieces, trailer.pieces_crc)
+    }
+
     /// Whether every run table of the footer at `at` is whole, also of shards that want nothing of it any more.
     fn tables_are_whole(&self, at: u32) -> bool {
-        let read = |offset: u64, bytes: usize| {
-            let mut buffer = vec![0; bytes];
-            self.file.read_at(&mut buffer, offset).ok().map(|()| buffer)
-        };
-        let pieces = || {
-            let trailer_at = self.file_bytes.checked_sub(u64::from(TRAILER_BYTES))?;
-            let trailer = Trailer::decode(&read(trailer_at, index(TRAILER_BYTES))?)?;
-            let table = read(u64::from(at), index(trailer.pieces) * PIECE_BYTES)?;
-            PieceEntry::decode_all(&table, trailer.pieces, trailer.pieces_crc)
-        };
-        let Some(pieces) = pieces() else { return false };
+        let Some(pieces) = self.pieces(at) else { return false };
         let runs_at = u64::from(at) + (pieces.len() * PIECE_BYTES) as u64;
         pieces.iter().all(|piece| {
             let offset = runs_at + u64::from(piece.table.start) * RUN_BYTES as u64;
-            let table = read(offset, index(piece.table.runs) * RUN_BYTES);
+            let table = self.read(offset, index(piece.table.runs) * RUN_BYTES);
             table.is_some_and(|table| RunRef::decode_all(&table, piece.table.crc).is_some())
         })
     }
