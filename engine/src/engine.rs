@@ -26,6 +26,7 @@ use crate::throttle::{LimitProfile, Throttle};
 use bytes::Bytes;
 use headwater_journal::{self as journal, Journal};
 use std::fmt;
+use std::num::NonZeroU64;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -256,6 +257,19 @@ impl Engine {
         let open_shards = self.0.registry.open_shards() as u64;
         let journal = self.journal().as_ref().map(|journal| journal.counters());
         EngineCounters { streams, open_shards, journal, ..self.0.tally.snapshot() }
+    }
+
+    /// What was written to the disk lately, and what the journal's budget makes of it; `None` once it is closed.
+    #[must_use]
+    pub fn write_budget(&self) -> Option<journal::WriteBudget> {
+        self.journal().as_ref().map(|journal| journal.write_budget())
+    }
+
+    /// Goes by another budget of bytes written a day, or by none; see [`journal::Config::write_budget`].
+    pub fn set_write_budget(&self, bytes_a_day: Option<NonZeroU64>) {
+        if let Some(journal) = self.journal().as_ref() {
+            journal.set_write_budget(bytes_a_day);
+        }
     }
 
     /// Whether the engine takes records.

@@ -284,6 +284,7 @@ pub(crate) fn journal_config(config: &config::Journal) -> journal::Config {
         staged_bytes_max: config.staged_bytes_max,
         tail_cache_bytes: config.tail_cache_bytes,
         linger: config.linger,
+        write_budget: config.write_budget,
         io: journal::IoMode::Auto,
         durability: match config.durability {
             DurabilityMode::Sync => journal::Durability::Sync,

@@ -77,6 +77,9 @@ fn reasons(seen: &Seen) -> Vec<String> {
     if let Some(Reload { at, error: Some(error), .. }) = &health.configuration.last {
         reasons.push(format!("the configuration read at {at} was refused, the former one stays: {error}"));
     }
+    if let Some(trouble) = health.journal.write_budget.as_ref().and_then(|budget| budget.trouble()) {
+        reasons.push(trouble.to_owned());
+    }
     for held in health.streams.iter().filter(|held| !held.balances) {
         reasons.push(format!("stream {}: its records do not add up, please report this", held.stream));
     }
@@ -118,6 +121,11 @@ fn lines(seen: &Seen, reasons: &[String]) -> Vec<String> {
     lines.push(format!("{}: {}, version {}, up {up}", health.name, health.state, health.version));
     let live = bytes(seen.metrics.count("headwater_journal_bytes_live"));
     lines.push(format!("journal: {}, {live} of records", health.journal.state));
+    if let Some(budget) = &health.journal.write_budget {
+        let near = budget.warning.iter().filter(|_| budget.trouble().is_none());
+        lines.push(format!("disk: {}", budget.line()));
+        lines.extend(near.map(|warning| format!("disk: {warning}")));
+    }
     let devices = seen.metrics.count("headwater_routes_devices_in_memory");
     lines.push(format!("clients: {} connected; devices in memory: {devices}", seen.clients()));
     lines.extend(health.clock.jump().map(|jump| format!("clock: {jump}")));

@@ -102,7 +102,7 @@ pub(crate) fn merged(now: &Config, next: &Config) -> Result<Config, String> {
         mqtt: Mqtt { listen: now.mqtt.listen, tls: tls(now, next), ..next.mqtt.clone() },
         kinesis: Kinesis { ..now.kinesis.clone() },
         http: now.http.clone(),
-        journal: Journal { ..now.journal.clone() },
+        journal: Journal { write_budget: next.journal.write_budget, ..now.journal.clone() },
         repeats: now.repeats.clone(),
         ..next.clone()
     };
@@ -145,6 +145,7 @@ pub(crate) fn changed(now: &Config, next: &Config) -> Vec<String> {
     note("mqtt.tls", now.mqtt.tls != next.mqtt.tls);
     note("mqtt limits", limits(&now.mqtt) != limits(&next.mqtt));
     let defaults = |config: &Config| (config.stream_defaults, config.create_streams);
+    note("journal.write_budget", now.journal.write_budget != next.journal.write_budget);
     note("stream_defaults", defaults(now) != defaults(next));
     note("routes", now.routes != next.routes);
     note("dead_letter", now.dead_letter != next.dead_letter);
@@ -188,10 +189,12 @@ mod tests {
             assert!(known.contains(&key), "{key} is no key");
         }
         for section in ["journal.", "kinesis.", "http.", "repeats."] {
-            for key in known.iter().filter(|key| key.starts_with(section)) {
+            let starts_anew = |key: &&&str| key.starts_with(section) && **key != "journal.write_budget";
+            for key in known.iter().filter(starts_anew) {
                 assert_eq!(takes(key), Takes::Restart, "{key}");
             }
         }
+        assert_eq!(takes("journal.write_budget"), Takes::Reload);
         assert_eq!((takes("mqtt.inflight"), takes("sim.rate")), (Takes::Reload, Takes::NoPart));
         assert_eq!(takes("sinks.cloud.retry.base"), Takes::Reload);
     }
@@ -200,14 +203,18 @@ mod tests {
     fn what_needs_a_restart_waits_and_the_rest_is_taken_up() {
         let now = config("[mqtt]\ninflight = 10");
         let next = config(
-            "[gateway]\nlog = \"debug\"\n[mqtt]\nlisten = \"127.0.0.1:9\"\ninflight = 20\n[journal]\nmax = \"1GiB\"\n\
+            "[gateway]\nlog = \"debug\"\n[mqtt]\nlisten = \"127.0.0.1:9\"\ninflight = 20\n[journal]\nmax = \"1GiB\"\nwrite_budget = \"1GB/day\"\n\
              sync_every = \"2s\"\n[streams.a]\nretention = \"2d\"",
         );
         assert_eq!(waiting(&now, &next), ["mqtt.listen", "journal.max"]);
         let merged = merged(&now, &next).unwrap();
         assert_eq!((merged.mqtt.listen, merged.mqtt.inflight), (now.mqtt.listen, 20));
         assert_eq!(merged.journal.size_bytes_max, now.journal.size_bytes_max);
-        assert_eq!(changed(&now, &merged), ["gateway.log", "mqtt limits", "streams.a"]);
+        assert_eq!(merged.journal.write_budget.map(u64::from), Some(1_000_000_000));
+        assert_eq!(
+            changed(&now, &merged),
+            ["gateway.log", "mqtt limits", "journal.write_budget", "streams.a"]
+        );
         assert_eq!(
             waiting(&merged, &next),
             ["mqtt.listen", "journal.max"],

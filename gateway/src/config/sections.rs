@@ -13,12 +13,13 @@ use super::tls::tls;
 use super::types::{
     Config, DurabilityMode, Gateway, Http, Journal, Kinesis, LogFormat, Mqtt, Repeats, Secret, Sim, User,
 };
-use super::units::{parse_duration, parse_percent};
+use super::units::{bytes_text, parse_bytes_a_day, parse_duration, parse_percent};
 use crate::route::TopicFilter;
 use headwater_engine::LimitProfile;
 use headwater_engine::limits::TRANSITION_MAX;
 use headwater_telemetry::TimeQuality;
 use std::net::SocketAddr;
+use std::num::NonZeroU64;
 use std::path::PathBuf;
 use std::time::Duration;
 use tracing::level_filters::LevelFilter;
@@ -270,10 +271,36 @@ fn journal(mut table: Section<'_, '_>) -> Journal {
         staged_bytes_max: size(table.bytes("staged", 8 * MIB, 2 * MIB..=GIB)),
         tail_cache_bytes: size(table.bytes("tail_cache", 4 * MIB, 0..=16 * GIB)),
         linger: table.duration("linger", Duration::ZERO, Duration::ZERO..=10 * SECOND),
+        write_budget: write_budget(&mut table, segment_bytes),
         durability: if synced { DurabilityMode::Sync } else { DurabilityMode::Interval(sync_every) },
     };
     table.end();
     journal
+}
+
+/// From what one commit a minute writes to what no disk does in a day.
+const BUDGETS: std::ops::RangeInclusive<u64> = 5_000_000..=100_000_000_000_000;
+
+/// An eighth of a budget is what may be written at once.
+const BUDGET_SEGMENTS: u64 = 8;
+
+fn write_budget(table: &mut Section<'_, '_>, segment_bytes: u64) -> Option<NonZeroU64> {
+    let expected = format!(
+        "bytes a day from \"{}/day\" to \"{}/day\", such as \"300MB/day\"",
+        bytes_text(*BUDGETS.start()),
+        bytes_text(*BUDGETS.end())
+    );
+    let parse = |text: &str| parse_bytes_a_day(text).filter(|bytes| BUDGETS.contains(bytes));
+    let Placed { value, line } = table.optional("write_budget", &expected, parse)?;
+    let least = BUDGET_SEGMENTS * segment_bytes;
+    if value < least {
+        let (found, least) = (format!("\"{}/day\"", bytes_text(value)), bytes_text(least));
+        let expected = format!(
+            "at least \"{least}/day\", eight times journal.segment, for each new file of that size is written whole before it is used"
+        );
+        table.warn(line, "write_budget", found, expected);
+    }
+    NonZeroU64::new(value)
 }
 
 fn repeats(mut table: Section<'_, '_>) -> Repeats {

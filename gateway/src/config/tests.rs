@@ -63,6 +63,11 @@ const WRONG: &[(&str, &str)] = &[
         "h.toml:2: journal.segment is \"16 megabytes\", expected a size with its unit from \"4MiB\" to \
              \"1GiB\", such as \"24MiB\"",
     ),
+    (
+        "[journal]\nwrite_budget = \"300MB\"",
+        "h.toml:2: journal.write_budget is \"300MB\", expected bytes a day from \"5MB/day\" to \"100000GB/day\", such as \
+             \"300MB/day\"",
+    ),
     ("[mqtt]\ninflight = 70000", "h.toml:2: mqtt.inflight is 70000, expected a whole number from 1 to 65535"),
     (
         "[stream_defaults]\ncreate = \"yes\"",

@@ -10,6 +10,7 @@ use headwater_telemetry::TimeQuality;
 use std::collections::BTreeMap;
 use std::fmt;
 use std::net::SocketAddr;
+use std::num::NonZeroU64;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -199,6 +200,8 @@ pub struct Journal {
     pub tail_cache_bytes: usize,
     /// How long a group waits for company.
     pub linger: Duration,
+    /// Bytes that may be written in any 24 hours; commits wait longer as they run out.
+    pub write_budget: Option<NonZeroU64>,
     /// What durable means.
     pub durability: DurabilityMode,
 }

@@ -44,6 +44,11 @@ pub(super) fn bytes_text(bytes: u64) -> String {
     render(bytes, &SIZES, "B")
 }
 
+/// Parses a size a day: `"300MB/day"`.
+pub(super) fn parse_bytes_a_day(text: &str) -> Option<u64> {
+    parse_bytes(text.strip_suffix("/day")?)
+}
+
 /// How often something happens: `count` times in every `per`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Rate {
@@ -131,6 +136,10 @@ mod tests {
         }
         for text in ["", "64", "64mb", "MiB", "1.5GiB"] {
             assert_eq!(parse_bytes(text), None, "{text}");
+        }
+        assert_eq!(parse_bytes_a_day("300MB/day"), Some(300_000_000));
+        for text in ["300MB", "300MB/d", "300/day", "/day", "300MB/day/day"] {
+            assert_eq!(parse_bytes_a_day(text), None, "{text}");
         }
         assert_eq!(parse_percent("101%"), None);
         assert_eq!(parse_percent("5%"), Some(5));

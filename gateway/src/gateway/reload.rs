@@ -99,6 +99,7 @@ impl Gateway {
         // All that is done.
         retain(self.router.follow(plan), &self.downlink);
         self.dials.set(setting, |client| is_gone(&running.mqtt, &next.mqtt, client));
+        self.engine().set_write_budget(next.journal.write_budget);
         self.forwarders.change(sinks).await;
         *running = next;
         Ok(Reloaded { changed, needs_restart })

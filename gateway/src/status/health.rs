@@ -34,7 +34,11 @@ pub(super) fn report(status: &Status) -> (bool, String) {
         topics.iter().map(|(topic, count)| json!({ "topic": topic, "count": count })).collect();
     let body = json!({
         "state": state,
-        "journal": { "state": journal, "reason": reason },
+        "journal": {
+            "state": journal,
+            "reason": reason,
+            "write_budget": status.engine().write_budget().as_ref().map(super::budget::json),
+        },
         "name": status.name,
         "version": env!("CARGO_PKG_VERSION"),
         "uptime_s": status.started.elapsed().as_secs(),

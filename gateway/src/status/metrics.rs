@@ -107,6 +107,9 @@ fn engine(out: &mut Text, status: &Status) {
             out.labelled(name, &[("operation", tally.operation), ("outcome", outcome)], count);
         }
     }
+    if let Some(budget) = status.engine().write_budget() {
+        super::budget::render(out, &budget);
+    }
     if let Some(journal) = engine.journal {
         for (name, value) in journal_counters(&journal) {
             match LEVELS.contains(&name) {

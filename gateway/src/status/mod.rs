@@ -4,6 +4,7 @@
 //! Invariant: asking changes nothing and takes no lock that publishes wait for longer than a copy of some counters.
 //! Not here: the Kinesis API (the engine's own port).
 
+mod budget;
 mod health;
 mod kinesis;
 mod metrics;

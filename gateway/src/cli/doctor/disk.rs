@@ -49,7 +49,7 @@ pub(super) fn check(subject: &Subject<'_>, measured: Option<&io::Result<Measured
             "run this as the user that runs the gateway (`sudo -u headwater headwater doctor`), or give that user the directory",
         )),
     }
-    findings.push(lasting(measured, subject.running.as_ref()));
+    findings.push(lasting(measured, journal, subject.running.as_ref()));
     findings
 }
 
@@ -133,32 +133,52 @@ fn millis(time: Duration) -> f64 {
     time.as_secs_f64() * 1_000.0
 }
 
-/// What is written a day, and what a card of this size says to it.
-fn lasting(measured: &Measured, running: Option<&Seen>) -> Finding {
-    let seen = running.filter(|seen| seen.health.uptime_s >= UPTIME_MIN_S);
-    let (a_day, from) = match seen {
-        Some(seen) => {
-            let written = seen.metrics.count("headwater_journal_bytes_written_total");
-            let a_day = u128::from(written) * u128::from(DAY_S) / u128::from(seen.health.uptime_s);
-            (u64::try_from(a_day).unwrap_or(u64::MAX), "as since the start of the gateway")
-        }
-        None => (COMMIT_BYTES * COMMITS_A_DAY, "with one commit a second"),
-    };
+/// What is written a day, of the budget if there is one, and what a card of this size says to it.
+fn lasting(measured: &Measured, journal: &config::Journal, running: Option<&Seen>) -> Finding {
+    let (a_day, from) = a_day(journal, running);
     let days = measured.total_bytes.saturating_mul(CARD_CYCLES) / a_day.max(1);
     let years = days / 365;
     let lasts = if years < 100 { format!("{years} years") } else { "more than 100 years".to_owned() };
     let found = format!(
-        "{} written a day {from}; a cheap card of {} takes that for {lasts}",
+        "{} written a day {from}; a cheap card of {} takes that for {lasts}{}",
         bytes(a_day),
-        bytes(measured.total_bytes)
+        bytes(measured.total_bytes),
+        budget(journal, running)
     );
-    if days < DAYS_MIN {
-        let remedy =
-            "use a larger card or an SSD; a longer journal.linger makes fewer writes of the same records";
+    let trouble = running.and_then(|seen| seen.health.journal.write_budget.as_ref()?.trouble());
+    if let Some(trouble) = trouble {
+        Finding::warn("write budget", found, trouble)
+    } else if days < DAYS_MIN {
+        let remedy = "use a larger card or an SSD; a longer journal.linger makes fewer writes of the same records, and journal.write_budget as few as a day may have";
         Finding::warn("write budget", found, remedy)
     } else {
         Finding::ok("write budget", found)
     }
+}
+
+/// Bytes of one day, and how they are known.
+fn a_day(journal: &config::Journal, running: Option<&Seen>) -> (u64, &'static str) {
+    let seen = running.filter(|seen| seen.health.uptime_s >= UPTIME_MIN_S);
+    let counted = running.and_then(|seen| seen.health.journal.write_budget.as_ref());
+    match (seen, counted.filter(|counted| counted.counted_s >= DAY_S)) {
+        (_, Some(counted)) => (counted.day_bytes, "as in the last 24 hours"),
+        (Some(seen), None) => {
+            let written = seen.metrics.count("headwater_journal_bytes_written_total");
+            let a_day = u128::from(written) * u128::from(DAY_S) / u128::from(seen.health.uptime_s);
+            (u64::try_from(a_day).unwrap_or(u64::MAX), "as since the start of the gateway")
+        }
+        (None, None) => match journal.write_budget {
+            Some(budget) => (budget.get(), "as journal.write_budget allows"),
+            None => (COMMIT_BYTES * COMMITS_A_DAY, "with one commit a second"),
+        },
+    }
+}
+
+fn budget(journal: &config::Journal, running: Option<&Seen>) -> String {
+    let Some(limit) = journal.write_budget else { return String::new() };
+    let counted = running.and_then(|seen| seen.health.journal.write_budget.as_ref());
+    let counted = counted.map(|counted| format!(": {}", counted.line())).unwrap_or_default();
+    format!("; the budget is {}{counted}", bytes(limit.get()))
 }
 
 #[cfg(test)]
@@ -198,7 +218,45 @@ mod tests {
 
     #[test]
     fn a_small_card_that_is_written_often_does_not_last() {
-        assert_eq!(lasting(&measured(0, 1 << 30), None).level, Level::Warn);
-        assert_eq!(lasting(&measured(0, 32 << 30), None).level, Level::Ok);
+        let journal = config::Config::default().journal;
+        assert_eq!(lasting(&measured(0, 1 << 30), &journal, None).level, Level::Warn);
+        assert_eq!(lasting(&measured(0, 32 << 30), &journal, None).level, Level::Ok);
+        // A budget is a promise of how long it lasts.
+        let budget = std::num::NonZeroU64::new(100_000_000);
+        let journal = config::Journal { write_budget: budget, ..journal };
+        let finding = lasting(&measured(0, 1 << 30), &journal, None);
+        assert_eq!(finding.level, Level::Ok);
+        assert!(finding.found.ends_with("; the budget is 95.3 MiB"), "{}", finding.found);
+    }
+
+    #[test]
+    fn what_the_last_day_took_of_the_budget_is_said_and_what_to_do_when_it_was_too_much() {
+        let seen = |day_bytes: u64, state: &str, warning: Option<&str>| {
+            let raw = serde_json::json!({
+                "state": "ok", "name": "barn", "version": "0.1.0", "uptime_s": 5, "sinks": [],
+                "journal": { "state": "open", "reason": null, "write_budget": {
+                    "bytes_a_day": 100_000_000, "day_bytes": day_bytes, "counted_s": 86_400, "linger_ms": 4_000,
+                    "state": state, "warning": warning,
+                } },
+                "ledger": {
+                    "received": 0, "stored": 0, "downlink_only": 0, "repeated": 0, "dead_lettered": 0, "unmatched": 0,
+                    "ignored": 0, "rejected": 0, "records": 0, "lost_at_devices": 0,
+                },
+                "recovery": { "clean": true, "lost_ranges": 0, "groups_lost": 0, "unreadable": [] },
+            });
+            let health = serde::Deserialize::deserialize(&raw).unwrap();
+            Seen { health, metrics: Default::default(), shards: Default::default(), raw }
+        };
+        let journal = config::Config::default().journal;
+        let journal = config::Journal { write_budget: std::num::NonZeroU64::new(100_000_000), ..journal };
+        let finding = |seen: &Seen| lasting(&measured(0, 32 << 30), &journal, Some(seen));
+        let well = finding(&seen(50_000_000, "holds", None));
+        assert_eq!(well.level, Level::Ok);
+        assert!(well.found.starts_with("47.6 MiB written a day as in the last 24 hours"), "{}", well.found);
+        let said =
+            "; the budget is 95.3 MiB: written 47.6 MiB in 1 d 0 h of 95.3 MiB a day, writes wait 4000 ms";
+        assert!(well.found.ends_with(said), "{}", well.found);
+        let over = finding(&seen(150_000_000, "exceeded", Some("raise it")));
+        assert_eq!((over.level, over.remedy.as_deref()), (Level::Warn, Some("raise it")));
     }
 }

@@ -5,7 +5,7 @@
 
 use super::ask::{AskError, get, reachable};
 use super::metrics::Metrics;
-use super::words::span;
+use super::words::{bytes, span};
 use serde::Deserialize;
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -62,6 +62,38 @@ pub(in crate::cli) struct Reload {
 pub(in crate::cli) struct Journal {
     pub(in crate::cli) state: String,
     pub(in crate::cli) reason: Option<String>,
+    /// Absent before there was one, and in a journal that is closed.
+    #[serde(default)]
+    pub(in crate::cli) write_budget: Option<WriteBudget>,
+}
+
+/// What is written to the disk.
+#[derive(Debug, Clone, Default, Deserialize)]
+pub(in crate::cli) struct WriteBudget {
+    pub(in crate::cli) bytes_a_day: Option<u64>,
+    pub(in crate::cli) day_bytes: u64,
+    pub(in crate::cli) counted_s: u64,
+    pub(in crate::cli) linger_ms: u64,
+    pub(in crate::cli) state: Option<String>,
+    pub(in crate::cli) warning: Option<String>,
+}
+
+impl WriteBudget {
+    /// `written 212.0 MiB in 24 h 0 min of 286.1 MiB a day, writes wait 350 ms`.
+    pub(in crate::cli) fn line(&self) -> String {
+        let (written, counted) = (bytes(self.day_bytes), span(self.counted_s.saturating_mul(1_000)));
+        let of = self.bytes_a_day.map(|budget| format!(" of {} a day", bytes(budget))).unwrap_or_default();
+        let linger = match self.linger_ms {
+            0 => String::new(),
+            ms => format!(", writes wait {ms} ms"),
+        };
+        format!("written {written} in {counted}{of}{linger}")
+    }
+
+    /// What is the matter, when it is more than nearly spent.
+    pub(in crate::cli) fn trouble(&self) -> Option<&str> {
+        self.warning.as_deref().filter(|_| self.state.as_deref() == Some("exceeded"))
+    }
 }
 
 /// Whether the wall clock jumped.

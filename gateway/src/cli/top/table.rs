@@ -4,7 +4,7 @@
 //! (they are few, and where trouble shows) and the last line says how much is missing.
 
 use super::rates::Looks;
-use crate::cli::status::seen::{Seen, Sink, Traffic};
+use crate::cli::status::seen::{Seen, Sink, Traffic, WriteBudget};
 use crate::cli::status::words::{bytes, plain, span};
 
 /// What to draw.
@@ -53,13 +53,14 @@ fn head(view: &View<'_>, seen: &Seen) -> Vec<String> {
         (Some(trouble), _) => trouble.to_owned(),
         (None, Some(reason)) => format!("journal {}: {reason}", health.journal.state),
         (None, None) => format!(
-            "journal {}, {}, written {}/s  memory {}",
+            "journal {}, {}, written {}/s  memory {}{}",
             health.journal.state,
             bytes(count("headwater_journal_bytes_live")),
             per_second_bytes(
                 looks.rate_of(|seen| seen.metrics.count("headwater_journal_bytes_written_total"))
             ),
             bytes(count("process_resident_memory_bytes")),
+            health.journal.write_budget.as_ref().and_then(budget).unwrap_or_default(),
         ),
     };
     let flow = &health.ledger;
@@ -73,6 +74,13 @@ fn head(view: &View<'_>, seen: &Seen) -> Vec<String> {
         flow.dead_lettered,
     );
     vec![title, second, third, String::new()]
+}
+
+/// How much of the budget of a day was written in the last one, and how long writes wait for its sake.
+fn budget(budget: &WriteBudget) -> Option<String> {
+    let percent = u128::from(budget.day_bytes) * 100 / u128::from(budget.bytes_a_day?.max(1));
+    let linger = if budget.linger_ms > 0 { format!(" +{} ms", budget.linger_ms) } else { String::new() };
+    Some(format!("  budget {percent} %{linger}"))
 }
 
 fn sink_lines(sink: &Sink) -> Vec<String> {
@@ -227,6 +235,19 @@ mod tests {
             "  shardId-000000000001               140      40.0    20.0 KiB       0.0",
         ];
         assert_eq!(lines, expected);
+    }
+
+    #[test]
+    fn what_was_written_of_the_budget_is_on_the_line_of_the_disk() {
+        let mut seen = seen(10, 100, 1);
+        seen.health.journal.write_budget = Some(WriteBudget {
+            bytes_a_day: Some(300_000_000),
+            day_bytes: 240_000_000,
+            linger_ms: 350,
+            ..WriteBudget::default()
+        });
+        let lines = draw(&View { looks: &looks([seen]), trouble: None, columns: 80, rows: 24 });
+        assert!(lines[1].ends_with("memory 0 B  budget 80 % +350 ms"), "{}", lines[1]);
     }
 
     #[test]
