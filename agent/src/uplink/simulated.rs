@@ -2,7 +2,7 @@
 //!
 //! In: what rumqttc's client asks for. Out: the same [`Event`]s as those of a connection over a socket. The packets and the state are
 //! rumqttc's own; only its event loop, which picks by chance what it does next, is replaced.
-//! Not here: what the stream does to bytes; commands (what is subscribed to is answered here and never comes).
+//! Not here: what the stream does to bytes.
 
 use super::client::{Client, Dial, Event, event_of, options, room};
 use super::outcome::reason_code;
@@ -121,11 +121,6 @@ impl<'a> Wire<'a> {
     }
 
     async fn ask(&mut self, request: Request) -> Result<(), String> {
-        if matches!(request, Request::Subscribe(_) | Request::Unsubscribe(_)) {
-            // Nobody gives commands here.
-            let _ = self.events.send(Event::Asked(0));
-            return Ok(());
-        }
         let packet = self.state.handle_outgoing_packet(request).map_err(|error| error.to_string())?;
         if let Some(packet) = packet {
             self.send(packet).await?;

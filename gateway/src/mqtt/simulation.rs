@@ -1,7 +1,7 @@
 //! The MQTT front without listeners, for simulations: connections are streams in memory, everything behind them is the front's own.
 //!
 //! In: streams, on a runtime of one thread. Out: what a connection over a socket gives.
-//! Not here: subscriptions. The bus behind them has a thread of its own, so a simulation makes none.
+//! The bus behind subscriptions is another one, which has no thread. Not here: what goes down over it.
 
 use super::authorize::AllowAll;
 use super::connection;
@@ -23,8 +23,14 @@ impl<I: Ingest> Server<I> {
     #[must_use]
     pub fn new(ingest: Arc<I>) -> Self {
         let limits = Limits::default();
-        let downlink = Downlink::new(&limits);
+        let downlink = Downlink::in_memory(&limits);
         Self(Inner::new(limits, ingest, Arc::new(AllowAll), downlink))
+    }
+
+    /// Sends a message of the gateway itself to whoever is subscribed to `topic` now, with QoS 1; false when it is none to publish.
+    #[must_use]
+    pub fn publish(&self, topic: &str, payload: Vec<u8>) -> bool {
+        self.0.downlink.publish(topic, payload, false, 1).is_ok()
     }
 
     /// Serves a connection as a task of `host`. Its end is that of the task, or of the stream.

@@ -92,4 +92,17 @@ impl Devices {
     pub(super) fn take_released(&self, index: usize) -> Vec<(u32, u32)> {
         std::mem::take(&mut self.members[index].truth.borrow_mut().released)
     }
+
+    /// Boots of a device that somebody asked for, and when they began, ms since the world did.
+    #[cfg(feature = "simulation")]
+    pub(super) fn restarts(&self, index: usize) -> Vec<(u32, u64)> {
+        self.members[index].truth.borrow().restarts.clone()
+    }
+
+    /// All boots of a device that took a reading, each with the times of its readings, ms since the world began.
+    #[cfg(feature = "simulation")]
+    pub(super) fn taken(&self, index: usize) -> Vec<(u32, Vec<u32>)> {
+        let truth = self.members[index].truth.borrow();
+        truth.boots.iter().map(|boot| (boot.number, boot.taken_ms.clone())).collect()
+    }
 }

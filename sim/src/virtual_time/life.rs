@@ -3,7 +3,7 @@
 //! In: a seed, faults, the phase of the world. Out: bytes on its line, and the truth about what it took and stored.
 //! Invariant: between two boots only the flash chip remains. Not here: what a device does while it is on (the device core).
 
-use super::limits::{AGAIN_US, DRAIN_LOOK_US, OFF_US_MAX, OUT_LONG_US, OUT_US};
+use super::limits::{AGAIN_US, DRAIN_LOOK_US, OFF_US_MAX, OUT_LONG_US, OUT_US, RESTART_US};
 use super::power::{Bell, Flash, SkewedClock};
 use super::truth::Watcher;
 use super::wire::End;
@@ -12,7 +12,7 @@ use crate::Faults;
 use crate::device::{CHANNELS, value};
 use embassy_futures::select::{Either3, select3};
 use headwater_device::testing::{FlashModel, Rng};
-use headwater_device::{Clock, Device, Layout, Sampler, Settings};
+use headwater_device::{Clock, Device, Layout, Sampler, Settings, Stopped};
 use headwater_telemetry::limits::CHANNELS_MAX;
 use headwater_telemetry::{BootId, Channel, ChannelId, DeviceId, ResetReason, Uptime, Value, heapless};
 use std::cell::{Cell, RefCell};
@@ -95,11 +95,19 @@ pub(super) async fn live<const PAGE: usize, const WORD: usize>(life: Life, ring_
         };
         let off = power_goes(&life, if is_rough { rng.below(2 * rates.reboot_us) } else { u64::MAX });
         let on = life.boot(flash, layout.clone(), settings, ppm);
-        if let Either3::Second(()) = select3(on, dead.wait(), off).await {
-            life.watcher.truth.borrow_mut().cuts_in_write += 1;
-        }
-        reset = ResetReason::BrownOut;
+        reset = match select3(on, dead.wait(), off).await {
+            Either3::First(()) => ResetReason::Requested,
+            Either3::Second(()) => {
+                life.watcher.truth.borrow_mut().cuts_in_write += 1;
+                ResetReason::BrownOut
+            }
+            Either3::Third(()) => ResetReason::BrownOut,
+        };
         life.end.clear();
+        if reset == ResetReason::Requested {
+            life.world.sleep(RESTART_US).await;
+            continue;
+        }
         life.world.sleep(1_000_000 + rng.below(OFF_US_MAX - 1_000_000)).await;
     }
 }
@@ -113,7 +121,7 @@ async fn power_goes(life: &Life, after_us: u64) {
 }
 
 impl Life {
-    /// What happens while the power is on. Never returns.
+    /// What happens while the power is on. Returns when somebody asked for a restart.
     async fn boot<const PAGE: usize, const WORD: usize>(
         &self,
         flash: Flash<PAGE, WORD>,
@@ -133,6 +141,7 @@ impl Life {
             }
         };
         boot.set(device.hello().boot.0);
+        self.watcher.opened(device.hello());
         let clock = SkewedClock::start(self.world.clone(), ppm);
         let link = async {
             let (mut rx, mut tx) = (self.end.clone(), self.end.clone());
@@ -154,9 +163,11 @@ impl Life {
             }
         };
         let mut sensors = Sensors { life: self, boot: &boot };
-        select3(device.run(&clock, &mut sensors), link, drained).await;
-        // Sampling stops only for want of places or when told to; nobody tells it here.
-        std::future::pending::<()>().await;
+        match select3(device.run(&clock, &mut sensors), link, drained).await {
+            Either3::First(Stopped::Restart) => {}
+            // Sampling has stopped for want of places.
+            _ => std::future::pending::<()>().await,
+        }
     }
 }
 

@@ -21,6 +21,9 @@ pub(super) const DRAIN_LOOK_US: u64 = 500_000;
 /// Virtual time between two tries of a device to speak on a line that went silent.
 pub(super) const AGAIN_US: u64 = 1_000_000;
 
+/// Time between a restart that somebody asked for and the start.
+pub(super) const RESTART_US: u64 = 300_000;
+
 /// Longest time without power.
 pub(super) const OFF_US_MAX: u64 = 20_000_000;
 

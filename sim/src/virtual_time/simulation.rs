@@ -46,6 +46,11 @@ impl Fleet {
         format!("{NAME}{:05}", index + 1)
     }
 
+    /// Channels of each device.
+    pub fn channels() -> u32 {
+        u32::try_from(crate::device::CHANNELS.len()).unwrap_or(u32::MAX)
+    }
+
     /// Lets devices live until `ms` since the world began.
     pub fn run_until(&mut self, ms: u64) {
         self.devices.executor.run_until(ms.saturating_mul(1_000));
@@ -64,6 +69,16 @@ impl Fleet {
     /// Boot and last place of what a device let go, because it was told to be stored, since this was last asked.
     pub fn take_released(&self, index: usize) -> Vec<(u32, u32)> {
         self.devices.take_released(index)
+    }
+
+    /// Boots of a device that somebody asked for, and when they began, ms since the world did.
+    pub fn restarts(&self, index: usize) -> Vec<(u32, u64)> {
+        self.devices.restarts(index)
+    }
+
+    /// Boots of a device, each with the times of its readings, ms since the world began.
+    pub fn taken(&self, index: usize) -> Vec<(u32, Vec<u32>)> {
+        self.devices.taken(index)
     }
 
     /// From now on nothing goes wrong any more, and nothing is sampled.

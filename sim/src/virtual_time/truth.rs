@@ -5,7 +5,7 @@
 
 use super::world::World;
 use headwater_device::Observer;
-use headwater_telemetry::{Batch, BootId, Seq};
+use headwater_telemetry::{Batch, BootId, Hello, Seq};
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 
@@ -32,6 +32,9 @@ pub(super) struct Truth {
     /// Boot and last place of what it let go.
     #[cfg(feature = "simulation")]
     pub(super) released: Vec<(u32, u32)>,
+    /// Boots that somebody asked for, and when they began, ms since the world did.
+    #[cfg(feature = "simulation")]
+    pub(super) restarts: Vec<(u32, u64)>,
 }
 
 impl Truth {
@@ -70,6 +73,16 @@ pub(super) struct Watcher {
 impl Watcher {
     pub(super) fn started(&self) {
         self.tally.starts.set(self.tally.starts.get() + 1);
+    }
+
+    /// A boot has begun, and says why.
+    pub(super) fn opened(&self, hello: &Hello) {
+        #[cfg(feature = "simulation")]
+        if hello.reset == headwater_telemetry::ResetReason::Requested {
+            self.truth.borrow_mut().restarts.push((hello.boot.0, self.world.now_ms()));
+        }
+        #[cfg(not(feature = "simulation"))]
+        let _ = hello;
     }
 
     /// The place that the next reading of `boot` gets.

@@ -70,6 +70,15 @@ impl Front {
         Some(ours)
     }
 
+    /// A command for a device, given at the gateway: to whoever listens for it now.
+    pub fn command(&self, device: &str, body: &[u8]) {
+        let desk = self.lock().clone();
+        if let Some(desk) = desk {
+            // Whoever gave it gives it again until its result comes.
+            let _ = desk.mqtt.publish(&format!("headwater/{device}/command"), body.to_vec());
+        }
+    }
+
     /// One PUBLISH with QoS 1, and what became of it. Publishes that are begun in an order reach the routes in that order. May be awaited
     /// on any executor of the world's thread; cancelling it does not take the publish back.
     pub fn publish(

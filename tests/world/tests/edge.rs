@@ -46,11 +46,11 @@ fn world(seed: u64, planted: Option<Planted>) -> End {
         Err(Broken("devices and agents hold records long after the storm".to_owned()))
     };
     let lived = live(&mut edge, &mut gateway, &mut trace);
-    let sums = edge.sums();
     let result = match &lived {
         Ok(_) => edge.compare(&mut gateway.stored().into_iter()),
         Err(broken) => Err(broken.clone()),
     };
+    let sums = edge.sums();
     let stored = edge.findings().map_or(0, |findings| findings.stored + findings.gaps);
     End { digest: trace.digest(), sums, stored, drain_ms: lived.unwrap_or(0), result, trace }
 }
@@ -81,7 +81,15 @@ fn what_devices_had_in_flash_is_in_the_shards_once_and_in_order() {
     }
     eprintln!("all: {all:?}, longest drain {longest_drain_ms} ms");
     let count = seeds().end - seeds().start;
-    let happens = [all.boots / 2, all.lives, all.power_cuts * 2, all.connections, all.repeats];
+    let happens = [
+        all.boots / 2,
+        all.lives,
+        all.power_cuts * 2,
+        all.connections,
+        all.repeats,
+        all.commands,
+        all.periods * 4,
+    ];
     assert!(happens.iter().all(|times| *times > count), "things no longer go wrong: {all:?}");
 }
 
@@ -122,4 +130,12 @@ fn a_checkpoint_before_the_puback_is_found() {
 #[test]
 fn a_device_that_lets_go_what_nobody_acked_is_found() {
     found(Planted::ReleaseBeforeAck, "go, acked:");
+}
+
+#[test]
+fn a_command_that_is_done_twice_is_found() {
+    let found = (0..10).find_map(|seed| world(seed, Some(Planted::CommandRenumbered)).result.err());
+    let broken = found.expect("a mistake lives through ten worlds");
+    eprintln!("found: {broken}");
+    assert!(broken.0.contains("that nobody gave") || broken.0.contains("started anew"), "{broken}");
 }

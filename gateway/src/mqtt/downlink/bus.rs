@@ -63,6 +63,11 @@ pub(super) trait Bus: Send + Sync {
         commands: mpsc::UnboundedReceiver<Command>,
     ) -> Result<(), Gone>;
 
+    /// Whether [`link`](Self::link) never blocks.
+    fn links_at_once(&self) -> bool {
+        false
+    }
+
     /// Dies, for tests.
     #[cfg(test)]
     fn kill(&self);
@@ -146,6 +151,9 @@ impl Attachment {
     async fn try_link(&self) -> Option<mpsc::UnboundedSender<Command>> {
         let (commands, receiver) = mpsc::unbounded_channel();
         let (bus, sink) = (self.bus.clone(), self.sink.clone());
+        if bus.links_at_once() {
+            return bus.link(sink, receiver).is_ok().then_some(commands);
+        }
         let (linked, answer) = oneshot::channel();
         let runtime = tokio::runtime::Handle::current();
         let link = move || {

@@ -9,6 +9,8 @@
 //! Not here: QoS towards the client (`session`).
 
 mod bus;
+#[cfg(feature = "simulation")]
+mod memory;
 mod retained;
 mod router;
 
@@ -97,6 +99,16 @@ impl Downlink {
     pub fn new(limits: &Limits) -> Downlink {
         let counters = Arc::new(Counters::default());
         let bus = Arc::new(router::RouterBus::new(limits, counters.clone()));
+        Self::over(bus, limits, counters)
+    }
+
+    /// A downlink whose bus has no thread.
+    #[cfg(feature = "simulation")]
+    pub(super) fn in_memory(limits: &Limits) -> Downlink {
+        Self::over(Arc::new(memory::MemoryBus::default()), limits, Arc::new(Counters::default()))
+    }
+
+    fn over(bus: Arc<dyn Bus>, limits: &Limits, counters: Arc<Counters>) -> Downlink {
         let retained = Mutex::new(Retained::new(limits.retained, limits.retained_bytes));
         let subscribers = Arc::new(Semaphore::new(limits.subscribers.min(Semaphore::MAX_PERMITS)));
         Downlink { inner: Arc::new(Inner { bus, retained, subscribers, counters }) }

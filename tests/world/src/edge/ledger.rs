@@ -7,22 +7,35 @@
 use crate::inhabitant::Broken;
 use headwater_agent::simulation::{SPOOL, SimulatedAgent};
 use headwater_journal::{FIRST_SEQUENCE, ReadLimits};
-use headwater_telemetry::{Up, decode_body};
+use headwater_telemetry::{CommandResult, ResetReason, Up, decode_body};
 use std::collections::{BTreeMap, BTreeSet};
 
 const PAGE: ReadLimits = ReadLimits { records: 1_000, bytes: 1 << 20 };
 
 /// The PUBACKs an agent had that let a record go: what each was for.
 #[derive(Debug, Default)]
-pub(super) struct Answered(BTreeSet<u64>);
+pub(super) struct Answered {
+    all: BTreeSet<u64>,
+    /// Results of commands among them, with their devices.
+    results: Vec<(String, CommandResult)>,
+}
 
 impl Answered {
     /// Notes a PUBACK.
     pub(super) fn note(&mut self, topic: &str, payload: &[u8], reason: u8) {
         // 0x10: nobody wanted it. What is no batch may be unwanted.
         if reason == 0 || (reason == 0x10 && !topic.ends_with("/batch")) {
-            self.0.insert(hash(topic, payload));
+            self.all.insert(hash(topic, payload));
         }
+        let device = topic.strip_prefix("headwater/").and_then(|rest| rest.strip_suffix("/result"));
+        if let (0, Some(device), Ok(Up::CommandResult(result))) = (reason, device, decode_body::<Up>(payload))
+        {
+            self.results.push((device.to_owned(), result));
+        }
+    }
+
+    pub(super) fn take_results(&mut self) -> Vec<(String, CommandResult)> {
+        std::mem::take(&mut self.results)
     }
 }
 
@@ -43,6 +56,8 @@ pub(super) struct Ledger {
     durable: BTreeMap<(String, u32), u32>,
     /// Device and boot: how far it was acked.
     acked: BTreeMap<(String, u32), u32>,
+    /// Device and boot: whether it said that it was asked for.
+    births: BTreeMap<(String, u32), bool>,
 }
 
 impl Ledger {
@@ -57,6 +72,7 @@ impl Ledger {
             repeats: 0,
             durable: BTreeMap::new(),
             acked: BTreeMap::new(),
+            births: BTreeMap::new(),
         }
     }
 
@@ -110,7 +126,7 @@ impl Ledger {
         self.checkpoint = checkpoint;
         while let Some(entry) = self.waiting.first_entry().filter(|entry| *entry.key() < checkpoint) {
             let (offset, (topic, hash)) = entry.remove_entry();
-            if !answered.0.contains(&hash) {
+            if !answered.all.contains(&hash) {
                 return self
                     .broken(format!("checkpoint {checkpoint} passes {offset}, {topic}, without PUBACK"));
             }
@@ -121,6 +137,11 @@ impl Ledger {
 
     /// The agent sends a publish.
     pub(super) fn handle_publish(&mut self, topic: &str, payload: &[u8]) -> Result<(), Broken> {
+        let device = topic.strip_prefix("headwater/").and_then(|rest| rest.strip_suffix("/birth"));
+        if let (Some(device), Ok(Up::Hello(hello))) = (device, decode_body::<Up>(payload)) {
+            let is_asked_for = hello.reset == ResetReason::Requested;
+            self.births.insert((device.to_owned(), hello.boot.0), is_asked_for);
+        }
         let hash = hash(topic, payload);
         if topic.ends_with("/batch") && !self.sent.insert(hash) {
             self.repeats += 1;
@@ -129,6 +150,10 @@ impl Ledger {
             return self.broken(format!("{topic} is sent again although the checkpoint is behind it"));
         }
         Ok(())
+    }
+
+    pub(super) fn births(&self) -> &BTreeMap<(String, u32), bool> {
+        &self.births
     }
 
     /// Batches that were sent more than once.

@@ -5,7 +5,7 @@
 //!
 //! What runs: the device core on a flash model, with its own wrong clock, on a serial line that loses bytes and flips bits; the agent's
 //! sessions, spool and uplink on a simulated disk; rumqttc's packets and state; the MQTT front of the gateway. Of rumqttc only the event
-//! loop is another, and commands do not come down.
+//! loop is another, and of the way down to subscribers the bus. Somebody gives devices commands ([`operator`]).
 //!
 //! Held after each step: a device is acked only what is durable in its agent's spool, and lets go only what it was acked; what was durable
 //! in a spool stays there until the checkpoint passes it; the durable checkpoint never goes back and never passes a record whose PUBACK did
@@ -16,12 +16,14 @@
 
 mod ledger;
 mod network;
+mod operator;
 mod plan;
 mod station;
 mod stream;
 
 pub use plan::{Plan, Planted};
 
+use self::operator::Operator;
 use self::station::Station;
 use crate::chance::Chance;
 use crate::clock::EPOCH_MS;
@@ -29,12 +31,17 @@ use crate::front::Front;
 use crate::inhabitant::{Broken, Inhabitant, Moment, Phase, Stored};
 use crate::trace::Trace;
 use headwater_sim::virtual_time::{self, Findings, simulation::Fleet};
+use headwater_telemetry::CommandId;
+use std::collections::BTreeMap;
 
 /// See the module.
 pub struct Edge {
     /// None once it was compared.
     fleet: Option<Fleet>,
     stations: Vec<Station>,
+    operator: Operator,
+    /// What devices did, once they were compared.
+    done: Sums,
     now_ms: u64,
     is_calm: bool,
     /// Times in records are not compared: the gateway's clock may be wrong.
@@ -55,6 +62,12 @@ codec = "headwater"
 to = ["downlink"]
 [[routes]]
 match = "headwater/{device}/batch"
+codec = "headwater"
+stream = "edge"
+partition_key = "{device}"
+to = ["stream"]
+[[routes]]
+match = "headwater/{device}/result"
 codec = "headwater"
 stream = "edge"
 partition_key = "{device}"
@@ -97,6 +110,10 @@ pub struct Sums {
     pub connections: u64,
     /// Batches that agents sent again.
     pub repeats: u64,
+    /// Commands that devices were given.
+    pub commands: u64,
+    /// Boots that showed a period that was ordered before them, known once they were compared.
+    pub periods: u64,
 }
 
 impl Sums {
@@ -111,6 +128,8 @@ impl Sums {
             spool_full: self.spool_full + other.spool_full,
             connections: self.connections + other.connections,
             repeats: self.repeats + other.repeats,
+            commands: self.commands + other.commands,
+            periods: self.periods + other.periods,
         }
     }
 }
@@ -128,7 +147,18 @@ impl Edge {
             Station::new(index, plan, devices, chance.fork(&format!("agent-{index}")))
         };
         let stations = (0..plan.agents).map(station).collect();
-        Self { fleet: Some(fleet), stations, now_ms: 0, is_calm: false, is_timeless: false, findings: None }
+        let has_power_cuts = plan.fleet.faults.reboots_per_hour > 0.0;
+        let operator = Operator::new(chance.fork("operator"), plan.command_ms, fleet.len(), has_power_cuts);
+        Self {
+            fleet: Some(fleet),
+            stations,
+            operator,
+            done: Sums::default(),
+            now_ms: 0,
+            is_calm: false,
+            is_timeless: false,
+            findings: None,
+        }
     }
 
     /// The same, in a world where the gateway's clock may be wrong: times in records are not compared.
@@ -144,11 +174,12 @@ impl Edge {
         self.findings.as_ref()
     }
 
-    /// What happened so far. Without devices once they were compared.
+    /// What happened so far.
     #[must_use]
     pub fn sums(&self) -> Sums {
-        let (boots, readings) = self.fleet.as_ref().map_or((0, 0), Fleet::sums);
-        let devices = Sums { boots, readings, ..Sums::default() };
+        let of_devices = (self.done.boots, self.done.readings);
+        let (boots, readings) = self.fleet.as_ref().map_or(of_devices, Fleet::sums);
+        let devices = Sums { boots, readings, commands: self.operator.counts(), ..self.done };
         self.stations.iter().map(Station::sums).fold(devices, Sums::plus)
     }
 }
@@ -164,12 +195,16 @@ impl Inhabitant for Edge {
         fleet.run_until(moment.world_ms);
         for station in &mut self.stations {
             station.tick(moment, fleet, front, trace)?;
+            for (name, result) in station.take_results() {
+                self.operator.handle_result(&name, result, moment.world_ms, trace)?;
+            }
         }
-        Ok(())
+        self.operator.tick(moment, fleet, front, trace)
     }
 
     fn is_drained(&self) -> bool {
-        let is_fleet_drained = self.fleet.as_ref().is_none_or(Fleet::are_drained);
+        let is_fleet_drained =
+            self.fleet.as_ref().is_none_or(|fleet| fleet.are_drained() && self.operator.is_drained(fleet));
         is_fleet_drained && self.stations.iter().all(Station::is_drained)
     }
 
@@ -178,10 +213,21 @@ impl Inhabitant for Edge {
             return Err(Broken("devices are compared once".to_owned()));
         };
         let names: Vec<String> = (0..fleet.len()).map(Fleet::name).collect();
+        for station in &self.stations {
+            self.operator.check_births(&fleet, station.births())?;
+        }
+        let ((boots, readings), periods) =
+            (fleet.sums(), self.operator.check_periods(&fleet, Fleet::channels())?);
+        self.done = Sums { boots, readings, periods, ..Sums::default() };
+        let mut results: BTreeMap<String, Vec<CommandId>> = BTreeMap::new();
         let mut comparison = fleet.compare();
         for (number, stored) in stored.enumerate() {
             let key = String::from_utf8_lossy(&stored.key);
             if !names.iter().any(|name| *name == key) {
+                continue;
+            }
+            if let Some(id) = self.operator.check_stored(&key, &stored.data)? {
+                results.entry(key.into_owned()).or_default().push(id);
                 continue;
             }
             let timeless = self.is_timeless.then(|| without_time(&stored.data));
@@ -194,6 +240,7 @@ impl Inhabitant for Edge {
                 data: timeless.as_deref().unwrap_or(&stored.data),
             });
         }
+        self.operator.check_all_stored(&results)?;
         let (findings, _) = comparison.end();
         let Findings { lost, repeated, misordered, wrong, .. } = findings;
         let is_good = lost + repeated + misordered + wrong == 0;

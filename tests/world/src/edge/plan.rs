@@ -17,6 +17,8 @@ pub enum Planted {
     CheckpointBeforePuback,
     /// A device lets a batch go before the agent has acked it.
     ReleaseBeforeAck,
+    /// The agent gives a device a command that comes again under another number.
+    CommandRenumbered,
 }
 
 /// Devices and agents, and their faults. Periods are mean times in ms; 0 is never.
@@ -35,6 +37,8 @@ pub struct Plan {
     pub(super) puback_lost_1_in: u64,
     /// One packet in so many comes twice.
     pub(super) twice_1_in: u64,
+    /// A device is told to do something.
+    pub(super) command_ms: u64,
     pub(super) planted: Option<Planted>,
 }
 
@@ -66,6 +70,7 @@ impl Plan {
             break_ms: if chance.one_in(2) { minutes(chance, 5, 60) } else { 0 },
             puback_lost_1_in: *chance.pick(&[0, 20, 100]),
             twice_1_in: *chance.pick(&[0, 50, 300]),
+            command_ms: *chance.pick(&[0, 3_000, 8_000, 20_000]),
             planted: None,
         }
     }

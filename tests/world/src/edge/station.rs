@@ -20,6 +20,8 @@ use headwater_agent::Config as AgentConfig;
 use headwater_agent::simulation::{self, Utc};
 use headwater_journal::storage::{Fault, Operation, SimDisk};
 use headwater_sim::virtual_time::simulation::Fleet;
+use headwater_telemetry::CommandResult;
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -107,6 +109,16 @@ impl Station {
         Ok(())
     }
 
+    /// Results of commands that the gateway took since this was asked last, with the devices they are of.
+    pub(super) fn take_results(&self) -> Vec<(String, CommandResult)> {
+        lock(&self.answered).take_results()
+    }
+
+    /// What its devices said of their starts: whether each was asked for, by name and boot.
+    pub(super) fn births(&self) -> &BTreeMap<(String, u32), bool> {
+        self.ledger.births()
+    }
+
     /// What happened to it.
     pub(super) fn sums(&self) -> Sums {
         let full = self.machine.as_ref().map_or(0, Machine::spool_full_events);
@@ -129,15 +141,15 @@ impl Station {
         let planted = match self.plan.planted {
             Some(Planted::AckBeforeSync) => Some(simulation::Planted::AckBeforeSync),
             Some(Planted::CheckpointBeforePuback) => Some(simulation::Planted::CheckpointBeforePuback),
-            Some(Planted::ReleaseBeforeAck) | None => None,
+            Some(Planted::ReleaseBeforeAck | Planted::CommandRenumbered) | None => None,
         };
         let answered = Arc::clone(&self.answered);
         let seen =
             Arc::new(move |topic: &str, payload: &[u8], reason| lock(&answered).note(topic, payload, reason));
         let seed = self.chance.draw();
         let (disk, way) = (self.disk.clone(), self.network.way());
-        let releases = self.plan.planted == Some(Planted::ReleaseBeforeAck);
-        match Machine::start(disk, &self.config, utc, seed, planted, &self.devices, way, seen, releases) {
+        let mistake = self.plan.planted;
+        match Machine::start(disk, &self.config, utc, seed, planted, &self.devices, way, seen, mistake) {
             Ok(machine) => {
                 let checkpoint = machine.checkpoint();
                 trace.note(now_ms, format_args!("agent-{} starts at {checkpoint}", self.index));

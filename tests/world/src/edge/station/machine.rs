@@ -6,6 +6,7 @@
 use crate::chance::Chance;
 use crate::clock::EPOCH_MS;
 use crate::edge::ledger::{Answered, Ledger};
+use crate::edge::plan::Planted as Mistake;
 use crate::edge::stream::{ROOM_BYTES, read_now, write_now};
 use crate::host::Host;
 use crate::inhabitant::{Broken, Moment};
@@ -16,7 +17,8 @@ use headwater_journal::storage::SimDisk;
 use headwater_journal::{OpenError, Ticket};
 use headwater_sim::virtual_time::simulation::Fleet;
 use headwater_telemetry::limits::FRAME_BYTES_MAX;
-use headwater_telemetry::{Deframer, Down, Up, decode_body, encode_frame};
+use headwater_telemetry::{Command, CommandId, Deframer, Down, Up, decode_body, encode_frame};
+use std::collections::BTreeSet;
 use std::sync::Mutex;
 use tokio::io::{DuplexStream, duplex};
 
@@ -42,8 +44,7 @@ pub(super) struct Machine {
     upkeep_at_ms: u64,
     /// What was durable when the ledger last looked.
     looked_at: Ticket,
-    /// The mistake of devices that let go what nobody acked.
-    releases: bool,
+    mistake: Option<Mistake>,
 }
 
 /// The far end of a serial line, and what comes over it.
@@ -54,6 +55,8 @@ struct Line {
     unread: Vec<u8>,
     acks: Deframer,
     batches: Deframer,
+    /// Commands that came down.
+    commands: BTreeSet<CommandId>,
 }
 
 impl Machine {
@@ -67,7 +70,7 @@ impl Machine {
         devices: &[usize],
         way: Way,
         seen: Seen,
-        releases: bool,
+        mistake: Option<Mistake>,
     ) -> Result<Self, OpenError> {
         let host = Host::start();
         let entered = host.handle().enter();
@@ -76,7 +79,7 @@ impl Machine {
         host.handle().spawn(agent.uplink(way, seen));
         let looked_at = agent.journal().durable();
         let (lines, sync_at_ms, upkeep_at_ms) = (Vec::new(), None, 0);
-        let mut machine = Self { host, agent, lines, sync_at_ms, upkeep_at_ms, looked_at, releases };
+        let mut machine = Self { host, agent, lines, sync_at_ms, upkeep_at_ms, looked_at, mistake };
         machine.lines = devices.iter().map(|device| machine.line(*device)).collect();
         Ok(machine)
     }
@@ -92,6 +95,7 @@ impl Machine {
             unread: Vec::new(),
             acks: Deframer::new(),
             batches: Deframer::new(),
+            commands: BTreeSet::new(),
         }
     }
 
@@ -106,13 +110,13 @@ impl Machine {
         trace: &mut Trace,
     ) -> Result<(), Broken> {
         for line in &mut self.lines {
-            line.read(fleet, self.releases);
+            line.read(fleet, self.mistake == Some(Mistake::ReleaseBeforeAck));
         }
         self.host.tick(moment.tick_ms);
         self.keep(moment.world_ms, ledger, answered, chance)?;
         for index in 0..self.lines.len() {
             let line = &mut self.lines[index];
-            if line.write(fleet, ledger, trace)? {
+            if line.write(fleet, ledger, self.mistake, trace)? {
                 trace.note(moment.world_ms, format_args!("{}: the link ends", line.name));
                 self.lines[index] = self.line(self.lines[index].device);
             }
@@ -200,12 +204,26 @@ impl Line {
     }
 
     /// Sends what the agent has to say; true when the link has ended.
-    fn write(&mut self, fleet: &Fleet, ledger: &mut Ledger, trace: &mut Trace) -> Result<bool, Broken> {
+    fn write(
+        &mut self,
+        fleet: &Fleet,
+        ledger: &mut Ledger,
+        mistake: Option<Mistake>,
+        trace: &mut Trace,
+    ) -> Result<bool, Broken> {
         let (bytes, is_ended) = read_now(&mut self.stream);
         for &byte in &bytes {
             let Some(Ok(body)) = self.acks.push(byte) else { continue };
-            if let Ok(Down::Ack { boot, through }) = decode_body::<Down>(body) {
-                ledger.handle_ack(&self.name, boot.0, through.0)?;
+            match decode_body::<Down>(body) {
+                Ok(Down::Ack { boot, through }) => ledger.handle_ack(&self.name, boot.0, through.0)?,
+                // The mistake: what comes again is another command.
+                Ok(Down::Command(command))
+                    if mistake == Some(Mistake::CommandRenumbered) && !self.commands.insert(command.id) =>
+                {
+                    let again = Command { id: CommandId(command.id.0 ^ 1), ..command };
+                    give(fleet, self.device, &Down::Command(again));
+                }
+                _ => {}
             }
         }
         if !bytes.is_empty() {
@@ -222,11 +240,14 @@ impl Line {
             if let Ok(Up::Batch(batch)) = decode_body::<Up>(body)
                 && let Some(through) = batch.through()
             {
-                let mut buf = [0u8; FRAME_BYTES_MAX];
-                let ack = Down::Ack { boot: batch.boot, through };
-                let frame = encode_frame(&ack, &mut buf).expect("an ack fits a frame");
-                fleet.give(self.device, frame);
+                give(fleet, self.device, &Down::Ack { boot: batch.boot, through });
             }
         }
     }
+}
+
+fn give(fleet: &Fleet, device: usize, message: &Down) {
+    let mut buf = [0u8; FRAME_BYTES_MAX];
+    let frame = encode_frame(message, &mut buf).expect("acks and commands fit a frame");
+    fleet.give(device, frame);
 }
