@@ -5,6 +5,7 @@
 //! and one reading reports all of them; secrets show in no message and no `Debug`.
 //! Not here: what the values do. `headwater.toml` in full, with every key and default, is [`SAMPLE`].
 
+mod journal;
 mod keys;
 mod problem;
 mod reader;
