@@ -122,6 +122,37 @@ async fn limits_on_connections_hold_and_leaving_makes_room() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn who_is_refused_at_the_door_is_told_why_in_the_words_of_its_version() {
+    let (three, five) = (connect(4, "c", 2, 60, &[]), connect(5, "c", 2, 60, &[]));
+    for (limits, reason) in [
+        (Limits { connections: 1, ..Limits::default() }, 0x89),
+        (Limits { connections_per_ip: 1, ..Limits::default() }, 0x97),
+    ] {
+        let front = Front::with_limits(limits).await;
+        let _inside = front.v4("inside");
+        assert_eq!(front.answer(&three), [0x20, 2, 0, 3]);
+        assert_eq!(front.answer(&five), [0x20, 3, 0, reason, 0]);
+        // What is no CONNECT gets no answer, and silence ends.
+        assert_eq!(front.answer(b"GET / HTTP/1.1\r\n\r\n"), b"");
+        assert_eq!(front.answer(&[]), b"");
+    }
+    for limits in [
+        Limits { connects_per_second: 1, ..Limits::default() },
+        Limits { connects_per_second_per_ip: 1, ..Limits::default() },
+    ] {
+        let front = Front::with_limits(limits).await;
+        // One of them in a second goes on to be judged by what it says, which is wrong too.
+        let wrong = connect(5, "c", 2, 60, b"\x15\0\x01x");
+        let answers: Vec<_> = (0..20).map(|_| front.answer(&wrong)).collect();
+        assert!(answers.contains(&vec![0x20, 3, 0, 0x9F, 0]), "{answers:x?}");
+        assert!(answers.iter().all(|answer| [0x9F, 0x8C].contains(&answer[3])), "{answers:x?}");
+        let refused = front.counters.snapshot();
+        let at_the_door = refused.connections_accepted - refused.connections_admitted;
+        assert!(refused.refused.iter().any(|(reason, count)| reason.byte() == 0x9F && *count == at_the_door));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn users_get_in_with_their_password_and_reach_their_topics() {
     let filter = |text| TopicFilter::parse(text).unwrap();
     let users = Users::new(vec![User {

@@ -60,10 +60,15 @@ pub(crate) async fn run(
         let mut options = MqttOptions::new(&config.name, config.mqtt.ip().to_string(), config.mqtt.port());
         options.set_keep_alive(Duration::from_secs(15));
         let (client, mut events) = AsyncClient::new(options, 4);
-        backoff.handle_connected(now_ms());
+        let known = ledger.connections.load(Ordering::Relaxed);
+        let begun_ms = now_ms();
         tokio::select! {
             done = publish(&config, &client, &mut events, &ledger, &seen, &mut due) => if done { return },
             _ = phase.wait_for(|phase| *phase == Phase::Stop) => return,
+        }
+        // One that was never answered is none that lasted.
+        if ledger.connections.load(Ordering::Relaxed) > known {
+            backoff.handle_connected(begun_ms);
         }
         let retry_at_ms = backoff.handle_lost(now_ms());
         tokio::select! {

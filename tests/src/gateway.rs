@@ -110,6 +110,11 @@ impl Gateway {
         assert!(status.success(), "headwater run ended with {status}\n{}", self.process.tail());
     }
 
+    /// SIGHUP: it reads its configuration again. Whether it was good is in `/health`.
+    pub fn hang_up(&self) {
+        self.process.hang_up();
+    }
+
     /// A client of its Kinesis API.
     #[must_use]
     pub fn kinesis(&self) -> Kinesis {

@@ -99,7 +99,15 @@ impl Process {
         self.wait(patience)
     }
 
-    fn signal(&mut self, signal: rustix::process::Signal) {
+    /// SIGHUP: it shall read its configuration again.
+    ///
+    /// # Panics
+    /// When it does not run.
+    pub fn hang_up(&self) {
+        self.signal(rustix::process::Signal::HUP);
+    }
+
+    fn signal(&self, signal: rustix::process::Signal) {
         let child = self.child.as_ref().unwrap_or_else(|| panic!("{} does not run", self.name));
         let raw = i32::try_from(child.id()).expect("a Linux process id fits in 31 bits");
         let pid = rustix::process::Pid::from_raw(raw).expect("a child's id is not zero");

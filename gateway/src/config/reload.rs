@@ -164,9 +164,14 @@ pub(crate) fn changed(now: &Config, next: &Config) -> Vec<String> {
 /// The numbers among the settings of the front.
 fn limits(mqtt: &Mqtt) -> impl PartialEq + use<> {
     (
-        (mqtt.connections, mqtt.connections_per_ip, mqtt.connects_per_second_per_ip, mqtt.packet_bytes),
+        (
+            mqtt.connections,
+            mqtt.connections_per_ip,
+            mqtt.connects_per_second_per_ip,
+            mqtt.connects_per_second,
+        ),
         (mqtt.inflight, mqtt.keep_alive, mqtt.session_expiry, mqtt.buffered_bytes),
-        (mqtt.retained, mqtt.drain_timeout),
+        (mqtt.retained, mqtt.drain_timeout, mqtt.packet_bytes),
     )
 }
 

@@ -123,6 +123,7 @@ fn mqtt(mut table: Section<'_, '_>) -> Mqtt {
         connections: size(table.count("connections", 10_000, 1..=1_000_000)),
         connections_per_ip: size(table.count("connections_per_ip", 8_192, 0..=1_000_000)),
         connects_per_second_per_ip: narrow(table.count("connects_per_second_per_ip", 2_000, 1..=100_000)),
+        connects_per_second: narrow(table.count("connects_per_second", 4_000, 1..=100_000)),
         packet_bytes: narrow(table.bytes("packet", 1_028 * KIB, KIB..=10 * MIB + 4 * KIB)),
         inflight: narrow(table.count("inflight", 1_024, 1..=65_535)),
         keep_alive: table.duration("keep_alive", 600 * SECOND, SECOND..=65_535 * SECOND),

@@ -17,8 +17,8 @@ const WRONG: &[(&str, &str)] = &[
     (
         "[mqtt]\nlsiten = \"127.0.0.1:1\"",
         "h.toml:2: mqtt.lsiten is an unknown key, expected one of allow_anonymous, buffered, connections, \
-             connections_per_ip, connects_per_second_per_ip, drain_timeout, inflight, keep_alive, listen, packet, \
-             retained, session_expiry, tls, users; did you mean \"listen\"?",
+             connections_per_ip, connects_per_second, connects_per_second_per_ip, drain_timeout, inflight, keep_alive, \
+             listen, packet, retained, session_expiry, tls, users; did you mean \"listen\"?",
     ),
     (
         "\n\n[mqqt]\n",

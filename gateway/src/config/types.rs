@@ -88,6 +88,8 @@ pub struct Mqtt {
     pub connections_per_ip: usize,
     /// New connections a second from one address.
     pub connects_per_second_per_ip: u32,
+    /// New connections in any second, from all addresses together.
+    pub connects_per_second: u32,
     /// Largest packet, bytes.
     pub packet_bytes: u32,
     /// Unacknowledged publishes of one client.

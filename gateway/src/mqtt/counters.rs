@@ -76,6 +76,8 @@ counters! {
     connections_accepted,
     /// Sockets closed, by whoever; the difference to `connections_accepted` is open now.
     connections_closed,
+    /// Of those accepted, the ones let in; the others were refused at the door, by limits and rates.
+    connections_admitted,
     /// TLS handshakes that failed: wrong or missing certificates, other protocols, silence.
     tls_refused,
     /// Clients whose CONNECT was accepted.

@@ -3,7 +3,7 @@
 use super::authorize::{Client, Denied, Login};
 use super::codec::{self, Connect, Version};
 use super::downlink::Attachment;
-use super::limits::{CONNECT_BYTES_MAX, READ_BYTES_PRESSED};
+use super::limits::{CONNECT_BYTES_MAX, READ_BYTES_PRESSED, REFUSAL_TIMEOUT};
 use super::reason::Reason;
 use super::registry::{Control, Found, Told};
 use super::server::Inner;
@@ -15,6 +15,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
+use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::Instant;
 
 /// A new connection waits so long for an older one of the same client to leave.
@@ -48,6 +49,18 @@ pub(super) async fn open<I: Ingest>(
             None
         }
     }
+}
+
+/// Tells a connection that is not let in why, in the words of its version, while there is a `_permit` for it. Not for TLS: there an answer
+/// would cost the handshake that the refusal saves.
+pub(super) async fn turn_away(mut stream: Socket, reason: Reason, _permit: OwnedSemaphorePermit) {
+    let answer = async {
+        let mut buffer = Vec::new();
+        if let Ok(connect) = read_connect(&mut stream, &mut buffer).await {
+            answer(&mut stream, connect.version, reason).await;
+        }
+    };
+    let _ = tokio::time::timeout(REFUSAL_TIMEOUT, answer).await;
 }
 
 /// Reads until CONNECT is complete; what follows it stays in `buffer`.
@@ -158,6 +171,11 @@ async fn refuse<I: Ingest>(
 ) {
     inner.counters.refused(reason);
     tracing::debug!(%peer, %reason, what, "client refused");
+    answer(stream, version, reason).await;
+}
+
+/// CONNACK that says no, and the end.
+async fn answer(stream: &mut Socket, version: Version, reason: Reason) {
     let mut out = Vec::new();
     codec::connack(&mut out, version, false, reason, None);
     let _ = tokio::time::timeout(LINGER, stream.finish(&out)).await;

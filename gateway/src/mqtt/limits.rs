@@ -11,6 +11,13 @@ pub const TLS_HANDSHAKES_MAX: usize = 256;
 /// How long a handshake may take. A Cortex-M0 needs seconds for its share of the arithmetic.
 pub const TLS_HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(20);
 
+/// Connections that are refused at the door and told why, at once. Each is a file and a task for [`REFUSAL_TIMEOUT`] at the longest; beyond
+/// them they are closed without a word, for an answer must not cost more than a refusal saves.
+pub const REFUSALS_MAX: usize = 256;
+
+/// How long a connection that is refused at the door has for its CONNECT, which says how the answer must look. Who connects sends it at once.
+pub const REFUSAL_TIMEOUT: Duration = Duration::from_secs(1);
+
 /// Longest topic name or filter, bytes. The wire allows 65,535; AWS IoT allows 256, and no device needs more than 1,024.
 pub const TOPIC_BYTES_MAX: usize = 1024;
 /// Most levels in a topic name or filter: bounds what one match costs.
@@ -47,6 +54,10 @@ pub struct Limits {
     /// New connections a second from one address, with a burst of as many. A reboot storm behind one NAT passes;
     /// a loop of failing logins does not.
     pub connects_per_second_per_ip: u32,
+    /// New connections in any second, from all addresses together: after a restart everybody comes at once, and what a connection costs at
+    /// its begin (a handshake, rights, its last session) would be taken from those that publish already. Twice what one address may, so
+    /// that no address alone keeps others out; as many as there may be are in within three seconds.
+    pub connects_per_second: u32,
     /// From accept to a complete CONNECT.
     pub connect_timeout: Duration,
     /// Largest packet, bytes, announced to MQTT 5 clients. A record holds 1 MiB at most; the rest is topic and properties.
@@ -97,6 +108,7 @@ impl Default for Limits {
             connections: 10_000,
             connections_per_ip: 8_192,
             connects_per_second_per_ip: 2_000,
+            connects_per_second: 4_000,
             connect_timeout: Duration::from_secs(10),
             packet_bytes: 1024 * 1024 + 4096,
             packet_timeout: Duration::from_secs(30),

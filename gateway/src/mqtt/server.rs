@@ -8,7 +8,9 @@ use super::counters::{Counters, Snapshot};
 use super::dials::Dials;
 use super::downlink::Downlink;
 use super::gate::Gate;
-use super::limits::Limits;
+use super::handshake;
+use super::limits::{Limits, REFUSALS_MAX};
+use super::reason::Reason;
 use super::registry::{Away, Registry};
 use super::session::Shared;
 use super::socket::Socket;
@@ -22,7 +24,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{Notify, watch};
+use tokio::sync::{Notify, Semaphore, watch};
 use tokio::time::Instant;
 
 /// How often wills and sessions are looked at: their times are whole seconds.
@@ -65,6 +67,7 @@ pub(super) struct Inner<I> {
     pub(super) registry: Registry,
     pub(super) budget: Arc<Budget>,
     gate: Mutex<Gate>,
+    refusals: Arc<Semaphore>,
     last_connection: AtomicU64,
     hasher: RandomState,
     /// Set when the server stops: connections that are not in the registry yet must see it too.
@@ -190,6 +193,7 @@ impl<I: Ingest> Inner<I> {
             registry: Registry::new(limits.sessions_kept),
             budget: Budget::new(buffered(&limits)),
             gate: Mutex::new(Gate::new(&limits)),
+            refusals: Arc::new(Semaphore::new(REFUSALS_MAX)),
             counters: downlink.counters(),
             access: Access::new(authorize),
             limits: Mutex::new(limits),
@@ -261,19 +265,19 @@ impl<I: Ingest> Inner<I> {
     }
 }
 
-/// Counts a connection in, or says that it must go.
-pub(super) fn enter<I: Ingest>(inner: &Arc<Inner<I>>, peer: SocketAddr) -> Option<Pass<I>> {
+/// Counts a connection in, or says why it must go.
+pub(super) fn enter<I: Ingest>(inner: &Arc<Inner<I>>, peer: SocketAddr) -> Result<Pass<I>, Reason> {
     let counters = &inner.counters;
     counters.connections_accepted.add(1);
     let ip = peer.ip().to_canonical();
     if let Err(reason) = inner.gate().enter(ip, Instant::now()) {
-        // Nothing is written: the version is not known yet, and an answer would cost more than the refusal saves.
         counters.refused(reason);
         counters.connections_closed.add(1);
         tracing::debug!(%peer, %reason, "connection refused");
-        return None;
+        return Err(reason);
     }
-    Some(Pass { inner: inner.clone(), ip })
+    counters.connections_admitted.add(1);
+    Ok(Pass { inner: inner.clone(), ip })
 }
 
 /// Lets a connection in and spawns its task, or closes it.
@@ -283,7 +287,15 @@ fn admit<I: Ingest>(
     peer: SocketAddr,
     acceptor: Option<Arc<Acceptor>>,
 ) {
-    let Some(pass) = enter(inner, peer) else { return };
+    let pass = match enter(inner, peer) {
+        Ok(pass) => pass,
+        Err(reason) => {
+            if let (None, Ok(permit)) = (acceptor, Arc::clone(&inner.refusals).try_acquire_owned()) {
+                tokio::spawn(handshake::turn_away(Socket::Plain(stream), reason, permit));
+            }
+            return;
+        }
+    };
     // Without it a PUBACK waits for the client's delayed acknowledgement.
     let _ = stream.set_nodelay(true);
     let inner = inner.clone();
@@ -304,7 +316,7 @@ fn admit<I: Ingest>(
     });
 }
 
-/// Counts a connection out when its task ends, however it ends.
+/// Counts a connection out when its task ends.
 pub(super) struct Pass<I: Ingest> {
     inner: Arc<Inner<I>>,
     ip: IpAddr,

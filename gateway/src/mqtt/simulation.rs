@@ -38,7 +38,7 @@ impl<I: Ingest> Server<I> {
         let inner = Arc::clone(&self.0);
         host.spawn(async move {
             let peer = SocketAddr::from((Ipv4Addr::LOCALHOST, 1));
-            if let Some(pass) = enter(&inner, peer) {
+            if let Ok(pass) = enter(&inner, peer) {
                 connection::run(inner, Socket::Memory(stream), peer, pass).await;
             }
         });

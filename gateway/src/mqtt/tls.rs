@@ -14,9 +14,9 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use rustls::server::{ParsedCertificate, WebPkiClientVerifier};
 use rustls::{RootCertStore, ServerConfig};
 use std::io;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::SystemTime;
 use tokio::net::TcpStream;
 use tokio::sync::Semaphore;
 use tokio_rustls::TlsAcceptor;
@@ -70,8 +70,17 @@ pub(super) struct Loaded {
     stamp: Stamp,
 }
 
-/// When the files were changed last.
-type Stamp = [Option<SystemTime>; 3];
+/// What tells the files apart from those that were there before.
+type Stamp = [Option<Seen>; 3];
+
+/// A file. Times of files move in ticks of some milliseconds, so one that is read half written has, once it is whole, the same time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Seen {
+    inode: (u64, u64),
+    bytes: u64,
+    /// Also of those that were put in place with the time of another.
+    changed: (i64, i64),
+}
 
 impl Acceptor {
     /// Reads the files.
@@ -119,15 +128,19 @@ impl Acceptor {
 impl Loaded {
     /// Reads the files.
     pub(super) fn read(settings: TlsSettings) -> Result<Self, TlsError> {
-        // When they were changed first: a change while they are read is seen at the next handshake.
+        // Before they are read: a change meanwhile is seen at the next handshake.
         let stamp = stamp(&settings);
         Ok(Self { config: load(&settings)?, settings, stamp })
     }
 }
 
 fn stamp(settings: &TlsSettings) -> Stamp {
-    let modified = |path: &Path| std::fs::metadata(path).and_then(|metadata| metadata.modified()).ok();
-    [modified(&settings.certificate), modified(&settings.key), settings.clients.as_deref().and_then(modified)]
+    let seen = |path: &Path| {
+        let found = std::fs::metadata(path).ok()?;
+        let changed = (found.ctime(), found.ctime_nsec());
+        Some(Seen { inode: (found.dev(), found.ino()), bytes: found.size(), changed })
+    };
+    [seen(&settings.certificate), seen(&settings.key), settings.clients.as_deref().and_then(seen)]
 }
 
 fn load(settings: &TlsSettings) -> Result<Arc<ServerConfig>, TlsError> {

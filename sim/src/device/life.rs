@@ -100,7 +100,9 @@ async fn boot(
         let send = async {
             match config.link {
                 Link::Tcp(address) => tcp::send(&body, address, &mut outage, &mut link_rng).await,
-                Link::Mqtt(address) => mqtt::send(&body, address, &mut outage, &mut link_rng).await,
+                Link::Mqtt(address) => {
+                    mqtt::send(&body, address, config.waits, &mut outage, &mut link_rng).await;
+                }
             }
         };
         tokio::select! {
@@ -184,12 +186,13 @@ impl Outage {
         self.until = Some(Instant::now() + about(self.faults.offline_for, &mut self.rng));
     }
 
-    /// Waits until the link may be back; no outage outlasts the faulty phase.
+    /// Waits until the link may be back; no outage outlasts the faulty phase. May be cancelled.
     pub(super) async fn over(&mut self) {
-        if let Some(until) = self.until.take() {
+        if let Some(until) = self.until {
             let left = until.saturating_duration_since(Instant::now());
             // Either way it is over.
             let _ = timeout(left, self.phase.wait_for(|&phase| phase != Phase::Run)).await;
+            self.until = None;
         }
     }
 }

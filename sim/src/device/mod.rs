@@ -38,6 +38,16 @@ pub enum Link {
     Mqtt(SocketAddr),
 }
 
+/// How long a device with a connection of its own waits before it connects again. Both are at random, and grow with every failure.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Waits {
+    /// Some seconds at the most: nobody watches a demonstration for minutes.
+    #[default]
+    Short,
+    /// As long as boards wait, a minute and a half at the most.
+    OfBoards,
+}
+
 /// What goes wrong. Times are means; what happens is drawn between none and twice as long.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Faults {
@@ -85,6 +95,8 @@ pub struct DeviceConfig {
     pub rate_per_sec: f64,
     /// Where it sends.
     pub link: Link,
+    /// How long it waits before it connects again.
+    pub waits: Waits,
     /// What goes wrong.
     pub faults: Faults,
     /// 4 KiB pages of its data ring, 3 or more: 16 keep about 6,000 readings while nobody listens.
@@ -99,7 +111,8 @@ impl DeviceConfig {
     /// A device without faults, with a ring of 16 pages and batches of at most two seconds, on within half a second.
     pub fn new(id: DeviceId, seed: u64, rate_per_sec: f64, link: Link) -> Self {
         let (ring_pages, batch_age_ms, start_within) = (16, 2_000, Duration::from_millis(500));
-        Self { id, seed, rate_per_sec, link, faults: Faults::none(), ring_pages, batch_age_ms, start_within }
+        let (waits, faults) = (Waits::default(), Faults::none());
+        Self { id, seed, rate_per_sec, link, waits, faults, ring_pages, batch_age_ms, start_within }
     }
 }
 

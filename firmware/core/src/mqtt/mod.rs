@@ -112,7 +112,7 @@ pub async fn run(
     buffers: &mut Buffers,
     mut told: impl FnMut(LinkDown),
 ) -> Infallible {
-    let mut backoff = Backoff::new(outbox.connection());
+    let mut backoff = Backoff::new(chance(&outbox.hello().device, outbox.connection()));
     loop {
         let begun = clock.now();
         #[cfg(feature = "tls")]
@@ -126,6 +126,14 @@ pub async fn run(
         told(down);
         clock.sleep_until(backoff.handle_lost(begun, clock.now())).await;
     }
+}
+
+/// What decides the waits of a device. With its name in it: after a power cut all that have no source of chance come to the same boot, and
+/// would knock in step.
+fn chance(device: &DeviceId, connection: u32) -> u32 {
+    // FNV-1a.
+    let name = device.as_str().bytes();
+    name.fold(connection ^ 0x811c_9dc5, |sum, byte| (sum ^ u32::from(byte)).wrapping_mul(0x0100_0193))
 }
 
 /// Speaks MQTT on a stream until it breaks.
@@ -261,4 +269,21 @@ fn topic(device: &DeviceId, kind: &str) -> String<TOPIC_BYTES_MAX> {
     write!(topic, "headwater/{}/{kind}", device.as_str())
         .expect("a topic has room for every name, see the limits");
     topic
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn devices_that_came_to_the_same_boot_do_not_knock_in_step() {
+        let delay = |number: u32| {
+            let device = DeviceId::parse(&std::format!("pump-{number:04}")).unwrap();
+            Backoff::new(chance(&device, 256)).handle_lost(Uptime(0), Uptime(0)).0
+        };
+        let delays: std::collections::BTreeSet<u64> = (0..1_000).map(delay).collect();
+        assert!(delays.len() > 500, "{} delays of a thousand devices", delays.len());
+        let tenths: std::collections::BTreeSet<u64> = delays.iter().map(|delay| delay / 100).collect();
+        assert_eq!(tenths.len(), 9, "they use the whole range");
+    }
 }
