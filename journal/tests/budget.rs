@@ -1,8 +1,8 @@
 //! What is written a day, and what a budget changes: fewer commits, later acknowledgements, and nothing else.
 
 use std::num::NonZeroU64;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use headwater_journal::limits::BUDGET_LINGER_MAX;
@@ -52,17 +52,25 @@ fn upkeep<S: Storage>(core: &Core<S>, now_ms: u64) {
     panic!("upkeep does not come to an end");
 }
 
-/// Forty records, one every 30 ms, each to be acknowledged. Gives what was counted for them and how the disk was left.
+/// Cuts the power in the moment in which a commit is told, once that is wanted, and notes which one it was.
+#[derive(Default)]
+struct Cut {
+    wanted: AtomicBool,
+    told: Mutex<Option<(u64, SimDisk)>>,
+}
+
+/// Forty records, one every 30 ms, each to be acknowledged, and a power cut. Gives what was counted for them and how long commits lingered.
 fn publish(bytes_a_day: u64) -> (Counters, Duration) {
     let disk = SimDisk::new(9);
     let (core, _) = Core::open_on(disk.clone(), config(bytes_a_day), NOW, 1).expect("opens");
     let journal = Journal::start(core);
-    let acked = Arc::new(AtomicU64::new(0));
-    let heard = Arc::clone(&acked);
+    let cut = Arc::new(Cut::default());
+    let (hears, cut_disk) = (Arc::clone(&cut), disk.clone());
     journal.on_commit(Box::new(move |outcome| {
-        // The power cut of this test is an error that is heard here too.
-        if let Ok(ticket) = outcome {
-            heard.store(ticket.0, Ordering::SeqCst);
+        // The cut itself is an error that is heard here too.
+        if let (Ok(ticket), true) = (outcome, hears.wanted.load(Ordering::SeqCst)) {
+            let mut told = hears.told.lock().expect("no panic");
+            told.get_or_insert_with(|| (ticket.0, cut_disk.power_cut_with(|_| Fate::Lost)));
         }
     }));
     // Opens the first segment; upkeep makes the next one, and both are in what was written.
@@ -75,17 +83,26 @@ fn publish(bytes_a_day: u64) -> (Counters, Duration) {
         tickets.push(journal.append(&set(number.to_string().as_bytes()), NOW).expect("appends").ticket.0);
         std::thread::sleep(Duration::from_millis(30));
     }
-    let linger = journal.write_budget().linger;
-    let after = journal.counters();
-    // The power goes: all that no sync covered is gone, and nothing of what was acknowledged.
-    let durable = acked.load(Ordering::SeqCst);
-    let disk = disk.power_cut_with(|_| Fate::Lost);
-    let waited = tickets.iter().filter(|ticket| **ticket > durable).count() as u64;
+    let (linger, after, durable) = (journal.write_budget().linger, journal.counters(), journal.durable().0);
+    let waited = tickets.iter().filter(|ticket| **ticket > durable).count();
     assert_eq!(waited > 0, bytes_a_day < u64::MAX, "{waited} wait for a commit that lingers");
+    // All that no sync covered is gone, and nothing of what was acknowledged.
+    cut.wanted.store(true, Ordering::SeqCst);
+    tickets.push(journal.append(&set(b"41"), NOW).expect("appends").ticket.0);
+    let begun = Instant::now();
+    let (told, disk) = loop {
+        if let Some(told) = cut.told.lock().expect("no panic").take() {
+            break told;
+        }
+        assert!(begun.elapsed() < Duration::from_secs(20), "nothing is told");
+        std::thread::sleep(Duration::from_millis(5));
+    };
+    let acknowledged = tickets.iter().filter(|ticket| **ticket <= told).count() as u64;
+    assert!(acknowledged > 1, "{told}");
     let (core, recovery) = Core::open_on(disk, config(bytes_a_day), NOW, 2).expect("opens");
     assert!(recovery.is_clean());
     let there = records(&core);
-    assert!(there.len() as u64 + waited >= 41, "{} of 41 are there, {waited} were waiting", there.len());
+    assert!(there.len() as u64 >= acknowledged, "{} of {acknowledged} acknowledged are there", there.len());
     assert!(there.iter().copied().eq(0..there.len() as u64), "in order");
     let counted = Counters {
         groups: after.groups - before.groups,
@@ -118,6 +135,19 @@ fn a_group_that_is_full_does_not_linger_and_a_stop_does_not_wait() {
     }
     assert_eq!(journal.write_budget().standing, BudgetStanding::Exceeded);
     journal.on_commit(Box::new(|_| {}));
+    // Upkeep comes by each second, and its commits wait like all others.
+    let groups = journal.counters().groups;
+    for _ in 0..35 {
+        journal.append(&set(b"small"), NOW).expect("appends");
+        std::thread::sleep(Duration::from_millis(100));
+    }
+    assert!(journal.counters().groups - groups <= 2, "{}", journal.counters().groups - groups);
+    journal.wait(journal.barrier()).expect("durable");
+    // Half of what may be in a group, without anybody being refused for it.
+    let begun = Instant::now();
+    let half = journal.append(&set(&[b'x'; 40 << 10]), NOW).expect("appends");
+    journal.wait(half.ticket).expect("durable");
+    assert!(begun.elapsed() < BUDGET_LINGER_MAX / 2, "{:?}", begun.elapsed());
     let (begun, groups) = (Instant::now(), journal.counters().groups);
     // More than may wait at once: at one group every four seconds this would be refused, or take minutes.
     let data = vec![b'x'; 16 << 10];
