@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use crate::error::OpenError;
 pub use crate::keys::Cipher;
-use crate::limits::{SEGMENT_BYTES_MAX, SEGMENT_BYTES_MIN};
+use crate::limits::{SEGMENT_BYTES_MAX, SEGMENT_BYTES_MIN, UNREAD_PATIENCE};
 pub use crate::storage::IoMode;
 
 /// How runs are made smaller before they are written. Recorded in each run; any setting reads what any other wrote.
@@ -28,6 +28,27 @@ pub enum Durability {
     /// `Duration`, or within a second of it when no group comes. A crash of the
     /// process loses nothing, a power cut loses up to this much of what was acknowledged.
     Interval(Duration),
+}
+
+/// What becomes of what the disk does not give back: neither right bytes nor wrong ones, but an error. It may be there again, behind a
+/// cable, a controller, a network; or never. What counts as lost is lost as damaged bytes are: named, kept in mind, and a gap to readers,
+/// who go on behind it for good.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Unread {
+    /// Whether an opening takes it for lost. Else the opening ends with [`OpenError::Unread`], and has changed nothing; a
+    /// [`Journal`](crate::Journal) tries that again for as long as `patience`.
+    pub is_lost_at_open: bool,
+    /// For how long reads of an open journal end with [`ReadError::Unread`](crate::ReadError::Unread), counted from the first that failed
+    /// at the place, before it counts as lost. In kept time, to the second.
+    pub patience: Duration,
+}
+
+impl Unread {
+    /// It is lost at once, always.
+    pub const LOST: Self = Self { is_lost_at_open: true, patience: Duration::ZERO };
+
+    /// An opening refuses it, readers wait for [`UNREAD_PATIENCE`].
+    pub const AWAITED: Self = Self { is_lost_at_open: false, patience: UNREAD_PATIENCE };
 }
 
 /// Settings of one journal. The defaults suit a server; [`Config::small`] suits an SD card.
@@ -57,6 +78,8 @@ pub struct Config {
     pub io: IoMode,
     /// What "durable" means.
     pub durability: Durability,
+    /// What becomes of what the disk does not give back.
+    pub unread: Unread,
     /// How runs are made smaller.
     pub compression: Compression,
     /// How runs of streams that have a [key](crate::Keys) are encrypted.
@@ -77,6 +100,7 @@ impl Default for Config {
             write_budget: None,
             io: IoMode::Auto,
             durability: Durability::Sync,
+            unread: Unread::AWAITED,
             compression: Compression::None,
             cipher: Cipher::of_this_machine(),
         }

@@ -1,8 +1,15 @@
 //! What can go wrong, said with which thing, what was found and what was expected.
 
+use std::io;
 use std::sync::Arc;
 
 use crate::ShardKey;
+
+/// Whether the disk did not answer. A file that is gone, or ends early, is an answer.
+pub(crate) fn is_unread(error: &io::Error) -> bool {
+    use io::ErrorKind::{InvalidData, InvalidInput, NotFound, UnexpectedEof};
+    !matches!(error.kind(), InvalidData | InvalidInput | NotFound | UnexpectedEof)
+}
 
 /// The journal stopped: a write or a sync failed, or it was closed. It accepts nothing until it is opened again, because what the
 /// device holds after a failed sync is unknown and a second sync would only pretend to know.
@@ -19,7 +26,8 @@ impl Failed {
     }
 }
 
-/// Why a journal does not open. Damage is never a reason: it is reported in [`Recovery`](crate::Recovery).
+/// Why a journal does not open. Damage is never a reason: it is reported in [`Recovery`](crate::Recovery). A disk that does not answer is
+/// none: what it holds may be whole.
 #[derive(Debug, thiserror::Error)]
 pub enum OpenError {
     /// A setting is out of range.
@@ -41,6 +49,17 @@ pub enum OpenError {
         found: u16,
         /// The newest version this program knows.
         expected: u16,
+    },
+    /// The disk does not give back what a file holds, which is [awaited](crate::Unread). Nothing was changed.
+    #[error("{file}: the disk does not read it at byte {offset}")]
+    Unread {
+        /// The file.
+        file: String,
+        /// The first place found, in bytes, to a block.
+        offset: u64,
+        /// What the operating system said.
+        #[source]
+        source: std::io::Error,
     },
     /// The directory cannot be used.
     #[error("{doing} failed")]
@@ -133,6 +152,20 @@ pub enum ReadError {
         first: u64,
         /// The key's id.
         key_id: u16,
+    },
+    /// The disk does not give back the run, which is [awaited](crate::Unread). Another read may.
+    #[error("stream {} shard {}: the disk does not read {file} at byte {offset}, sequence {first}: {reason}", shard.stream, shard.shard)]
+    Unread {
+        /// The shard.
+        shard: ShardKey,
+        /// First sequence that was not read.
+        first: u64,
+        /// The file.
+        file: String,
+        /// Where in it, in bytes.
+        offset: u64,
+        /// What the operating system said.
+        reason: Arc<str>,
     },
     /// A run uses a flag this program does not know (compression or encryption of a newer one).
     #[error("stream {} shard {}: run at sequence {first} has flags {flags:#06x} and key {key_id}, this program reads neither", shard.stream, shard.shard)]

@@ -5,6 +5,7 @@
 //! Not here: anything about files or formats.
 
 mod bell;
+mod patience;
 
 use std::ops::Deref;
 use std::path::Path;
@@ -46,7 +47,8 @@ struct Shared<S: Storage> {
 impl Journal<FileStorage> {
     /// Opens the journal in `dir`, made when missing, recovers what is there and starts the threads.
     ///
-    /// Damage never stops an open: it is named in the [`Recovery`]. `now_ms` is the time in ms since 1970; upkeep reads the
+    /// Damage never stops an open: it is named in the [`Recovery`]. Where the disk does not give back acknowledged records this blocks,
+    /// tries again for the patience of [`Config::unread`], and then takes them for damaged. `now_ms` is the time in ms since 1970; upkeep reads the
     /// machine's clocks from then on.
     ///
     /// # Errors
@@ -65,10 +67,13 @@ impl Journal<FileStorage> {
     }
 
     fn open_at(dir: &Path, config: Config, now_ms: u64, clock: Clock) -> Result<(Self, Recovery), OpenError> {
-        let storage = FileStorage::open(&dir.join(LANE_DIR), config.io)
-            .map_err(|source| OpenError::Io { doing: format!("opening {}", dir.display()), source })?;
-        let moment = Moment { wall_ms: now_ms, ..clock.moment() };
-        let (core, recovery) = Core::open_at(storage, config, moment, random_seed()?)?;
+        let (core, recovery) = patience::open(&config, std::thread::sleep, |config, waited| {
+            let storage = FileStorage::open(&dir.join(LANE_DIR), config.io)
+                .map_err(|source| OpenError::Io { doing: format!("opening {}", dir.display()), source })?;
+            let waited_ms = u64::try_from(waited.as_millis()).unwrap_or(u64::MAX);
+            let moment = Moment { wall_ms: now_ms.saturating_add(waited_ms), ..clock.moment() };
+            Core::open_at(storage, config, moment, random_seed()?)
+        })?;
         Ok((Self::start_with(core, clock), recovery))
     }
 

@@ -52,7 +52,7 @@ mod sync;
 mod types;
 
 pub use crate::clock::{Clock, Moment, vouch};
-pub use crate::config::{Cipher, Compression, Config, Durability, IoMode};
+pub use crate::config::{Cipher, Compression, Config, Durability, IoMode, Unread};
 #[cfg(feature = "fuzzing")]
 #[doc(hidden)]
 pub use crate::core::fuzzing;

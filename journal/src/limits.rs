@@ -83,6 +83,16 @@ pub const BUDGET_LINGER_MAX: Duration = Duration::from_secs(4);
 /// Shortest that a commit lingers for a write budget, if it does: below, records of different publishers hardly meet.
 pub const BUDGET_LINGER_MIN: Duration = Duration::from_millis(10);
 
+/// How long readers of an open journal wait for what the disk does not give back, before it counts as lost: longer than a controller
+/// takes to reset and a network disk to come back, shorter than the flash of devices lasts while a required sink stands still.
+pub const UNREAD_PATIENCE: Duration = Duration::from_secs(300);
+
+/// How often an opening tries again meanwhile: a try reads what has no footer, a second's work.
+pub const UNREAD_TRIED_EVERY: Duration = Duration::from_secs(5);
+
+/// Places that are waited for at once. A disk that gives back less than that is gone, and then everything waits.
+pub const UNREAD_PLACES_MAX: usize = 4_096;
+
 /// Largest set that fits a segment of `segment_bytes`: half of it, so that a segment is never filled by its footer and one group's waste.
 #[must_use]
 pub const fn set_bytes_max(segment_bytes: u64) -> usize {

@@ -7,7 +7,7 @@
 
 use std::path::Path;
 
-use crate::config::Config;
+use crate::config::{Config, Unread};
 use crate::core::{Core, Holdings, Keys, Progress, Verification};
 use crate::error::{OpenError, ReadError};
 use crate::journal::LANE_DIR;
@@ -56,7 +56,7 @@ impl Offline {
     pub fn open(dir: &Path, config: Config) -> Result<Self, OpenError> {
         let storage = ViewStorage::open(&dir.join(LANE_DIR))
             .map_err(|source| OpenError::Io { doing: format!("looking at {}", dir.display()), source })?;
-        let config = Config { tail_cache_bytes: 0, ..config };
+        let config = Config { tail_cache_bytes: 0, unread: Unread::LOST, ..config };
         let (core, recovery) = Core::open_on(storage, config, 0, SEED)?;
         Ok(Self { core, recovery })
     }

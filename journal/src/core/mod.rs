@@ -28,6 +28,7 @@ mod survey;
 mod tables;
 mod tail;
 mod totals;
+mod unread;
 mod upkeep;
 mod verify;
 mod writer;
@@ -48,6 +49,7 @@ use self::stage::{Building, Refusal, Staged};
 use self::tables::TableCache;
 use self::tail::Tail;
 use self::totals::Totals;
+use self::unread::Unread;
 use self::upkeep::Upkeep;
 pub use self::verify::{Finding, Progress, Standing, Verification};
 use self::writer::Writer;
@@ -84,6 +86,8 @@ pub struct Core<S: Storage> {
     // Held while a segment file is made, so that two appends do not make two.
     making: Mutex<()>,
     totals: Totals,
+    // What the disk does not give back, and is waited for.
+    unread: Unread,
     // Number of the segment that will be opened next; what upkeep prepares.
     next_number: AtomicU64,
     // A thread keeps house, so appends need not make files themselves; and one was turned away for want of a file.

@@ -49,7 +49,7 @@ impl<S: Storage> Core<S> {
     ///
     /// # Errors
     /// When the first run cannot be read: [`ReadError::KeyUnknown`] or [`ReadError::KeyWrong`] when it is sealed,
-    /// [`ReadError::Unsupported`] when a newer program wrote it. Damage is no error: it is in [`Page::gaps`].
+    /// [`ReadError::Unsupported`] when a newer program wrote it, [`ReadError::Unread`] while the disk does not give it back. Damage is no error: it is in [`Page::gaps`].
     pub fn read(&self, shard: ShardKey, from: u64, limits: ReadLimits) -> Result<Page, ReadError> {
         let mut page = Page { next: from, ..Page::default() };
         let mut budget = Budget::of(limits);
@@ -60,7 +60,7 @@ impl<S: Storage> Core<S> {
                 Listing::Footer { offset, table } => match self.table(number, &source.file, offset, table) {
                     Some(runs) => runs,
                     None => {
-                        self.rescan(number);
+                        self.rescan((shard, page.next), number)?;
                         continue;
                     }
                 },
@@ -189,16 +189,23 @@ impl<S: Storage> Core<S> {
     }
 
     /// Reads a segment whole whose footer is bad: the footer is derived, the groups are the truth.
-    fn rescan(&self, number: u64) {
+    ///
+    /// # Errors
+    /// The disk does not give back some of it, and may later.
+    fn rescan(&self, wanted: (ShardKey, u64), number: u64) -> Result<(), ReadError> {
         let Some((file, file_bytes, start)) = self.index().segments.get(&number).map(|segment| {
             let start =
                 Start { salt: Some(segment.salt), next: segment.first_group, chain: None, followed_by: None };
             (Arc::clone(&segment.file), segment.file_bytes, start)
         }) else {
-            return;
+            return Ok(());
         };
         tracing::warn!(segment = number, "footer is damaged, reading the segment whole");
-        let groups = scan(&*file, file_bytes, start).map(|found| found.groups).unwrap_or_default();
+        let mut found = scan(&*file, file_bytes, start).unwrap_or_default();
+        if let Some((offset, error)) = found.unread.take() {
+            self.meet_unread(wanted, (number, offset), &error)?;
+        }
+        let groups = found.groups;
         let mut index = self.index_mut();
         let mut tables = BTreeMap::<u32, Vec<RunRef>>::new();
         for group in &groups {
@@ -214,6 +221,7 @@ impl<S: Storage> Core<S> {
         if let Some(segment) = index.segments.get_mut(&number) {
             segment.tables = Tables::Memory(tables);
         }
+        Ok(())
     }
 
     /// A range turned out to be lost: forget where it was, remember that it is gone. Nothing when the segment was let go meanwhile.

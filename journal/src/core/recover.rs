@@ -11,6 +11,7 @@
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicU64};
 use std::sync::{Mutex, RwLock};
+use std::time::Duration;
 
 use crate::ShardKey;
 use crate::budget::Budget;
@@ -24,10 +25,11 @@ use crate::core::survey::{Survey, candidates, lane, unreadable_numbers};
 use crate::core::tables::TableCache;
 use crate::core::tail::Tail;
 use crate::core::totals::Totals;
+use crate::core::unread::Unread;
 use crate::core::upkeep::Upkeep;
 use crate::core::writer::Writer;
 use crate::core::{Core, Listeners, lock};
-use crate::error::OpenError;
+use crate::error::{OpenError, ReadError};
 use crate::format::FORMAT_VERSION;
 use crate::kept::KeptTime;
 use crate::page::{LostRange, ReadLimits};
@@ -67,17 +69,24 @@ impl<S: Storage> Core<S> {
         config.check()?;
         let names =
             storage.list().map_err(|source| OpenError::Io { doing: "listing the journal".into(), source })?;
-        let opened = Slots::open(&storage, &names);
+        let mut opened = Slots::open(&storage, &names);
         if let Some((file, found)) = opened.version {
             return Err(OpenError::Version { file, found, expected: FORMAT_VERSION });
         }
         let mut recovery = Recovery::default();
-        let candidates = candidates(&storage, &names, &mut recovery);
+        // One slot that is whole tells everything: no segment goes before both do.
+        let mut unread = opened.unread.take().filter(|_| opened.newest.is_none());
+        let candidates = candidates(&storage, &names, &mut recovery, &mut unread);
         let lane = lane(opened.newest.as_ref(), &candidates, seed);
         let mut survey = Survey::new(&config, lane, recovery);
         survey.newest_number = unreadable_numbers(&survey.recovery).max().unwrap_or(0);
         survey.files.total = survey.recovery.unreadable.len() as u64;
         survey.segments(&candidates)?;
+        // Before anything is written: what the disk does not give back may be whole, and nothing is to be built on its absence.
+        let unread = unread.or(survey.unread.take()).filter(|_| !config.unread.is_lost_at_open);
+        if let Some((file, offset, source)) = unread {
+            return Err(OpenError::Unread { file, offset, source });
+        }
         // Without a snapshot only a log from its very first group on tells everything.
         let oldest = survey.index.segments.values().next();
         let blind = opened.newest.is_none() && oldest.is_some_and(|segment| segment.first_group > 1);
@@ -92,16 +101,17 @@ impl<S: Storage> Core<S> {
         survey.recovery.segments = survey.index.segments.len() as u64;
         survey.recovery.metadata_lost |= blind;
         let mut core = survey.into_core(storage, config, now_ms, seed, opened.slots);
-        let recovery = core.finish_recovery(now_ms);
+        let recovery = core.finish_recovery(now_ms).map_err(unread_metadata)?;
+        core.unread.set_patience(core.config.unread.patience);
         core.resume_kept(moment);
         core.resume_budget();
         Ok((core, recovery))
     }
 
     /// What needs a core that can read: metadata, and the losses it does not know of yet.
-    fn finish_recovery(&mut self, now_ms: u64) -> Recovery {
+    fn finish_recovery(&mut self, now_ms: u64) -> Result<Recovery, ReadError> {
         let mut recovery = lock(&self.upkeep).take_recovery();
-        recovery.metadata_lost |= self.replay_metadata();
+        recovery.metadata_lost |= self.replay_metadata()?;
         let (dropped, holds, known, retained) = self.queue.look(|staged| {
             let meta = &staged.meta;
             (
@@ -151,26 +161,27 @@ impl<S: Storage> Core<S> {
             retained,
             "journal recovered"
         );
-        recovery
+        Ok(recovery)
     }
 
     /// Applies stream 0 from the snapshot on; whether part of it is missing.
-    fn replay_metadata(&self) -> bool {
+    fn replay_metadata(&self) -> Result<bool, ReadError> {
         let (mut from, mut missing) =
             (self.index().shard(ShardKey::META).map_or(FIRST_SEQUENCE, |meta| meta.floor), false);
         let limits = ReadLimits { records: 10_000, bytes: 1 << 20 };
         loop {
             let page = match self.read(ShardKey::META, from, limits) {
                 Ok(page) => page,
+                Err(error @ ReadError::Unread { .. }) => return Err(error),
                 Err(error) => {
                     tracing::error!(%error, "cannot read metadata");
-                    return true;
+                    return Ok(true);
                 }
             };
             missing |= !page.gaps.is_empty();
             self.queue.look(|staged| page.records().for_each(|record| staged.meta.replay(&record)));
             if page.next >= page.end {
-                return missing;
+                return Ok(missing);
             }
             from = page.next;
         }
@@ -220,6 +231,8 @@ impl<F: StorageFile> Survey<F> {
             found: Mutex::new(Vec::new()),
             making: Mutex::new(()),
             totals: Totals::default(),
+            // The opening itself has no time to wait in.
+            unread: Unread::new(if config.unread.is_lost_at_open { Duration::ZERO } else { Duration::MAX }),
             next_number: AtomicU64::new(next_number),
             attended: AtomicBool::new(false),
             late: AtomicBool::new(false),
@@ -235,6 +248,16 @@ impl<F: StorageFile> Survey<F> {
             storage,
             config,
         }
+    }
+}
+
+/// What an opening says when the disk does not give back metadata.
+fn unread_metadata(error: ReadError) -> OpenError {
+    match error {
+        ReadError::Unread { file, offset, reason, .. } => {
+            OpenError::Unread { file, offset, source: std::io::Error::other(reason.to_string()) }
+        }
+        error => OpenError::Io { doing: "reading metadata".into(), source: std::io::Error::other(error) },
     }
 }
 

@@ -10,6 +10,7 @@ use std::io;
 
 use crate::blocks::BLOCK_BYTES;
 use crate::bytes::crc32c;
+use crate::error::is_unread;
 use crate::format::body;
 use crate::format::group::{GroupHead, HEAD_BYTES, RunHeader};
 use crate::format::segment::HEADER_BYTES;
@@ -41,6 +42,8 @@ pub(super) struct Found {
     pub(super) data_end: u32,
     pub(super) torn_bytes: u64,
     pub(super) damage: Vec<Damage>,
+    /// The first block that the disk did not give back, read as zeros.
+    pub(super) unread: Option<(u64, io::Error)>,
 }
 
 #[derive(Debug)]
@@ -244,8 +247,12 @@ impl<F: StorageFile> Scanner<'_, F> {
     fn read_blocks(&mut self, at: usize, error: &io::Error) -> io::Result<()> {
         tracing::warn!(at, %error, "reading a segment block by block");
         for (number, block) in self.window.chunks_mut(BLOCK_BYTES).enumerate() {
-            if self.file.read_at(block, (at + number * BLOCK_BYTES) as u64).is_err() {
+            let offset = (at + number * BLOCK_BYTES) as u64;
+            if let Err(error) = self.file.read_at(block, offset) {
                 block.fill(0);
+                if is_unread(&error) {
+                    self.found.unread.get_or_insert((offset, error));
+                }
             }
         }
         Ok(())

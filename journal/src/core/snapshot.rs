@@ -7,6 +7,8 @@
 
 use std::io;
 
+use crate::core::survey::Place;
+use crate::error::is_unread;
 use crate::format::segment::FileName;
 use crate::format::snapshot::Snapshot;
 use crate::storage::{Storage, StorageFile};
@@ -38,6 +40,8 @@ pub(super) struct Opened<F> {
     /// A slot has content that is not a whole snapshot: torn by a power cut, or damaged.
     pub(super) damaged: bool,
     pub(super) version: Option<(String, u16)>,
+    /// A slot that the disk did not give back.
+    pub(super) unread: Option<Place>,
 }
 
 impl<F: StorageFile> Slots<F> {
@@ -47,6 +51,7 @@ impl<F: StorageFile> Slots<F> {
             newest: None,
             damaged: false,
             version: None,
+            unread: None,
         };
         for number in 0..2u8 {
             let name = FileName::Snapshot(number).to_string();
@@ -59,6 +64,9 @@ impl<F: StorageFile> Slots<F> {
                 Err(error) => {
                     tracing::error!(file = name, %error, "cannot read a snapshot");
                     opened.damaged = true;
+                    if is_unread(&error) {
+                        opened.unread.get_or_insert((name, 0, error));
+                    }
                     continue;
                 }
             };

@@ -9,17 +9,19 @@
 mod candidate;
 mod renew;
 mod settle;
+mod unread;
 
 use std::collections::BTreeMap;
 use std::io;
 use std::sync::Arc;
 
 pub(super) use self::candidate::{Candidate, candidates, lane, unreadable_numbers};
+pub(super) use self::unread::Place;
 use crate::ShardKey;
 use crate::config::{Compression, Config};
 use crate::core::files::Files;
 use crate::core::index::{Index, Piece, Segment, Tables, Written};
-use crate::core::scan::{Damage, Found, Start, scan};
+use crate::core::scan::{Damage, Found, Start};
 use crate::core::stage::{META_SLOT, Staged};
 use crate::error::OpenError;
 use crate::format::FORMAT_VERSION;
@@ -51,6 +53,8 @@ pub(super) struct Survey<F> {
     pub(super) compressed: bool,
     /// Files without wanted content, by their present name.
     pub(super) blank: Vec<(FileName, Arc<F>, u64)>,
+    /// The first place that the disk did not give back, and acknowledged records may be behind.
+    pub(super) unread: Option<Place>,
 }
 
 impl<F: StorageFile> Survey<F> {
@@ -73,6 +77,7 @@ impl<F: StorageFile> Survey<F> {
             tail: None,
             compressed: config.compression != Compression::None,
             blank: Vec::new(),
+            unread: None,
         }
     }
 
@@ -113,7 +118,7 @@ impl<F: StorageFile> Survey<F> {
         }
         let (salt, chain) = (Some(header.salt), Some(header.previous_crc));
         let start = Start { salt, next: header.first_group, chain, followed_by };
-        match scan(&*candidate.file, candidate.file_bytes, start) {
+        match self.scan(candidate, start) {
             Ok(found) => self.scanned(candidate, found, header.first_group),
             Err(error) => self.unreadable(candidate, &error, followed_by),
         }
@@ -125,6 +130,7 @@ impl<F: StorageFile> Survey<F> {
             return self.sealed(candidate, &trailer, &pieces, true);
         }
         if candidate.blank && !candidate.begins_with_group() {
+            self.note_looked(candidate);
             return self.blank(candidate);
         }
         let mut next = self.last.0 + 1;
@@ -133,7 +139,7 @@ impl<F: StorageFile> Survey<F> {
             next = next.max(candidate.first_group().unwrap_or(next));
         }
         let start = Start { salt: None, next, chain: None, followed_by };
-        match scan(&*candidate.file, candidate.file_bytes, start) {
+        match self.scan(candidate, start) {
             Ok(found) if found.groups.is_empty() && followed_by.is_none_or(|first| first <= next) => {
                 if candidate.claims_its_name() {
                     let error =

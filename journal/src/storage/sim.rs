@@ -21,6 +21,7 @@
 //! # std::io::Result::Ok(())
 //! ```
 
+mod bad;
 mod chance;
 mod content;
 mod disk;
@@ -28,6 +29,7 @@ mod fate;
 mod names;
 
 use std::io;
+use std::ops::Range;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 pub use self::chance::{Fault, Operation};
@@ -197,6 +199,19 @@ impl SimDisk {
     /// [`io::ErrorKind::NotFound`] when there is no such file, [`io::ErrorKind::UnexpectedEof`] when it ends before `offset`.
     pub fn flip_bit(&self, name: &str, offset: u64, bit: u8) -> io::Result<()> {
         self.lock().flip(name, offset, bit)
+    }
+
+    /// Reads of these bytes of a file fail with EIO, over cuts and kills, until they are written or [made good](Self::make_good).
+    ///
+    /// # Errors
+    /// [`io::ErrorKind::NotFound`] when there is no such file.
+    pub fn make_bad(&self, name: &str, bytes: Range<u64>) -> io::Result<()> {
+        self.lock().make_bad(name, bytes)
+    }
+
+    /// Reads of every file give back what is there.
+    pub fn make_good(&self) {
+        self.lock().bad.clear();
     }
 
     /// How many changes no sync has covered: what a cut now would choose fates for.

@@ -9,10 +9,10 @@ use super::{Exit, Failed, Place};
 use crate::cli::say;
 use crate::config::Config;
 use clap::Args;
-use headwater_journal::{Journal, Lost, META_STREAM, ReadLimits, Standing, Verification};
+use headwater_journal::{Journal, Lost, META_STREAM, ReadLimits, Standing, Unread, Verification};
 use serde_json::json;
 use std::collections::BTreeSet;
-use std::fs::{DirBuilder, File, OpenOptions};
+use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{self, Write};
 use std::os::unix::fs::{DirBuilderExt, FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
@@ -100,18 +100,34 @@ fn keep_aside(
     let failed = |error| Failed::Io(format!("keeping damaged files in {}", dir.display()), error);
     DirBuilder::new().recursive(true).mode(0o700).create(&dir).map_err(failed)?;
     for name in files {
-        copy(&from.join(name), &dir.join(name)).map_err(failed)?;
+        if !copy(&from.join(name), &dir.join(name)).map_err(failed)? {
+            replace(&from.join(name), &dir).map_err(failed)?;
+        }
     }
     File::open(&dir).and_then(|dir| dir.sync_all()).map_err(failed)?;
     Ok(Some(dir))
 }
 
-/// Copies a file; what cannot be read of it becomes zeros.
-fn copy(from: &Path, to: &Path) -> io::Result<()> {
+/// Puts a copy with zeros in the place of a file that the disk does not read to its end, so that no start waits for it again. The file
+/// itself stays beside its copy as `*.unread`, where that is on the same disk: another disk controller may still read it.
+fn replace(path: &Path, aside: &Path) -> io::Result<()> {
+    let name = path.file_name().unwrap_or_default();
+    let (copied, mended) = (aside.join(name), path.with_extension("mended"));
+    if let Err(error) = fs::hard_link(path, copied.with_extension("unread")) {
+        tracing::warn!(file = %path.display(), %error, "the file that cannot be read is not kept");
+    }
+    fs::copy(&copied, &mended)?;
+    File::open(&mended)?.sync_all()?;
+    fs::rename(&mended, path)?;
+    File::open(path.parent().unwrap_or(path))?.sync_all()
+}
+
+/// Copies a file; what cannot be read of it becomes zeros. Whether all of it was read.
+fn copy(from: &Path, to: &Path) -> io::Result<bool> {
     let from = File::open(from)?;
     let bytes = from.metadata()?.len();
     let mut to = OpenOptions::new().write(true).create_new(true).mode(0o600).open(to)?;
-    let (mut at, mut buffer) = (0, vec![0; COPY_BYTES]);
+    let (mut at, mut buffer, mut is_whole) = (0, vec![0; COPY_BYTES], true);
     while at < bytes {
         let length = usize::try_from(bytes - at).unwrap_or(COPY_BYTES).min(COPY_BYTES);
         let part = &mut buffer[..length];
@@ -119,20 +135,23 @@ fn copy(from: &Path, to: &Path) -> io::Result<()> {
             for (number, sector) in (0u64..).zip(part.chunks_mut(SECTOR_BYTES)) {
                 if from.read_exact_at(sector, at + number * SECTOR_BYTES as u64).is_err() {
                     sector.fill(0);
+                    is_whole = false;
                 }
             }
         }
         to.write_all(part)?;
         at += length as u64;
     }
-    to.sync_all()
+    to.sync_all()?;
+    Ok(is_whole)
 }
 
 /// Opens the journal as a start does and meets every loss, so that it is noted.
 fn note(config: &Config, dir: &Path, lost: &[Lost]) -> Result<(), Failed> {
     let now_ms = now_ms();
-    let (journal, _) =
-        Journal::open(dir, settings(config), now_ms).map_err(|error| Failed::opening(error, dir))?;
+    // What the disk does not read was waited for by whoever asked for this.
+    let settings = headwater_journal::Config { unread: Unread::LOST, ..settings(config) };
+    let (journal, _) = Journal::open(dir, settings, now_ms).map_err(|error| Failed::opening(error, dir))?;
     let limits = ReadLimits { records: 1_000, bytes: 1 << 20 };
     for lost in lost.iter().filter(|lost| lost.shard.stream != META_STREAM) {
         let mut from = lost.range.first;
@@ -153,4 +172,25 @@ fn note(config: &Config, dir: &Path, lost: &[Lost]) -> Result<(), Failed> {
 fn now_ms() -> u64 {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_copy_takes_the_place_and_the_file_itself_is_kept() {
+        let dir = tempfile::tempdir().expect("makes a directory");
+        let (lane, aside) = (dir.path().join("lane-0"), dir.path().join("aside"));
+        for made in [&lane, &aside] {
+            fs::create_dir(made).expect("makes a directory");
+        }
+        fs::write(lane.join("1.seg"), "as it was").expect("writes");
+        fs::write(aside.join("1.seg"), "as it is read").expect("writes");
+        replace(&lane.join("1.seg"), &aside).expect("replaces");
+        let read = |path: PathBuf| fs::read_to_string(path).expect("reads");
+        assert_eq!(read(lane.join("1.seg")), "as it is read");
+        assert_eq!(read(aside.join("1.unread")), "as it was");
+        assert_eq!(fs::read_dir(&lane).expect("lists").count(), 1, "nothing else is left");
+    }
 }

@@ -88,12 +88,20 @@ impl<S: Storage> Core<S> {
                 // One bad sector must not take the neighbours along.
                 Err(_) => match self.read_buffer(&source.file, start, index(run.stored)) {
                     Ok(buffer) => (&together[..1], buffer),
+                    // What was read so far first; the next read says it.
+                    Err(_) if !page.runs.is_empty() => {
+                        budget.records = 0;
+                        return Ok(None);
+                    }
                     Err(error) => {
+                        let place = (source.number, u64::from(start));
+                        self.meet_unread((shard, page.next), place, &error)?;
                         tracing::warn!(segment = source.number, offset = start, %error, "cannot read a run");
                         return Ok(Some(Broken { first: run.first, last: run.last() }));
                     }
                 },
             };
+            self.was_read(source.number, u64::from(start)..u64::from(start) + buffer.len() as u64);
             for run in batch {
                 let at = index(run.offset - start);
                 if crc32c(&buffer.as_slice()[at..at + index(run.stored)]) != run.crc {

@@ -7,6 +7,7 @@
 use std::collections::BTreeMap;
 use std::io;
 
+use super::bad::Bad;
 use super::chance::{Chance, Faults};
 use super::content::{Content, Page};
 use super::fate::seeded_fate;
@@ -17,12 +18,13 @@ use super::{Fate, Fault, Operation, Pending, SimCounters, Step};
 pub(super) struct Disk {
     chance: Chance,
     pub(super) faults: Faults,
+    pub(super) bad: Bad,
     life: u64,
     pub(super) powered: bool,
     pub(super) limit_bytes: u64,
     files: BTreeMap<u64, File>,
     next_file: u64,
-    names: Names,
+    pub(super) names: Names,
     pub(super) counters: SimCounters,
     pub(super) record: Option<Vec<Step>>,
 }
@@ -39,6 +41,7 @@ impl Disk {
         Self {
             chance: Chance::new(seed),
             faults: Faults::default(),
+            bad: Bad::default(),
             life: 0,
             powered: true,
             limit_bytes: u64::MAX,
@@ -138,6 +141,9 @@ impl Disk {
         if fault.is_some() {
             return self.failed(fault, "a read");
         }
+        if self.bad.is_met(file, offset, buf.len() as u64) {
+            return Err(input_output("a read of a bad sector"));
+        }
         self.file(file)?.content.read(buf, offset)
     }
 
@@ -157,6 +163,7 @@ impl Disk {
         if fault == Some(Fault::NoSpace) || grows > self.free() {
             return Err(no_space("a write"));
         }
+        self.bad.handle_written(file, offset, len);
         let sectors = pages.len() as u64 * 8;
         let head = match fault {
             Some(Fault::ShortWrite) => Some(1 + self.chance.below(sectors.saturating_sub(1))),
