@@ -1,7 +1,8 @@
 //! Segment files that are ready to be written again.
 //!
 //! In: files of segments nobody wants, new files of zeros. Out: a file under the name of the next segment.
-//! Invariant: a file here holds nothing wanted; its name says so until a header with its number is in it.
+//! Invariants: a file here holds nothing wanted; its name says so until a header with its number is in it. The name of a segment is given
+//! once: a second file of that name would take the place of the first, with what is in it.
 //! Not here: deciding that nobody wants a segment.
 
 use std::collections::VecDeque;
@@ -16,13 +17,15 @@ pub(super) struct Files<F> {
     prepared: Option<(u64, Arc<F>)>,
     pool: VecDeque<(u64, Arc<F>)>,
     next_pool: u64,
+    /// Number of the newest segment that has its file.
+    taken: u64,
     /// Segment files there are: live, prepared, pooled, damaged.
     pub(super) total: u64,
 }
 
 impl<F> Files<F> {
     pub(super) fn new() -> Self {
-        Self { prepared: None, pool: VecDeque::new(), next_pool: 0, total: 0 }
+        Self { prepared: None, pool: VecDeque::new(), next_pool: 0, taken: 0, total: 0 }
     }
 
     /// Files ready for use.
@@ -49,9 +52,10 @@ impl<F> Files<F> {
         self.prepared.as_ref().is_some_and(|(prepared, _)| *prepared == number)
     }
 
-    /// Renames a pooled file to segment `number` and makes the name durable.
+    /// Renames a pooled file to segment `number` and makes the name durable. Nothing when that has its file already: upkeep may ask for
+    /// the segment that the writer opened just now.
     pub(super) fn prepare<S: Storage<File = F>>(&mut self, storage: &S, number: u64) -> io::Result<bool> {
-        if self.prepared.is_some() {
+        if self.prepared.is_some() || number <= self.taken {
             return Ok(false);
         }
         let Some((name, file)) = self.pool.pop_front() else { return Ok(false) };
@@ -72,6 +76,38 @@ impl<F> Files<F> {
         if late {
             self.prepare(storage, number)?;
         }
-        Ok(self.prepared.take().filter(|(prepared, _)| *prepared == number).map(|(_, file)| (file, late)))
+        let taken = self.prepared.take().filter(|(prepared, _)| *prepared == number);
+        if taken.is_some() {
+            self.taken = number;
+        }
+        Ok(taken.map(|(_, file)| (file, late)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::blocks::Blocks;
+    use crate::storage::{SimDisk, StorageFile};
+
+    #[test]
+    fn a_segment_that_was_just_opened_is_not_replaced_by_another_file_of_its_name() {
+        let disk = SimDisk::new(1);
+        let mut files = Files::new();
+        for pooled in 1..=2 {
+            let file = disk.create(&FileName::Pool(pooled).to_string(), 4096).unwrap();
+            files.add(pooled, Arc::new(file));
+        }
+        let (file, _) = files.take(&disk, 1).unwrap().expect("there is one");
+        let mut block = Blocks::zeroed(4096);
+        block.as_mut_slice().fill(7);
+        file.write_at(&block, 0).unwrap();
+        // Upkeep has read the number before the writer raised it.
+        assert!(!files.prepare(&disk, 1).unwrap());
+        let image = disk.image();
+        let (_, bytes) = image.iter().find(|(name, _)| *name == FileName::Segment(1).to_string()).unwrap();
+        assert_eq!(bytes[0], 7, "what was acknowledged is gone");
+        assert!(files.prepare(&disk, 2).unwrap());
+        assert!(files.take(&disk, 2).unwrap().is_some(), "the next one has its file");
     }
 }
