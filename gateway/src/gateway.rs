@@ -197,6 +197,7 @@ impl Gateway {
         }
         forwarders.stop().await;
         accountant.abort();
+        let _ = accountant.await;
         books.store().await;
         status.engine().close().await;
         page_stop.send_replace(true);

@@ -210,10 +210,11 @@ impl<S: Storage> Journal<S> {
     }
 
     /// Flushes what is staged, writes footer and snapshot so that the next open is quick, and stops the threads. Other clones
-    /// of this journal get [`Failed`] from then on.
+    /// of this journal get [`Failed`] from then on. The directory is free then, whoever still has a clone.
     pub fn close(self) {
         self.shared.stop();
         self.shared.core.close(self.shared.clock.now_ms());
+        self.shared.core.leave();
     }
 }
 

@@ -102,16 +102,18 @@ fn nobody_needs_to_wait_for_data_to_become_durable() {
 }
 
 #[test]
-fn a_closed_journal_opens_without_reading_a_segment_whole() {
+fn a_closed_journal_leaves_its_directory_and_opens_without_reading_a_segment_whole() {
     let dir = tempfile::tempdir().expect("makes a directory");
     let journal = open(dir.path(), config());
     let other = journal.clone();
     journal.append(&set(b"last words"), NOW).expect("appends");
+    assert!(Journal::open(dir.path(), config(), NOW).is_err(), "it is in use");
     journal.close();
     assert!(matches!(other.append(&set(b"too late"), NOW), Err(AppendError::Failed(_))));
     assert!(matches!(other.state(), State::Failed { .. }));
+    let (journal, recovery) = Journal::open(dir.path(), config(), NOW).expect("nobody waits for clones");
     drop(other);
-    let (journal, recovery) = Journal::open(dir.path(), config(), NOW).expect("opens");
+    assert!(Journal::open(dir.path(), config(), NOW).is_err(), "it is in use again, whoever is gone");
     assert_eq!((recovery.segments, recovery.segments_scanned), (1, 0));
     assert_eq!(
         journal.read(SHARD, 0, ALL).expect("reads").records().next().expect("is there").data,

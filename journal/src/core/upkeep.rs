@@ -110,6 +110,11 @@ impl<S: Storage> Core<S> {
         }
     }
 
+    /// Nothing is written after [`Core::close`]: another may have the directory.
+    pub(crate) fn leave(&self) {
+        self.storage.release();
+    }
+
     fn snapshot_if_behind(&self, upkeep: &mut Upkeep<S::File>) -> Result<(), Failed> {
         if upkeep.slots.newest().0 < self.queue.durable() {
             self.queue.look(|staged| staged.want_cut());

@@ -11,7 +11,7 @@ use std::fs::{DirBuilder, File, OpenOptions};
 use std::io;
 use std::os::unix::fs::{DirBuilderExt, FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use rustix::fs::OFlags;
 
@@ -41,7 +41,7 @@ pub enum IoMode {
     Sparse,
 }
 
-/// A directory of files, locked for this process while this value or a clone of it lives.
+/// A directory of files, locked for this process while this value or a clone of it lives, or until it is [released](Storage::release).
 #[derive(Clone, Debug)]
 pub struct FileStorage {
     inner: Arc<Inner>,
@@ -55,7 +55,7 @@ struct Inner {
     direct: bool,
     /// New files are holes.
     sparse: bool,
-    _lock: DirLock,
+    lock: Mutex<Option<DirLock>>,
 }
 
 /// An open file of a [`FileStorage`].
@@ -86,7 +86,7 @@ impl FileStorage {
             return Err(io::Error::new(io::ErrorKind::Unsupported, found));
         }
         let (direct, sparse) = (refused.is_none(), mode == IoMode::Sparse);
-        Ok(Self { inner: Arc::new(Inner { path, directory, direct, sparse, _lock: lock }) })
+        Ok(Self { inner: Arc::new(Inner { path, directory, direct, sparse, lock: Mutex::new(Some(lock)) }) })
     }
 
     /// Whether writes go past the page cache.
@@ -168,6 +168,10 @@ impl Storage for FileStorage {
             .map_err(|error| named(&self.inner.path, "ask for free space", &error.into()))?;
         // Available to us, not free: a root reserve does not count.
         Ok(found.f_bavail.saturating_mul(found.f_frsize))
+    }
+
+    fn release(&self) {
+        self.inner.lock.lock().unwrap_or_else(PoisonError::into_inner).take();
     }
 }
 

@@ -47,6 +47,9 @@ pub trait Storage: Send + Sync + 'static {
 
     /// Bytes that this process may still allocate on the file system.
     fn free_bytes(&self) -> io::Result<u64>;
+
+    /// The journal is closed: nothing is written through this value any more, and another may have the directory.
+    fn release(&self) {}
 }
 
 /// An open file. Reads and writes carry their offset, so one handle serves several threads.
