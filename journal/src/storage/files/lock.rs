@@ -17,7 +17,19 @@ const TEXT_BYTES_MAX: u64 = 32;
 /// Held while it lives.
 #[derive(Debug)]
 pub(super) struct DirLock {
-    _file: File,
+    _held: Held,
+}
+
+/// A file that is locked. Unlocked by hand: a process that is being started by another thread has all our files for a moment, and the lock of
+/// one that is merely closed would stay for as long.
+#[derive(Debug)]
+struct Held(File);
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        // Closing it does the same, but for the moment above.
+        let _ = rustix::fs::flock(&self.0, FlockOperation::Unlock);
+    }
 }
 
 impl DirLock {
@@ -26,18 +38,19 @@ impl DirLock {
         let path = dir.join(LOCK_NAME);
         let opened =
             OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o600).open(&path);
-        let mut file = opened.map_err(|error| super::named(&path, "open", &error))?;
-        take(dir, &path, &file, FlockOperation::NonBlockingLockExclusive)?;
+        let file = opened.map_err(|error| super::named(&path, "open", &error))?;
+        let mut held = take(dir, &path, file, FlockOperation::NonBlockingLockExclusive)?;
         // For the person who reads the error of a second opener. A full disk must not stop a start, so failures are passed over.
-        let _ = file.set_len(0).and_then(|()| file.write_all(format!("{}\n", std::process::id()).as_bytes()));
-        Ok(Self { _file: file })
+        let _ =
+            held.0.set_len(0).and_then(|()| held.0.write_all(format!("{}\n", std::process::id()).as_bytes()));
+        Ok(Self { _held: held })
     }
 }
 
 /// Held by whoever only looks: others may look too, nobody may write.
 #[derive(Debug)]
 pub(in crate::storage) struct SharedLock {
-    _file: File,
+    _held: Held,
 }
 
 impl SharedLock {
@@ -50,17 +63,16 @@ impl SharedLock {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
             Err(error) => return Err(super::named(&path, "open", &error)),
         };
-        take(dir, &path, &file, FlockOperation::NonBlockingLockShared)?;
-        Ok(Some(Self { _file: file }))
+        Ok(Some(Self { _held: take(dir, &path, file, FlockOperation::NonBlockingLockShared)? }))
     }
 }
 
-fn take(dir: &Path, path: &Path, file: &File, how: FlockOperation) -> io::Result<()> {
+fn take(dir: &Path, path: &Path, file: File, how: FlockOperation) -> io::Result<Held> {
     loop {
-        match rustix::fs::flock(file, how) {
-            Ok(()) => return Ok(()),
+        match rustix::fs::flock(&file, how) {
+            Ok(()) => return Ok(Held(file)),
             Err(Errno::INTR) => {}
-            Err(Errno::WOULDBLOCK) => return Err(busy(dir, file)),
+            Err(Errno::WOULDBLOCK) => return Err(busy(dir, &file)),
             Err(error) => return Err(super::named(path, "lock", &error.into())),
         }
     }
@@ -80,4 +92,20 @@ fn busy(dir: &Path, file: &File) -> io::Error {
 /// Whether there is surely no such process. Where there is no /proc nobody is sure.
 fn is_gone(pid: u32) -> bool {
     Path::new("/proc/self").exists() && !Path::new("/proc").join(pid.to_string()).exists()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_lock_is_given_back_although_a_process_that_is_being_started_has_its_file() {
+        let dir = tempfile::tempdir().unwrap();
+        let lock = DirLock::take(dir.path()).unwrap();
+        let inherited = lock._held.0.try_clone().unwrap();
+        assert_eq!(DirLock::take(dir.path()).unwrap_err().kind(), io::ErrorKind::ResourceBusy);
+        drop(lock);
+        DirLock::take(dir.path()).unwrap();
+        drop(inherited);
+    }
 }
