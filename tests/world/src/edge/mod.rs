@@ -5,7 +5,7 @@
 //!
 //! What runs: the device core on a flash model, with its own wrong clock, on a serial line that loses bytes and flips bits; the agent's
 //! sessions, spool and uplink on a simulated disk; rumqttc's packets and state; the MQTT front of the gateway. Of rumqttc only the event
-//! loop is another, and of the way down to subscribers the bus. Somebody gives devices commands ([`operator`]).
+//! loop is another, and of the way down to subscribers the bus. Somebody gives devices commands (`operator`).
 //!
 //! Held after each step: a device is acked only what is durable in its agent's spool, and lets go only what it was acked; what was durable
 //! in a spool stays there until the checkpoint passes it; the durable checkpoint never goes back and never passes a record whose PUBACK did
