@@ -200,7 +200,8 @@ impl Forwarding {
     ) -> Result<Vec<Range<Offset>>, ForwardError> {
         let place = self.sources.place(source)?;
         self.end_reads(place, |region| region.next < to.0);
-        let (taken, given, ranges) = self.sources.slab.get_mut(place).skip(to.0, reason);
+        let region_id = self.sources.next_region();
+        let (taken, given, ranges) = self.sources.slab.get_mut(place).skip(to.0, reason, region_id);
         self.sources.hold(taken, 0);
         self.sources.give_up(given, 0);
         if let Some(first) = ranges.first() {

@@ -121,9 +121,27 @@ impl Source {
     }
 
     /// Nothing unsent is left in the log before `to`. Returns how many slots that took and gave up, and what it was.
-    pub(super) fn skip(&mut self, to: u64, reason: DropReason) -> (usize, usize, Vec<Range<Offset>>) {
+    ///
+    /// What is left out although the log has it, behind records that are in memory yet, is a hole of its own, where there is room for one:
+    /// the progress that is stored next says so. Else the next start would send it, behind what was sent meanwhile.
+    pub(super) fn skip(
+        &mut self,
+        to: u64,
+        reason: DropReason,
+        region_id: u32,
+    ) -> (usize, usize, Vec<Range<Offset>>) {
         self.tail = self.tail.max(to);
         let (mut taken, mut given, mut ranges) = (0, 0, Vec::new());
+        let splits = reason != DropReason::Age && self.regions.len() < REGIONS_MAX;
+        if let Some(last) =
+            self.regions.last_mut().filter(|last| splits && last.slots() > 0 && to > last.next)
+        {
+            let (start, class) = (last.next, last.class);
+            last.to = Some(start);
+            self.regions.push(Region::new(region_id, start, to, None, class));
+            self.lose(start..to, reason);
+            ranges.push(Offset(start)..Offset(to));
+        }
         let Self { regions, ledger, set_aside, .. } = self;
         for region in regions.iter_mut() {
             let until = region.to.map_or(to, |end| end.min(to));
@@ -134,6 +152,7 @@ impl Source {
             given += region.advance(ledger, set_aside);
         }
         self.close_done();
+        ranges.sort_by_key(|range| range.start);
         (taken, given, ranges)
     }
 
@@ -161,12 +180,16 @@ impl Source {
             (last.to, last.class) = (Some(start), Class::Backlog);
             self.regions.push(Region::new(region_id, start, to, None, Class::Live));
         }
-        // Those that a start found in the dead-letter stream already are not lost a second time.
-        let known = self.set_aside.range(start..to).count() as u64;
-        self.set_aside.retain(|offset| !(start..to).contains(offset));
-        self.ledger.count_dropped(reason, to - start - known);
+        self.lose(start..to, reason);
         self.close_done();
         Some(Offset(start)..Offset(to))
+    }
+
+    /// Counts what is left out. What a start found in the dead-letter stream already is not lost a second time.
+    fn lose(&mut self, range: Range<u64>, reason: DropReason) {
+        let known = self.set_aside.range(range.clone()).count() as u64;
+        self.set_aside.retain(|offset| !range.contains(offset));
+        self.ledger.count_dropped(reason, range.end - range.start - known);
     }
 
     /// Nothing from `from` on is read before a progress of this version is stored.

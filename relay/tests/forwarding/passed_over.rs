@@ -77,3 +77,26 @@ fn nothing_behind_what_was_passed_over_is_read_before_that_is_stored() {
     shell.store();
     assert_eq!(shell.drain(1_000), [(1, 15)]);
 }
+
+#[test]
+fn the_oldest_that_are_left_out_behind_records_in_memory_are_not_sent_by_the_next_start() {
+    let mut shell = Shell::new(config());
+    shell.source(1, &[]);
+    (0..30).for_each(|_| shell.append(1, 1));
+    let read = shell.forwarding.poll_read().unwrap();
+    let records = shell.logs[&SourceId(1)][..10].to_vec();
+    shell.forwarding.handle_records(&read, &records, Offset(10), shell.now_ms).unwrap();
+    let told = shell.forwarding.handle_dropped(SourceId(1), Offset(20), DropReason::Quota).unwrap();
+    assert_eq!(told, [Offset(10)..Offset(20)]);
+    assert!(
+        shell.forwarding.poll_read().is_none(),
+        "a start that knows nothing of it would send it behind this"
+    );
+    shell.store();
+    let stored = &shell.stored[&SourceId(1)];
+    assert_eq!((stored.checkpoint, &stored.done[..]), (Offset(0), &[Offset(10)..Offset(20)][..]));
+    let mut shell = shell.restart(config());
+    let sent: Vec<u64> = shell.drain(1_000).into_iter().map(|(_, offset)| offset).collect();
+    assert_eq!(sent, (0..10).chain(20..30).collect::<Vec<_>>());
+    assert_eq!((shell.checkpoint(1), shell.ledger(1)), (30, [20, 0, 10, 0]));
+}
