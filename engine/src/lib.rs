@@ -22,7 +22,7 @@
 //! let mut batch = engine.batch();
 //! batch.put(&stream, "boiler-7", None, br#"{"celsius":73.5}"#)?;
 //! batch.mark(b"g/seen/boiler-7", b"17"); // durable with the record or not at all
-//! let mut commit = engine.append(&batch)?;
+//! let mut commit = engine.append_within(&batch, std::time::Duration::from_secs(1)).await?;
 //! (&mut commit).await?; // now it survives a power cut
 //! let (shard, number) = commit.placed().next().expect("one record was put");
 //! assert_eq!(shard, engine.shard_for(&stream, "boiler-7"));
@@ -60,6 +60,7 @@ mod layout;
 mod meters;
 mod names;
 mod operations;
+mod patience;
 mod queues;
 mod quota;
 mod reader;

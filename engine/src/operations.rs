@@ -65,7 +65,6 @@ mod remove_tags_from_stream;
 mod resource;
 mod restore_dead_letter_queue_records;
 mod split_shard;
-mod stage;
 mod start_stream_encryption;
 mod stop_stream_encryption;
 mod subscribe_to_shard;
@@ -91,7 +90,6 @@ use crate::sequence::SequenceNumber;
 use crate::storage::{BoxFuture, Position};
 use crate::stream::StreamHandle;
 use crate::throttle;
-use stage::stage;
 
 /// What an operation gives.
 pub(crate) type Outcome = Result<Reply, ApiError>;

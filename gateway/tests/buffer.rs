@@ -3,7 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "a panic in a test is its report")]
 
 use headwater_engine::keys::KeySource;
-use headwater_engine::storage::{AppendError, Position};
+use headwater_engine::storage::Position;
 use headwater_engine::{Engine, EngineBatch, EngineConfig, ShardId, StreamName};
 use headwater_journal as journal;
 use serde_json::Value;
@@ -43,14 +43,7 @@ async fn put(engine: &Engine, stream: &str, count: u32, data: impl Fn(u32) -> Ve
 }
 
 async fn commit(engine: &Engine, batch: &EngineBatch) {
-    loop {
-        match engine.append(batch) {
-            Ok(commit) => return commit.await.unwrap(),
-            // The next segment's file is still being made.
-            Err(AppendError::Busy) => tokio::time::sleep(Duration::from_millis(5)).await,
-            Err(error) => panic!("{error}"),
-        }
-    }
+    engine.append_within(batch, Duration::from_secs(60)).await.unwrap().await.unwrap();
 }
 
 async fn call(engine: &Engine, operation: &str, body: &str) {

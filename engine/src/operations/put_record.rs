@@ -1,11 +1,12 @@
 //! PutRecord: one record, answered when it is durable.
 
+use super::Outcome;
 use super::put_records::{Prepared, Sealing, prepare};
-use super::{Outcome, stage};
 use crate::api::put::PutRequest;
 use crate::api::{ApiError, Call, Fields, Reply, model};
 use crate::counters::Tally;
 use crate::engine::Engine;
+use crate::limits;
 use crate::names::{ShardId, StreamName};
 use crate::sequence::SequenceNumber;
 use crate::storage::{AppendError, Cursor, ShardKey};
@@ -41,7 +42,7 @@ async fn put_measured(engine: &Engine, call: &Call, request: &PutRequest<'_>, pr
     }
     check_rate(engine, &prepared)?;
     let mut sealing = Sealing::before(engine, &prepared.stream);
-    let staged = stage(engine, &prepared.batch).await;
+    let staged = engine.append_within(&prepared.batch, limits::BUSY_WAIT).await;
     sealing.after(engine, &prepared.stream);
     let commit = staged.inspect_err(|error| {
         Tally::add(&engine.0.tally.records_refused, 1);

@@ -1,6 +1,6 @@
 //! PutRecords: up to 500 records in one call, each with its own outcome.
 
-use super::{Outcome, dry_run, open, stage};
+use super::{Outcome, dry_run, open};
 use crate::api::check::Violations;
 use crate::api::put::{PutRequest, RawRecord};
 use crate::api::{ApiError, Call, ErrorType, Fields, Format, Reply, Writer, model};
@@ -102,7 +102,7 @@ async fn put_measured(
             parts.push((range, Err(error)));
             continue;
         };
-        match stage(engine, &batch).await {
+        match engine.append_within(&batch, limits::BUSY_WAIT).await {
             Ok(commit) => {
                 done.put += range.len() as u64;
                 done.bytes += batch.set().record_bytes() as u64;

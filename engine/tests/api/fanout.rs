@@ -1,7 +1,7 @@
 //! Subscriptions: what is pushed, how they end, what they cost.
 
 use crate::events::{Message, SHARD, Subscription, consumer};
-use crate::support::{Ahead, Client, Server, open, small};
+use crate::support::{Ahead, Client, PATIENCE, Server, open, small};
 use headwater_engine::{Clock, Engine, EngineConfig, HashKey, LimitProfile, StreamName};
 use http_body_util::{BodyExt, Full};
 use hyper::client::conn::http2;
@@ -205,8 +205,8 @@ fn two_mebibytes_a_second_are_pushed_to_a_consumer_under_aws_s_limits() {
     for _ in 0..6 {
         let mut batch = server.engine.batch();
         batch.put(&handle, "k", None, &vec![1; (1 << 20) - 1]).unwrap();
-        let appended = server.engine.append(&batch).unwrap();
-        runtime().block_on(appended).unwrap();
+        let stored = async { server.engine.append_within(&batch, PATIENCE).await.unwrap().await };
+        runtime().block_on(stored).unwrap();
     }
     let begun = Instant::now();
     let mut subscription = Subscription::begin(&server, &reader, SHARD, &horizon());
@@ -302,7 +302,7 @@ fn a_thousand_idle_subscriptions_cost_little_and_one_record_wakes_those_of_its_s
         while Instant::now() < end {
             let mut batch = server.engine.batch();
             batch.put(&handle, "k", key(100), b"x").unwrap();
-            server.engine.append(&batch).unwrap().await.unwrap();
+            server.engine.append_within(&batch, PATIENCE).await.unwrap().await.unwrap();
             commits += 1;
         }
         let (_, after) = used();
@@ -311,7 +311,7 @@ fn a_thousand_idle_subscriptions_cost_little_and_one_record_wakes_those_of_its_s
         assert!(after - cpu < 1.5, "{:.2} s for {commits} commits", after - cpu);
         let mut batch = server.engine.batch();
         batch.put(&handle, "k", key(42), b"found").unwrap();
-        server.engine.append(&batch).unwrap().await.unwrap();
+        server.engine.append_within(&batch, PATIENCE).await.unwrap().await.unwrap();
         for ((shard, stream), bytes) in streams.iter_mut().zip(&mut bytes) {
             if *shard != 42 {
                 continue;

@@ -14,6 +14,9 @@ use tokio::runtime::Runtime;
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
+/// How long a batch waits for room; far longer than any disk needs.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
+
 /// A journal that takes little room.
 pub(crate) fn small() -> Config {
     Config {

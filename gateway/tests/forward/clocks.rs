@@ -1,7 +1,7 @@
 //! A gateway that boots in 1970, learns the time and is put back: what it has reaches its target, once and in order.
 
 use super::far::{Far, Fault};
-use crate::gateway_support::until;
+use crate::gateway_support::{store, until};
 use headwater::config;
 use headwater::forward::Forwarders;
 use headwater_engine::{Clock, Engine, EngineConfig, Moment, StreamName};
@@ -35,7 +35,7 @@ async fn put(engine: &Engine, hands: &Hands, numbers: std::ops::Range<u64>) {
             let data = format!("{{\"number\":{number},\"filler\":\"{}\"}}", "x".repeat(4_000));
             batch.put(&stream, &format!("k{key}"), None, data.as_bytes()).unwrap();
         }
-        engine.append(&batch).unwrap().await.unwrap();
+        store(engine, &batch).await;
         let mut moment = hands.lock().unwrap();
         moment.wall_ms += 60_000;
         moment.uptime_ms += 60_000;

@@ -1,6 +1,6 @@
 //! The target: an engine of its own behind a way that does what the test says to PutRecords.
 
-use crate::gateway_support::{PATIENCE, resize};
+use crate::gateway_support::{PATIENCE, resize, store};
 use bytes::Bytes;
 use headwater_engine::storage::{Cursor, Position};
 use headwater_engine::{Engine, EngineConfig, HashKey, ShardId, StreamHandle, StreamName};
@@ -133,7 +133,7 @@ impl Far {
         let stream = self.engine.stream(&StreamName::parse("telemetry").unwrap()).unwrap();
         let mut batch = self.engine.batch();
         batch.put(&stream, key, None, data.as_bytes()).unwrap();
-        self.engine.append(&batch).unwrap().await.unwrap();
+        store(&self.engine, &batch).await;
     }
 
     /// Keys and numbers that readers see who leave out, as the KCL does, what is in an aggregate and not of its shard.

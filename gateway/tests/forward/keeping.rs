@@ -1,7 +1,7 @@
 //! How long records wait: for a required sink as long as it takes, for others as long as the stream keeps them.
 
 use super::far::{Far, Fault};
-use crate::gateway_support::until;
+use crate::gateway_support::{PATIENCE, store, until};
 use headwater::config;
 use headwater::forward::{Carried, Forwarders};
 use headwater_engine::storage::AppendError;
@@ -44,7 +44,7 @@ async fn after_five_days(more: &str) -> (Carried, usize) {
         let filler: String = (0..480).map(|_| format!("{:016x}", chance.next_u64())).collect();
         let data = format!("{{\"number\":{number},\"filler\":\"{filler}\"}}");
         batch.put(&stream, &format!("k{}", number % 100), None, data.as_bytes()).unwrap();
-        engine.append(&batch).unwrap().await.unwrap();
+        store(&engine, &batch).await;
         if number % 1_000 == 999 {
             now_ms.fetch_add(36 * 3_600_000, Ordering::Relaxed);
         }
@@ -98,14 +98,7 @@ pub(super) async fn with_a_quota(more: &str) -> (Forwarders, Engine, Far, u64, t
         let filler: String = (0..480).map(|_| format!("{:016x}", chance.next_u64())).collect();
         let data = format!("{{\"number\":{number},\"filler\":\"{filler}\"}}");
         batch.put(&stream, &format!("k{}", number % 100), None, data.as_bytes()).unwrap();
-        let appended = loop {
-            match engine.append(&batch) {
-                // The disk of a test machine is behind; that is not what this is about.
-                Err(AppendError::Busy) => tokio::time::sleep(std::time::Duration::from_millis(2)).await,
-                appended => break appended,
-            }
-        };
-        match appended {
+        match engine.append_within(&batch, PATIENCE).await {
             Ok(commit) => {
                 commit.await.unwrap();
                 taken += 1;
@@ -146,7 +139,7 @@ async fn a_sink_that_stops_leaves_its_stream_open() {
     let stream = engine.stream(&StreamName::parse("telemetry").unwrap()).unwrap();
     let mut batch = engine.batch();
     batch.put(&stream, "k", None, b"{\"number\":1}").unwrap();
-    engine.append(&batch).unwrap().await.unwrap();
+    store(&engine, &batch).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -1,12 +1,11 @@
 //! The gateway that forwards.
 
-use crate::gateway_support::{crash, damage, resize, until};
+use crate::gateway_support::{crash, damage, resize, store, until};
 use headwater::forward::Carried;
 use headwater::{Gateway, config};
 use headwater_engine::{Engine, StreamHandle, StreamName};
 use serde_json::{Value, json};
 use std::ops::Range;
-use std::time::Duration;
 
 pub(crate) struct Near {
     dir: tempfile::TempDir,
@@ -90,14 +89,7 @@ impl Near {
                 let data = json!({"number": number}).to_string();
                 batch.put(&self.stream("telemetry"), &format!("k{key}"), None, data.as_bytes()).unwrap();
             }
-            let commit = loop {
-                match self.engine().append(&batch) {
-                    Ok(commit) => break commit,
-                    // A reshard is under way.
-                    Err(_) => tokio::time::sleep(Duration::from_millis(5)).await,
-                }
-            };
-            commit.await.unwrap();
+            store(self.engine(), &batch).await;
         }
     }
 
@@ -124,7 +116,7 @@ impl Near {
         self.call("UpdateMaxRecordSize", json!({"StreamARN": arn, "MaxRecordSizeInKiB": 2048})).await;
         let mut batch = self.engine().batch();
         batch.put(&self.stream(stream), key, None, &vec![7; bytes]).unwrap();
-        self.engine().append(&batch).unwrap().await.unwrap();
+        store(self.engine(), &batch).await;
     }
 
     pub(crate) async fn delete(&self) {

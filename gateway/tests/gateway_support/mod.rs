@@ -3,7 +3,7 @@
 #![allow(dead_code, reason = "each test file uses its part")]
 
 use headwater::Gateway;
-use headwater_engine::{Engine, StreamName};
+use headwater_engine::{Engine, EngineBatch, StreamName};
 use serde_json::json;
 use std::net::SocketAddr;
 use std::ops::Range;
@@ -64,6 +64,11 @@ pub(crate) fn damage(journal: &Path, range: Range<usize>) {
     let (mut bytes, used) = files.into_iter().find_map(read).unwrap();
     bytes[range.clone()].fill(0xa5);
     std::fs::write(&used, bytes).unwrap();
+}
+
+/// Stores a batch durably, however far behind the disk of a test machine is.
+pub(crate) async fn store(engine: &Engine, batch: &EngineBatch) {
+    engine.append_within(batch, PATIENCE).await.unwrap().await.unwrap();
 }
 
 /// Gives a stream so many open shards, and waits until it has them.

@@ -1,6 +1,6 @@
 //! The gateway whose books are looked at.
 
-use crate::gateway_support::{PATIENCE, crash, damage, get, resize};
+use crate::gateway_support::{PATIENCE, crash, damage, get, resize, store};
 use headwater::{Gateway, Ledger, StreamRow, config};
 use headwater_engine::storage::Cursor;
 use headwater_engine::{Engine, StreamHandle, StreamName};
@@ -123,7 +123,7 @@ impl Near {
         for number in 0..records {
             let mut batch = self.engine().batch();
             batch.put(&self.stream(), &format!("h{number}"), None, b"host").unwrap();
-            self.engine().append(&batch).unwrap().await.unwrap();
+            store(self.engine(), &batch).await;
         }
     }
 

@@ -131,7 +131,7 @@ impl Operated {
                 let data = json!({"number": number}).to_string();
                 batch.put(&self.telemetry(), &format!("k{key}"), None, data.as_bytes()).unwrap();
             }
-            self.engine().append(&batch).unwrap().await.unwrap();
+            self.engine().append_within(&batch, PATIENCE).await.unwrap().await.unwrap();
         }
     }
 

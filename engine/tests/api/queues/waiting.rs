@@ -1,7 +1,7 @@
 //! Receivers that wait: what wakes them, how many there may be, and how queues begin and end under them.
 
 use super::{acknowledge, make_queue, make_stream, number, put, receive};
-use crate::support::{Client, Server, small};
+use crate::support::{Client, PATIENCE, Server, small};
 use headwater_engine::{Engine, EngineConfig, StreamName, limits};
 use serde_json::json;
 use std::time::{Duration, Instant};
@@ -97,7 +97,7 @@ fn only_so_many_receivers_wait_and_the_others_are_told_to_slow_down() {
         for i in 0..waiting.len() * 10 {
             let mut batch = engine.batch();
             batch.put(&stream, &format!("k{i}"), None, b"1").unwrap();
-            engine.append(&batch).unwrap().await.unwrap();
+            engine.append_within(&batch, PATIENCE).await.unwrap().await.unwrap();
             if i % 100 == 99 && waiting.iter().all(tokio::task::JoinHandle::is_finished) {
                 break;
             }
