@@ -63,6 +63,8 @@ pub struct Said {
     pub retain: bool,
     /// Before the commit; it promises nothing. Otherwise once the commit resolved with `Ok`.
     pub at_once: bool,
+    /// For whoever published what it answers, and nobody else where that client is subscribed to `topic`.
+    pub to_asker: bool,
 }
 
 /// Why a batch could not be taken, or not be made durable. Nothing of it may be acknowledged.

@@ -171,7 +171,7 @@ fn limits(mqtt: &Mqtt) -> impl PartialEq + use<> {
             mqtt.connects_per_second,
         ),
         (mqtt.inflight, mqtt.keep_alive, mqtt.session_expiry, mqtt.buffered_bytes),
-        (mqtt.retained, mqtt.drain_timeout, mqtt.packet_bytes),
+        (mqtt.subscribers, mqtt.retained, mqtt.drain_timeout, mqtt.packet_bytes),
     )
 }
 

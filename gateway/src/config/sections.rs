@@ -13,6 +13,7 @@ use super::streams::{dead_letter, stream_defaults, streams};
 use super::tls::tls;
 use super::types::{Config, Gateway, Http, Kinesis, LogFormat, Mqtt, Repeats, Secret, Sim, User};
 use super::units::{parse_duration, parse_percent};
+use crate::mqtt::SUBSCRIBERS_MAX;
 use crate::route::TopicFilter;
 use headwater_engine::LimitProfile;
 use headwater_engine::limits::TRANSITION_MAX;
@@ -124,6 +125,7 @@ fn mqtt(mut table: Section<'_, '_>) -> Mqtt {
         connections_per_ip: size(table.count("connections_per_ip", 8_192, 0..=1_000_000)),
         connects_per_second_per_ip: narrow(table.count("connects_per_second_per_ip", 2_000, 1..=100_000)),
         connects_per_second: narrow(table.count("connects_per_second", 4_000, 1..=100_000)),
+        subscribers: size(table.count("subscribers", 1_000, 1..=SUBSCRIBERS_MAX as u64)),
         packet_bytes: narrow(table.bytes("packet", 1_028 * KIB, KIB..=10 * MIB + 4 * KIB)),
         inflight: narrow(table.count("inflight", 1_024, 1..=65_535)),
         keep_alive: table.duration("keep_alive", 600 * SECOND, SECOND..=65_535 * SECOND),

@@ -18,7 +18,7 @@ const WRONG: &[(&str, &str)] = &[
         "[mqtt]\nlsiten = \"127.0.0.1:1\"",
         "h.toml:2: mqtt.lsiten is an unknown key, expected one of allow_anonymous, buffered, connections, \
              connections_per_ip, connects_per_second, connects_per_second_per_ip, drain_timeout, inflight, keep_alive, \
-             listen, packet, retained, session_expiry, tls, users; did you mean \"listen\"?",
+             listen, packet, retained, session_expiry, subscribers, tls, users; did you mean \"listen\"?",
     ),
     (
         "\n\n[mqqt]\n",
@@ -52,6 +52,10 @@ const WRONG: &[(&str, &str)] = &[
         "[kinesis]\ntransition = \"2h\"",
         "h.toml:2: kinesis.transition is \"2h\", expected a duration with its unit from \"0s\" to \"1h\", such as \
              \"0s\"",
+    ),
+    (
+        "[mqtt]\nsubscribers = 50001",
+        "h.toml:2: mqtt.subscribers is 50001, expected a whole number from 1 to 50000",
     ),
     (
         "[mqtt]\nkeep_alive = 60",

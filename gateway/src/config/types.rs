@@ -90,6 +90,8 @@ pub struct Mqtt {
     pub connects_per_second_per_ip: u32,
     /// New connections in any second, from all addresses together.
     pub connects_per_second: u32,
+    /// Clients that are subscribed at once, and shared subscriptions.
+    pub subscribers: usize,
     /// Largest packet, bytes.
     pub packet_bytes: u32,
     /// Unacknowledged publishes of one client.

@@ -11,6 +11,7 @@ pub(super) fn limits(config: &config::Mqtt) -> Limits {
         connections_per_ip: config.connections_per_ip,
         connects_per_second_per_ip: config.connects_per_second_per_ip,
         connects_per_second: config.connects_per_second,
+        subscribers: config.subscribers,
         packet_bytes: config.packet_bytes,
         inflight: config.inflight,
         keep_alive: config.keep_alive,

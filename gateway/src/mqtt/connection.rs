@@ -187,12 +187,14 @@ impl<I: Ingest> Connection<I> {
     }
 
     async fn subscribe(&mut self, request: &session::SubscribeRequest) -> Result<(), Reason> {
+        let downlink = &self.inner.downlink;
         for (filter, tag) in request.wanted() {
-            if self.attachment.is_none() {
-                self.attachment = self.inner.downlink.attach();
+            let attachment = self.attachment.get_or_insert_with(|| downlink.attach());
+            if let Err(reason) = attachment.subscribe(filter, tag).await {
+                // Who was refused its first subscription shall cost nothing more.
+                self.attachment.take_if(|attachment| attachment.is_idle());
+                return Err(reason);
             }
-            let attachment = self.attachment.as_mut().ok_or(Reason::QuotaExceeded)?;
-            attachment.subscribe(filter, tag).await?;
         }
         Ok(())
     }

@@ -122,6 +122,12 @@ counters! {
     sessions_released,
     /// Sessions not kept because the limit was reached.
     sessions_over_limit,
+    /// Places taken on the bus: one for each client that subscribes, one more for each shared subscription.
+    subscribers_joined,
+    /// Of those, the ones that are free again; the difference is on the bus now.
+    subscribers_left,
+    /// Places that were asked for when `subscribers` were taken; the subscription was refused (0x97).
+    subscribers_refused,
     /// Messages given to the bus.
     bus_published,
     /// Messages dropped because the bus was behind.

@@ -45,7 +45,7 @@ impl<I: Ingest> Dials<I> {
     pub fn set(&self, setting: Setting, is_gone: impl Fn(&Client) -> bool) {
         let Setting { limits, authorize, tls } = setting;
         let inner = &self.inner;
-        inner.downlink.limit_retained(limits.retained);
+        inner.downlink.limit(&limits);
         inner.set_limits(limits);
         if let (Some(acceptor), Some(tls)) = (&self.acceptor, tls) {
             acceptor.set(tls);

@@ -43,6 +43,13 @@ pub const DELIVERIES_QUEUED: usize = 16;
 /// Messages on their way from sessions to the bus; a full queue drops the newest and counts it.
 pub const PUBLISHES_QUEUED: usize = 4096;
 
+/// Most places on the bus that a configuration may ask for: as many as a gateway may have files open, nearly, and 2 GB of memory.
+/// The router has room for the names of so many from its start.
+pub const SUBSCRIBERS_MAX: usize = 50_000;
+/// Filters the bus may see for each place on it, where that is more than `bus_filters`: each device has one of its own, and what those
+/// that are gone had is kept. With fewer a fleet that comes at once would end the bus again and again.
+pub const FILTERS_PER_SUBSCRIBER: usize = 2;
+
 /// Limits an operator may change. `Default` suits a gateway with 1 GB of memory.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Limits {
@@ -73,7 +80,7 @@ pub struct Limits {
     /// Topic aliases one MQTT 5 client may set: more than a device has topics. Each holds at most `TOPIC_BYTES_MAX`, so
     /// that 10,000 clients which set all of them to the longest topics hold 160 MB.
     pub topic_aliases: u16,
-    /// Sessions kept for clients that are away. With subscriptions each costs about 30 kB in the bus.
+    /// Sessions kept for clients that are away. With subscriptions each holds one of `subscribers`.
     pub sessions_kept: usize,
     /// Longest time a session outlives its connection; asked-for values beyond it are shortened.
     pub session_expiry: Duration,
@@ -86,7 +93,8 @@ pub struct Limits {
     pub stall_timeout: Duration,
     /// At shutdown: wait so long for pending commits and clients that read slowly.
     pub drain_timeout: Duration,
-    /// Clients subscribed at once; each holds a link of about 27 kB on the bus.
+    /// Places on the bus: one for each client that is subscribed to anything, one more for each shared subscription. Each costs about
+    /// 40 kB of memory with a filter of its own, so 5,000 cost 200 MB (and 2 GB of address space, which is never used). A device that speaks MQTT has one, for its commands and the time.
     pub subscribers: usize,
     /// Subscriptions of one client.
     pub subscriptions_per_client: usize,
@@ -96,7 +104,8 @@ pub struct Limits {
     pub retained_bytes: usize,
     /// Distinct topics one life of the bus may see (it keeps 230 B for each, for ever); then it is renewed.
     pub bus_topics: usize,
-    /// Distinct filters one life of the bus may see (it keeps a log for each, for ever); then it is renewed.
+    /// Distinct filters one life of the bus may see (it keeps a log for each, for ever); then it is renewed. At least
+    /// [`FILTERS_PER_SUBSCRIBER`] for each of `subscribers`.
     pub bus_filters: usize,
     /// Bytes the bus keeps per filter for slow subscribers; beyond it they miss the oldest messages.
     pub bus_filter_bytes: usize,

@@ -45,6 +45,7 @@ pub use counters::{Counter, Counters, Snapshot};
 pub use dials::{Dials, Setting};
 pub use downlink::{Downlink, PublishError};
 pub use limits::Limits;
+pub(crate) use limits::SUBSCRIBERS_MAX;
 pub use reason::Reason;
 pub use server::{Config, Server};
 pub use tls::{TlsError, TlsSettings};

@@ -54,6 +54,7 @@ pub(crate) fn time(topic: &str, nonce: u32, now_ms: u64, quality: TimeQuality) -
         retain: false,
         // An answer that waits for a commit is an answer to another question.
         at_once: true,
+        to_asker: true,
     }
 }
 
@@ -88,27 +89,41 @@ pub(crate) fn birth(topic: &str, hello: &Hello, now_ms: u64) -> Said {
         "schema": hello.schema.0, "channels": channels, "received_at": Utc(now_ms).to_string(),
     });
     let payload = birth.to_string().into_bytes();
-    Said { topic: format!("{topic}/json"), payload, qos: 1, retain: true, at_once: false }
+    Said { topic: format!("{topic}/json"), payload, qos: 1, retain: true, at_once: false, to_asker: false }
 }
 
 /// A birth as the device says it.
 pub(crate) fn own_birth(topic: &str, hello: Hello) -> Said {
     let mut buffer = [0; BODY_BYTES_MAX];
     let body = encode_body(&Up::Hello(hello), &mut buffer).expect("it came in as a body of the same size");
-    Said { topic: topic.to_owned(), payload: body.to_vec(), qos: 1, retain: true, at_once: false }
+    Said {
+        topic: topic.to_owned(),
+        payload: body.to_vec(),
+        qos: 1,
+        retain: true,
+        at_once: false,
+        to_asker: false,
+    }
 }
 
 /// A result that was published to `topic`, as its record says it.
 pub(crate) fn result(topic: &str, record: &str) -> Said {
     let payload = record.as_bytes().to_vec();
-    Said { topic: format!("{topic}/json"), payload, qos: 1, retain: false, at_once: false }
+    Said { topic: format!("{topic}/json"), payload, qos: 1, retain: false, at_once: false, to_asker: false }
 }
 
 /// Why a JSON command that was published to `topic` goes nowhere, for who waits for its result.
 pub(crate) fn refusal(topic: &str, error: &str) -> Said {
     let base = topic.rsplitn(3, '/').nth(2).unwrap_or_default();
     let payload = json!({ "error": error }).to_string().into_bytes();
-    Said { topic: format!("{base}/result/json"), payload, qos: 1, retain: false, at_once: false }
+    Said {
+        topic: format!("{base}/result/json"),
+        payload,
+        qos: 1,
+        retain: false,
+        at_once: false,
+        to_asker: false,
+    }
 }
 
 /// A JSON command that was published to `topic`, for the device. `fresh` is the id of a command without one.
@@ -134,7 +149,7 @@ pub(crate) fn command(topic: &str, payload: &[u8], fresh: u32) -> Result<Said, S
     // Two levels up: what was published to ends in /command/json.
     let base = topic.rsplit_once('/').map_or("", |(base, _)| base);
     let payload = encoded(&Down::Command(command));
-    Ok(Said { topic: base.to_owned(), payload, qos: 1, retain: false, at_once: false })
+    Ok(Said { topic: base.to_owned(), payload, qos: 1, retain: false, at_once: false, to_asker: false })
 }
 
 #[derive(Deserialize)]

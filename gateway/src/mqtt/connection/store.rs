@@ -66,8 +66,13 @@ impl<I: Ingest> Connection<I> {
         acknowledged
     }
 
-    fn say(&self, said: Vec<Said>) {
-        for Said { topic, payload, qos, retain, .. } in said {
+    fn say(&mut self, said: Vec<Said>) {
+        for Said { topic, payload, qos, retain, to_asker, .. } in said {
+            // Past the bus, which keeps every message for those that are slow: with the time of each device six times an hour it would
+            // grow by a gigabyte a day for a fleet of thousands.
+            if to_asker && self.session.handle_answer(&topic, &payload, qos, Instant::now()) {
+                continue;
+            }
             // As for forwarded messages: counted there, and subscribers ask again or hear the next one.
             let _ = self.inner.downlink.publish(&topic, payload, retain, qos);
         }

@@ -3,13 +3,14 @@
 //! A bus may die at any time; every link then ends with [`Delivery::Lost`], and the next attachment starts it anew.
 
 use super::Message;
+use super::places::{Place, Places};
 use crate::mqtt::limits::DELIVERIES_QUEUED;
 use crate::mqtt::reason::Reason;
 use crate::mqtt::topic::TopicFilter;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot};
 
 /// A bus answers within a millisecond, or it is gone.
 const LINK_PATIENCE: Duration = Duration::from_secs(2);
@@ -81,29 +82,46 @@ pub(super) struct Gone;
 /// takes a link out of all its groups when it unsubscribes anything.
 pub(crate) struct Attachment {
     bus: Arc<dyn Bus>,
-    ordinary: Option<mpsc::UnboundedSender<Command>>,
-    shared: BTreeMap<u32, mpsc::UnboundedSender<Command>>,
+    places: Arc<Places>,
+    ordinary: Option<Held>,
+    shared: BTreeMap<u32, Held>,
     sink: mpsc::Sender<Delivery>,
     deliveries: mpsc::Receiver<Delivery>,
-    _permit: OwnedSemaphorePermit,
+}
+
+/// A link, with the place it takes.
+struct Held {
+    commands: mpsc::UnboundedSender<Command>,
+    _place: Place,
 }
 
 impl Attachment {
-    pub(super) fn new(bus: Arc<dyn Bus>, permit: OwnedSemaphorePermit) -> Attachment {
+    pub(super) fn new(bus: Arc<dyn Bus>, places: Arc<Places>) -> Attachment {
         let (sink, deliveries) = mpsc::channel(DELIVERIES_QUEUED);
-        Attachment { bus, ordinary: None, shared: BTreeMap::new(), sink, deliveries, _permit: permit }
+        Attachment { bus, places, ordinary: None, shared: BTreeMap::new(), sink, deliveries }
+    }
+
+    /// Whether it has no link: nothing was subscribed, or what was is not any more.
+    pub(crate) fn is_idle(&self) -> bool {
+        self.ordinary.is_none() && self.shared.is_empty()
     }
 
     /// Subscribes `filter` under the number `tag`. Once this returns, nothing published later is missed.
+    ///
+    /// # Errors
+    /// 0x97 when it needs a link and there are as many as may be; 0x89 when the bus is gone.
     pub(crate) async fn subscribe(&mut self, filter: &TopicFilter, tag: u32) -> Result<(), Reason> {
         let commands = match filter.group() {
-            None if self.ordinary.is_some() => self.ordinary.clone(),
-            Some(_) if self.shared.contains_key(&tag) => self.shared.get(&tag).cloned(),
-            _ => Some(self.link(filter, tag).await?),
+            None => self.ordinary.as_ref(),
+            Some(_) => self.shared.get(&tag),
+        };
+        let commands = match commands {
+            Some(held) => held.commands.clone(),
+            None => self.link(filter, tag).await?,
         };
         let (done, taken) = oneshot::channel();
         let command = Command::Subscribe { filter: filter.clone(), tag, done };
-        commands.and_then(|commands| commands.send(command).ok()).ok_or(Reason::ServerBusy)?;
+        commands.send(command).map_err(|_| Reason::ServerBusy)?;
         taken.await.map_err(|_| Reason::ServerBusy)
     }
 
@@ -111,9 +129,9 @@ impl Attachment {
     pub(crate) fn unsubscribe(&mut self, filter: &TopicFilter, tag: u32) {
         if filter.group().is_some() {
             self.shared.remove(&tag);
-        } else if let Some(commands) = &self.ordinary {
+        } else if let Some(held) = &self.ordinary {
             // A link that is gone delivers nothing either.
-            let _ = commands.send(Command::Unsubscribe { filter: filter.clone() });
+            let _ = held.commands.send(Command::Unsubscribe { filter: filter.clone() });
         }
     }
 
@@ -132,6 +150,7 @@ impl Attachment {
         filter: &TopicFilter,
         tag: u32,
     ) -> Result<mpsc::UnboundedSender<Command>, Reason> {
+        let place = self.places.take().ok_or(Reason::QuotaExceeded)?;
         let mut commands = None;
         for _ in 0..LINK_ATTEMPTS {
             commands = self.try_link().await;
@@ -140,10 +159,11 @@ impl Attachment {
             }
         }
         let commands = commands.ok_or(Reason::ServerBusy)?;
+        let held = Held { commands: commands.clone(), _place: place };
         if filter.group().is_some() {
-            self.shared.insert(tag, commands.clone());
+            self.shared.insert(tag, held);
         } else {
-            self.ordinary = Some(commands.clone());
+            self.ordinary = Some(held);
         }
         Ok(commands)
     }

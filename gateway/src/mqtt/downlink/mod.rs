@@ -11,6 +11,7 @@
 mod bus;
 #[cfg(feature = "simulation")]
 mod memory;
+mod places;
 mod retained;
 mod router;
 
@@ -22,10 +23,10 @@ use super::limits::Limits;
 use super::topic::{TopicFilter, valid_topic};
 use bus::Bus;
 use bytes::Bytes;
+use places::Places;
 use retained::Retained;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
-use tokio::sync::Semaphore;
 use tokio::time::Instant;
 
 /// A message for subscribers.
@@ -89,7 +90,7 @@ pub struct Downlink {
 struct Inner {
     bus: Arc<dyn Bus>,
     retained: Mutex<Retained>,
-    subscribers: Arc<Semaphore>,
+    places: Arc<Places>,
     counters: Arc<Counters>,
 }
 
@@ -98,20 +99,22 @@ impl Downlink {
     #[must_use]
     pub fn new(limits: &Limits) -> Downlink {
         let counters = Arc::new(Counters::default());
-        let bus = Arc::new(router::RouterBus::new(limits, counters.clone()));
-        Self::over(bus, limits, counters)
+        let places = Places::new(limits.subscribers, counters.clone());
+        let bus = Arc::new(router::RouterBus::new(limits, places.clone(), counters.clone()));
+        Self::over(bus, limits, places, counters)
     }
 
     /// A downlink whose bus has no thread.
     #[cfg(feature = "simulation")]
     pub(super) fn in_memory(limits: &Limits) -> Downlink {
-        Self::over(Arc::new(memory::MemoryBus::default()), limits, Arc::new(Counters::default()))
+        let counters = Arc::new(Counters::default());
+        let places = Places::new(limits.subscribers, counters.clone());
+        Self::over(Arc::new(memory::MemoryBus::default()), limits, places, counters)
     }
 
-    fn over(bus: Arc<dyn Bus>, limits: &Limits, counters: Arc<Counters>) -> Downlink {
+    fn over(bus: Arc<dyn Bus>, limits: &Limits, places: Arc<Places>, counters: Arc<Counters>) -> Downlink {
         let retained = Mutex::new(Retained::new(limits.retained, limits.retained_bytes));
-        let subscribers = Arc::new(Semaphore::new(limits.subscribers.min(Semaphore::MAX_PERMITS)));
-        Downlink { inner: Arc::new(Inner { bus, retained, subscribers, counters }) }
+        Downlink { inner: Arc::new(Inner { bus, retained, places, counters }) }
     }
 
     /// Sends a message of the gateway itself, a command for a device say, to everyone subscribed to `topic` now; with
@@ -143,9 +146,10 @@ impl Downlink {
         })
     }
 
-    /// Retains so many messages from now on; those that are there stay.
-    pub(crate) fn limit_retained(&self, count_max: usize) {
-        self.retained_messages().limit(count_max);
+    /// Retains so many messages and lets so many subscribe from now on; those that are there stay.
+    pub(crate) fn limit(&self, limits: &Limits) {
+        self.retained_messages().limit(limits.retained);
+        self.inner.places.limit(limits.subscribers);
     }
 
     /// The payload retained for exactly `topic`.
@@ -188,10 +192,9 @@ impl Downlink {
         self.retained_messages().page(filter, after, now)
     }
 
-    /// A new subscriber's place on the bus; `None` when there are as many as may be.
-    pub(crate) fn attach(&self) -> Option<Box<Attachment>> {
-        let permit = self.inner.subscribers.clone().try_acquire_owned().ok()?;
-        Some(Box::new(Attachment::new(self.inner.bus.clone(), permit)))
+    /// What a subscriber has on the bus; nothing yet.
+    pub(crate) fn attach(&self) -> Box<Attachment> {
+        Box::new(Attachment::new(self.inner.bus.clone(), self.inner.places.clone()))
     }
 
     fn retained_messages(&self) -> std::sync::MutexGuard<'_, Retained> {

@@ -19,8 +19,9 @@ use self::carry::{encode, poison};
 use self::link::Link;
 use super::Message;
 use super::bus::{Bus, Command, Delivery, Gone, Published};
+use super::places::Places;
 use crate::mqtt::counters::Counters;
-use crate::mqtt::limits::{Limits, PUBLISHES_QUEUED};
+use crate::mqtt::limits::{FILTERS_PER_SUBSCRIBER, Limits, PUBLISHES_QUEUED, SUBSCRIBERS_MAX};
 use rumqttd::local::{LinkBuilder, LinkError, LinkRx, LinkTx};
 use rumqttd::{Router, RouterConfig};
 use std::collections::{BTreeSet, HashSet};
@@ -44,6 +45,7 @@ const SEGMENT_BYTES_MIN: usize = 1024;
 pub(super) struct RouterBus {
     state: Mutex<State>,
     limits: Limits,
+    places: Arc<Places>,
     counters: Arc<Counters>,
     hasher: RandomState,
 }
@@ -78,8 +80,14 @@ struct Names {
 }
 
 impl RouterBus {
-    pub(super) fn new(limits: &Limits, counters: Arc<Counters>) -> RouterBus {
-        RouterBus { state: Mutex::default(), limits: limits.clone(), counters, hasher: RandomState::new() }
+    pub(super) fn new(limits: &Limits, places: Arc<Places>, counters: Arc<Counters>) -> RouterBus {
+        let limits = limits.clone();
+        RouterBus { state: Mutex::default(), limits, places, counters, hasher: RandomState::new() }
+    }
+
+    /// Distinct filters one life may see.
+    fn filters_max(&self) -> usize {
+        self.limits.bus_filters.max(self.places.max().saturating_mul(FILTERS_PER_SUBSCRIBER))
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -105,8 +113,9 @@ impl RouterBus {
 
     fn start(&self) -> Result<Life, Gone> {
         let config = RouterConfig {
-            // Shared subscriptions have links of their own; the publisher has one.
-            max_connections: self.limits.subscribers * 2 + 1,
+            // More than there may ever be, so that more may be allowed while it lives: beyond it the router does not answer. Twice, for
+            // links that are leaving; the publisher has one.
+            max_connections: SUBSCRIBERS_MAX * 2 + 1,
             max_outgoing_packet_count: 64,
             max_segment_size: (self.limits.bus_filter_bytes / LOG_SEGMENTS).max(SEGMENT_BYTES_MIN),
             max_segment_count: LOG_SEGMENTS,
@@ -193,7 +202,7 @@ impl Bus for RouterBus {
         let (connect, alive, names, filters, building) = {
             let mut state = self.lock();
             let seen = state.life.as_ref().map_or(0, |life| lock(&life.filters).len());
-            if seen >= self.limits.bus_filters {
+            if seen >= self.filters_max() {
                 self.renew(&mut state);
             }
             let life = self.living(&mut state)?;
@@ -209,7 +218,7 @@ impl Bus for RouterBus {
             return Err(Gone);
         };
         let hasher = self.hasher.clone();
-        let filters_max = self.limits.bus_filters;
+        let filters_max = self.filters_max();
         let link = Link { tx, rx, sink, alive, filters, filters_max, hasher };
         tokio::runtime::Handle::current().spawn(async move {
             link.run(commands).await;

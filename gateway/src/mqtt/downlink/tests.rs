@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::mqtt::limits::Limits;
+use crate::mqtt::reason::Reason;
 use std::time::Duration;
 
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -28,7 +29,7 @@ async fn assert_silent(attachment: &mut Attachment) {
 #[tokio::test]
 async fn messages_reach_the_subscriptions_they_match_unchanged() {
     let downlink = downlink();
-    let mut one = downlink.attach().unwrap();
+    let mut one = downlink.attach();
     one.subscribe(&filter("a/+"), 1).await.unwrap();
     one.subscribe(&filter("émission/#"), 2).await.unwrap();
     let message = Message {
@@ -62,9 +63,9 @@ async fn messages_reach_the_subscriptions_they_match_unchanged() {
 #[tokio::test]
 async fn wildcards_at_the_start_leave_dollar_topics_alone() {
     let downlink = downlink();
-    let mut all = downlink.attach().unwrap();
+    let mut all = downlink.attach();
     all.subscribe(&filter("#"), 1).await.unwrap();
-    let mut system = downlink.attach().unwrap();
+    let mut system = downlink.attach();
     system.subscribe(&filter("$SYS/#"), 1).await.unwrap();
     downlink.publish("$SYS/uptime", "1", false, 0).unwrap();
     downlink.publish("a", "1", false, 0).unwrap();
@@ -75,7 +76,7 @@ async fn wildcards_at_the_start_leave_dollar_topics_alone() {
 #[tokio::test]
 async fn shared_subscriptions_deal_and_ordinary_ones_repeat() {
     let downlink = downlink();
-    let (mut one, mut two) = (downlink.attach().unwrap(), downlink.attach().unwrap());
+    let (mut one, mut two) = (downlink.attach(), downlink.attach());
     for member in [&mut one, &mut two] {
         member.subscribe(&filter("$share/g/a"), 1).await.unwrap();
         member.subscribe(&filter("b"), 2).await.unwrap();
@@ -109,7 +110,7 @@ async fn shared_subscriptions_deal_and_ordinary_ones_repeat() {
 #[tokio::test]
 async fn a_slow_subscriber_holds_nobody_up() {
     let downlink = Downlink::new(&Limits { bus_filter_bytes: 64 * 1024, ..Limits::default() });
-    let (mut slow, mut fast) = (downlink.attach().unwrap(), downlink.attach().unwrap());
+    let (mut slow, mut fast) = (downlink.attach(), downlink.attach());
     slow.subscribe(&filter("a"), 1).await.unwrap();
     fast.subscribe(&filter("#"), 1).await.unwrap();
     for _ in 0..5 {
@@ -131,7 +132,7 @@ async fn a_slow_subscriber_holds_nobody_up() {
 #[tokio::test]
 async fn a_dead_bus_is_told_to_subscribers_and_started_again() {
     let downlink = downlink();
-    let mut old = downlink.attach().unwrap();
+    let mut old = downlink.attach();
     old.subscribe(&filter("a"), 1).await.unwrap();
     downlink.publish("kept", "x", true, 0).unwrap();
     downlink.kill_bus();
@@ -139,7 +140,7 @@ async fn a_dead_bus_is_told_to_subscribers_and_started_again() {
     assert!(matches!(lost, Delivery::Lost));
     // Publishing meanwhile is no error, and the next subscriber finds a living bus and the retained messages.
     downlink.publish("a", "x", false, 0).unwrap();
-    let mut new = downlink.attach().unwrap();
+    let mut new = downlink.attach();
     new.subscribe(&filter("a"), 1).await.unwrap();
     downlink.publish("a", "y", false, 0).unwrap();
     assert_eq!(next(&mut new).await.1.payload, "y");
@@ -150,7 +151,7 @@ async fn a_dead_bus_is_told_to_subscribers_and_started_again() {
 #[tokio::test]
 async fn the_bus_is_renewed_before_it_has_seen_too_much() {
     let downlink = Downlink::new(&Limits { bus_topics: 10, bus_filters: 10, ..Limits::default() });
-    let mut one = downlink.attach().unwrap();
+    let mut one = downlink.attach();
     one.subscribe(&filter("#"), 1).await.unwrap();
     let mut lost = false;
     for topic in 0..20 {
@@ -164,7 +165,7 @@ async fn the_bus_is_renewed_before_it_has_seen_too_much() {
     }
     assert!(lost);
     for number in 0..25 {
-        let mut attachment = downlink.attach().unwrap();
+        let mut attachment = downlink.attach();
         attachment.subscribe(&filter(&format!("f{number}")), 1).await.unwrap();
         downlink.publish(&format!("f{number}"), "x", false, 0).unwrap();
     }
@@ -173,8 +174,8 @@ async fn the_bus_is_renewed_before_it_has_seen_too_much() {
 
 #[tokio::test]
 async fn one_subscriber_cannot_fill_the_bus_with_filters() {
-    let downlink = Downlink::new(&Limits { bus_filters: 10, ..Limits::default() });
-    let mut one = downlink.attach().unwrap();
+    let downlink = Downlink::new(&Limits { subscribers: 5, bus_filters: 10, ..Limits::default() });
+    let mut one = downlink.attach();
     for number in 0..10 {
         let filter = filter(&format!("f{number}"));
         one.subscribe(&filter, 1).await.unwrap();
@@ -185,7 +186,7 @@ async fn one_subscriber_cannot_fill_the_bus_with_filters() {
     let told = tokio::time::timeout(PATIENCE, one.recv()).await;
     assert!(matches!(told, Ok(Delivery::Lost)), "{told:?}");
     // Who comes back finds it empty.
-    let mut again = downlink.attach().unwrap();
+    let mut again = downlink.attach();
     again.subscribe(&filter("f10"), 1).await.unwrap();
     downlink.publish("f10", "x", false, 0).unwrap();
     assert_eq!(next(&mut again).await.1.payload, "x");
@@ -195,17 +196,46 @@ async fn one_subscriber_cannot_fill_the_bus_with_filters() {
 #[tokio::test]
 async fn subscribers_are_limited_and_leaving_makes_room() {
     let downlink = Downlink::new(&Limits { subscribers: 2, ..Limits::default() });
-    let (_one, two) = (downlink.attach().unwrap(), downlink.attach().unwrap());
-    assert!(downlink.attach().is_none());
-    drop(two);
-    assert!(downlink.attach().is_some());
+    let (mut one, mut two, mut three) = (downlink.attach(), downlink.attach(), downlink.attach());
+    one.subscribe(&filter("a"), 1).await.unwrap();
+    one.subscribe(&filter("b"), 2).await.unwrap();
+    two.subscribe(&filter("$share/g/a"), 1).await.unwrap();
+    assert_eq!(three.subscribe(&filter("a"), 1).await, Err(Reason::QuotaExceeded));
+    assert_eq!(
+        one.subscribe(&filter("$share/g/a"), 3).await,
+        Err(Reason::QuotaExceeded),
+        "it needs a link of its own"
+    );
+    assert!(three.is_idle() && !one.is_idle());
+    two.unsubscribe(&filter("$share/g/a"), 1);
+    three.subscribe(&filter("a"), 1).await.unwrap();
+    downlink.publish("a", "x", false, 0).unwrap();
+    assert_eq!(next(&mut three).await.1.payload, "x");
+}
+
+#[tokio::test]
+async fn more_may_subscribe_while_the_bus_lives_each_with_a_filter_of_its_own() {
+    let downlink = Downlink::new(&Limits { subscribers: 1, bus_filters: 1, ..Limits::default() });
+    let mut one = downlink.attach();
+    one.subscribe(&filter("one"), 1).await.unwrap();
+    downlink.limit(&Limits { subscribers: 40, ..Limits::default() });
+    let mut others: Vec<_> = (0..39).map(|_| downlink.attach()).collect();
+    for (number, other) in others.iter_mut().enumerate() {
+        other.subscribe(&filter(&format!("f{number}")), 1).await.unwrap();
+    }
+    assert_eq!(downlink.attach().subscribe(&filter("one"), 1).await, Err(Reason::QuotaExceeded));
+    downlink.publish("one", "x", false, 0).unwrap();
+    downlink.publish("f38", "y", false, 0).unwrap();
+    assert_eq!(next(&mut one).await.1.payload, "x");
+    assert_eq!(next(&mut others[38]).await.1.payload, "y");
+    assert_eq!(downlink.counters().snapshot().bus_renewals, 0);
 }
 
 #[tokio::test]
 async fn names_of_links_are_used_again() {
     let downlink = downlink();
     for _ in 0..200 {
-        let mut attachment = downlink.attach().unwrap();
+        let mut attachment = downlink.attach();
         attachment.subscribe(&filter("a"), 1).await.unwrap();
         downlink.publish("a", "x", false, 0).unwrap();
         assert_eq!(next(&mut attachment).await.1.payload, "x");

@@ -7,7 +7,7 @@
 use super::outbound::Addressed;
 use super::{End, Session};
 use crate::mqtt::codec::{self, Subscribe, Unsubscribe};
-use crate::mqtt::downlink::{Delivery, Message};
+use crate::mqtt::downlink::{Delivery, Message, PublishProperties};
 use crate::mqtt::reason::Reason;
 use crate::mqtt::topic::TopicFilter;
 use std::collections::{BTreeMap, VecDeque};
@@ -131,6 +131,9 @@ impl Session {
     /// The bus took the subscriptions of `request`, or could not.
     pub(crate) fn handle_subscribed(&mut self, request: SubscribeRequest, taken: Result<(), Reason>) {
         let mut codes = Vec::with_capacity(request.entries.len());
+        if let Err(reason) = taken {
+            self.shared.counters.refused(reason);
+        }
         for entry in request.entries {
             match entry.and_then(|entry| taken.map(|()| entry)) {
                 Ok(entry) => {
@@ -190,6 +193,28 @@ impl Session {
             }
         }
         Ok(())
+    }
+
+    /// An answer of the gateway to this client alone. False when it is not subscribed to `topic`.
+    pub(crate) fn handle_answer(&mut self, topic: &str, payload: &[u8], qos: u8, now: Instant) -> bool {
+        let hears = |filter: &&String| {
+            TopicFilter::parse(filter).is_ok_and(|filter| filter.group().is_none() && filter.matches(topic))
+        };
+        let by_filter = &self.kept.subscriptions.by_filter;
+        // Nearly always it is subscribed to just this topic.
+        let found = by_filter.get(topic).or_else(|| by_filter.get(by_filter.keys().find(hears)?)).cloned();
+        let Some(subscription) = found else { return false };
+        let message = Message {
+            topic: topic.to_owned(),
+            payload: bytes::Bytes::copy_from_slice(payload),
+            qos,
+            retain: false,
+            properties: PublishProperties::default(),
+            publisher: 0,
+            expires: None,
+        };
+        self.send(Arc::new(message), &subscription, false, now);
+        true
     }
 
     /// Whether retained messages are owed and there is room for them.

@@ -28,6 +28,22 @@ fn unsubscribing_answers_for_each_filter() {
 }
 
 #[test]
+fn an_answer_goes_to_who_asked_as_it_is_subscribed_and_to_nobody_else() {
+    let mut client = session(V5);
+    let now = Instant::now();
+    assert!(!client.session.handle_answer("a", b"x", 0, now), "not subscribed: it goes over the bus");
+    client.subscribe(b"\x82\x07\0\x05\0\0\x01a\x01");
+    assert!(client.session.handle_answer("a", b"x", 0, now));
+    assert_eq!(client.out(), b"\x30\x05\0\x01a\0x");
+    assert!(!client.session.handle_answer("b", b"x", 0, now));
+    client.subscribe(b"\x82\x10\0\x06\0\0\x0a$share/g/b\x01");
+    assert!(!client.session.handle_answer("b", b"x", 0, now), "another of the group may have asked");
+    client.subscribe(b"\x82\x07\0\x07\0\0\x01#\0");
+    assert!(client.session.handle_answer("b", b"x", 0, now));
+    assert_eq!(client.out(), b"\x30\x05\0\x01b\0x");
+}
+
+#[test]
 fn deliveries_keep_to_the_window_of_the_client_and_are_repeated_after_a_reconnect() {
     let mut client = start(V5_KEPT, Limits::default(), None);
     client.subscribe(b"\x82\x07\0\x05\0\0\x01a\x01");
