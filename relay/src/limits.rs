@@ -41,8 +41,9 @@ pub const PARENTS_MAX: usize = 2;
 pub const TARGETS_MAX: usize = 20_000;
 
 /// Regions of one source shard: with `newest` one more for each outage that found the one before not drained, and one for each time
-/// that the newest were passed over while older ones still wait; ten of these fit into a bound that is kept by a tenth. Sixteen fit into a
-/// stored progress of a few hundred bytes; with more, live data waits in line again.
+/// that the newest were passed over, or the oldest left out behind what is in memory, while older ones still wait; ten of these fit into a
+/// bound that is kept by a tenth. Sixteen fit into a stored progress of a few hundred bytes; with more, live data waits in line again. The
+/// sixteenth is made only by leaving out, and not read before another is done: so the oldest unread can be left out at any time.
 pub const REGIONS_MAX: usize = 16;
 
 /// A region reads on while it holds less than this many times what is free: one live source gets 8/9 of the memory, ten get 8/81 each.

@@ -4,7 +4,7 @@ use super::lanes::{Held, LaneState};
 use super::region::{Class, Fate, Reading, Region};
 use super::words::{ForwardError, Read, Record, SourceId};
 use super::{DrainOrder, Forwarding};
-use crate::limits::{BACKLOG_SHARE_OF_FREE, LIVE_SHARE_OF_FREE, READ_LOOKS_MAX, REGIONS_MAX};
+use crate::limits::{BACKLOG_SHARE_OF_FREE, LIVE_SHARE_OF_FREE, READ_LOOKS_MAX};
 use crate::{DropReason, Offset};
 use std::ops::Range;
 
@@ -97,7 +97,7 @@ impl Forwarding {
         // Here live data goes ahead: what was read just now is the beginning of the hole, whose lanes keep their order as a whole.
         let behind = tail.saturating_sub(next.0);
         let is_behind = late && behind >= self.config.drain.jump_records_min.max(1);
-        let jumps = is_newest && is_last && is_behind && source.regions.len() < REGIONS_MAX;
+        let jumps = is_newest && is_last && is_behind && source.takes_another();
         // With `oldest` the last records of a backlog are late although reading has caught up.
         let class = if late && !is_newest || jumps { Class::Backlog } else { region_class };
         self.sources.release(places, bytes_max);
@@ -214,7 +214,7 @@ impl Forwarding {
 
     /// Tells to do without the newest: what is not read yet from `from` on, before `to`; what is older stays, and goes in its order. Says what
     /// that is, counted by now. A read that was to bring some of it counts as answered, and what comes behind it is read when the progress
-    /// that says so is stored. Where a source has [`REGIONS_MAX`] regions already, the one before is made larger: everything since then that
+    /// that says so is stored. Where a source has as many regions as it may ([`crate::limits::REGIONS_MAX`]), the one before is made larger: everything since then that
     /// is not read is left out, or nothing for now.
     ///
     /// # Errors

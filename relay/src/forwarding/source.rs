@@ -120,10 +120,12 @@ impl Source {
         Advanced { slots, has_closed: self.regions.len() > 1 && self.close_done() }
     }
 
-    /// Nothing unsent is left in the log before `to`. Returns how many slots that took and gave up, and what it was.
+    /// Nothing unsent is left in the log before `to`, or it is to be left out. Returns how many slots that took and gave up, and what it
+    /// was.
     ///
-    /// What is left out although the log has it, behind records that are in memory yet, is a hole of its own, where there is room for one:
-    /// the progress that is stored next says so. Else the next start would send it, behind what was sent meanwhile.
+    /// What is left out although the log has it, behind records that are in memory yet, is a hole, so that the progress which is stored next
+    /// says so; else the next start would send it, behind what was sent meanwhile. Where there is no room for another hole, it stays until
+    /// what is in memory before it has its end.
     pub(super) fn skip(
         &mut self,
         to: u64,
@@ -132,27 +134,24 @@ impl Source {
     ) -> (usize, usize, Vec<Range<Offset>>) {
         self.tail = self.tail.max(to);
         let (mut taken, mut given, mut ranges) = (0, 0, Vec::new());
-        let splits = reason != DropReason::Age && self.regions.len() < REGIONS_MAX;
-        if let Some(last) =
-            self.regions.last_mut().filter(|last| splits && last.slots() > 0 && to > last.next)
-        {
-            let (start, class) = (last.next, last.class);
-            last.to = Some(start);
-            self.regions.push(Region::new(region_id, start, to, None, class));
-            self.lose(start..to, reason);
-            ranges.push(Offset(start)..Offset(to));
-        }
-        let Self { regions, ledger, set_aside, .. } = self;
-        for region in regions.iter_mut() {
+        let mut index = 0;
+        while let Some(region) = self.regions.get_mut(index) {
             let until = region.to.map_or(to, |end| end.min(to));
-            if until > region.next {
-                ranges.push(Offset(region.next)..Offset(until));
+            let range = region.next..until;
+            // What is too old is not there after a start either.
+            let needs_hole = reason != DropReason::Age && region.slots() > 0;
+            let told = Offset(range.start)..Offset(range.end);
+            if !range.is_empty() && !needs_hole {
+                taken += usize::from(region.skip(until, reason));
+                ranges.push(told);
+            } else if !range.is_empty() && self.make_hole(index, until, region_id) {
+                self.lose(range, reason);
+                ranges.push(told);
             }
-            taken += usize::from(region.skip(until, reason));
-            given += region.advance(ledger, set_aside);
+            given += self.regions[index].advance(&mut self.ledger, &mut self.set_aside);
+            index += 1;
         }
         self.close_done();
-        ranges.sort_by_key(|range| range.start);
         (taken, given, ranges)
     }
 
@@ -165,7 +164,7 @@ impl Source {
         region_id: u32,
     ) -> Option<Range<Offset>> {
         self.tail = self.tail.max(to);
-        let is_full = self.regions.len() >= REGIONS_MAX;
+        let is_full = !self.takes_another();
         let last = self.regions.last_mut()?;
         let start = if is_full { last.next } else { from.max(last.next) };
         if start >= to {
@@ -185,6 +184,24 @@ impl Source {
         Some(Offset(start)..Offset(to))
     }
 
+    /// What a region has not read before `until` is done; false where that takes another region and there is no room for it.
+    fn make_hole(&mut self, index: usize, until: u64, region_id: u32) -> bool {
+        let is_last = index + 1 == self.regions.len();
+        let has_room = self.regions.len() < if is_last { REGIONS_MAX } else { REGIONS_MAX - 1 };
+        let region = &mut self.regions[index];
+        let (start, end, class) = (region.next, region.to, region.class);
+        if end == Some(until) {
+            region.to = Some(start);
+            self.regions[index + 1].from = start;
+        } else if has_room {
+            region.to = Some(start);
+            self.regions.insert(index + 1, Region::new(region_id, start, until, end, class));
+        } else {
+            return false;
+        }
+        true
+    }
+
     /// Counts what is left out. What a start found in the dead-letter stream already is not lost a second time.
     fn lose(&mut self, range: Range<u64>, reason: DropReason) {
         let known = self.set_aside.range(range.clone()).count() as u64;
@@ -197,9 +214,17 @@ impl Source {
         self.passed = Some((self.passed.map_or(from, |(before, _)| before.min(from)), version));
     }
 
-    /// Regions that go on here or behind it are not read for now.
+    /// Whether there may be another region. The last of [`REGIONS_MAX`] is for what is left out behind everything that is in memory.
+    pub(super) fn takes_another(&self) -> bool {
+        self.regions.len() < REGIONS_MAX - 1
+    }
+
+    /// Regions that go on here or behind it are not read for now: what was passed over is not stored yet, or there is no region left for
+    /// leaving out what comes behind what they would read.
     pub(super) fn barred_from(&self) -> Option<u64> {
-        self.passed.map(|(from, _)| from)
+        let passed = self.passed.map(|(from, _)| from);
+        let last = self.regions.last().filter(|_| self.regions.len() >= REGIONS_MAX).map(|last| last.next);
+        passed.into_iter().chain(last).min()
     }
 
     /// A progress is stored: whether what waited for it may be read now.
@@ -235,9 +260,11 @@ impl Source {
         self.regions.push(Region::new(region_id, tail, tail, None, Class::Live));
     }
 
-    /// An empty child of a parent that is not done is not done either: its own children must wait for both.
+    /// An empty child of a parent that is not done is not done either: its own children must wait for both. Nor is one whose end was left
+    /// out, before that is stored: a start that does not know it would send it behind what its children had.
     pub(super) fn is_finished(&self) -> bool {
         self.parents_open == 0
+            && self.passed.is_none()
             && self.end.is_some_and(|end| self.regions.len() == 1 && self.checkpoint() >= end)
     }
 

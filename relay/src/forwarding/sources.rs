@@ -258,6 +258,7 @@ impl Forwarding {
         }
         if may_go_on {
             self.sources.refresh_reads(place, self.config.drain.order == DrainOrder::Newest);
+            self.open_children(place);
         }
         Ok(())
     }
@@ -303,6 +304,10 @@ impl Forwarding {
     /// Something of a source was settled: its progress is to be stored, and its children may have been waiting for this.
     pub(super) fn after_advance(&mut self, place: u32) {
         self.sources.mark_dirty(place, false);
+        self.open_children(place);
+    }
+
+    fn open_children(&mut self, place: u32) {
         let is_newest = self.config.drain.order == DrainOrder::Newest;
         let mut finished = Vec::new();
         let mut next = Some(place);

@@ -53,7 +53,7 @@ fn what_is_passed_over_without_a_break_is_one_range() {
 fn ranges_that_are_passed_over_are_bounded_and_then_grow() {
     let mut shell = passed_over(40);
     let progress = shell.forwarding.progress(SourceId(1)).unwrap();
-    assert_eq!(progress.done.len(), headwater_relay::limits::REGIONS_MAX - 1);
+    assert_eq!(progress.done.len(), headwater_relay::limits::REGIONS_MAX - 2);
     let [delivered, _, dropped, waiting] = shell.ledger(1);
     assert!(delivered == 0 && dropped > 200 && dropped + waiting == 410, "{dropped} {waiting}");
     let sent = shell.drain(1_000);
@@ -99,4 +99,51 @@ fn the_oldest_that_are_left_out_behind_records_in_memory_are_not_sent_by_the_nex
     let sent: Vec<u64> = shell.drain(1_000).into_iter().map(|(_, offset)| offset).collect();
     assert_eq!(sent, (0..10).chain(20..30).collect::<Vec<_>>());
     assert_eq!((shell.checkpoint(1), shell.ledger(1)), (30, [20, 0, 10, 0]));
+}
+
+#[test]
+fn the_oldest_can_be_left_out_however_often_while_what_is_in_memory_cannot_be_sent() {
+    let mut shell = Shell::new(config());
+    shell.source(1, &[]);
+    let mut left_out = Vec::new();
+    for round in 0..40u64 {
+        (0..3).for_each(|_| shell.append(1, 1));
+        shell.read();
+        (0..7).for_each(|_| shell.append(1, 1));
+        // All but the two newest.
+        let to = Offset(round * 10 + 8);
+        let told = shell.forwarding.handle_dropped(SourceId(1), to, DropReason::Quota).unwrap();
+        assert_eq!(told.last().map(|range| range.end), Some(to), "round {round}");
+        left_out.extend(told.into_iter().flat_map(|range| range.start.0..range.end.0));
+        shell.store();
+        assert!(shell.stored[&SourceId(1)].done.len() < headwater_relay::limits::REGIONS_MAX);
+    }
+    let mut shell = shell.restart(config());
+    let sent: Vec<u64> = shell.drain(60_000).into_iter().map(|(_, offset)| offset).collect();
+    assert!(
+        sent.is_sorted() && sent.iter().all(|offset| !left_out.contains(offset)),
+        "{sent:?} {left_out:?}"
+    );
+    assert_eq!(sent.len() + left_out.len(), 400);
+    assert_eq!(shell.ledger(1), [sent.len() as u64, 0, left_out.len() as u64, 0]);
+}
+
+#[test]
+fn children_of_a_shard_that_was_left_out_whole_wait_until_that_is_stored() {
+    let mut shell = Shell::new(config());
+    shell.source(1, &[]);
+    shell.source(2, &[1]);
+    (0..5).for_each(|_| shell.append(1, 1));
+    shell.forwarding.handle_source_end(SourceId(1), Offset(5), shell.now_ms).unwrap();
+    (0..3).for_each(|_| shell.append(2, 1));
+    shell.stores = false;
+    shell.forwarding.handle_dropped(SourceId(1), Offset(5), DropReason::Quota).unwrap();
+    assert_eq!(
+        shell.drain(1_000),
+        [],
+        "a start that does not know would send the parent's behind the child's"
+    );
+    shell.stores = true;
+    shell.store();
+    assert_eq!(shell.drain(1_000), [(2, 0), (2, 1), (2, 2)]);
 }

@@ -4,6 +4,7 @@
 //! When the faults stop, everything drains. `HEADWATER_SEEDS` sets how many lives are lived.
 
 mod drive;
+mod losing;
 mod world;
 
 use std::collections::BTreeMap;
@@ -30,6 +31,9 @@ fn a_thousand_seeded_lives_keep_order_and_lose_nothing() {
         "done range",
         "failed",
         "late arrival",
+        "left out",
+        "left out behind records in memory",
+        "left out in vain",
         "passed over",
         "passed over in vain",
         "put back",
@@ -91,6 +95,8 @@ struct Life {
     is_quiet: bool,
     /// Losses told, each of which may take a place in each region.
     drops: usize,
+    /// While too much waits its sink does without the oldest, not the newest.
+    leaves_out: bool,
     /// Steps until the power fails, which the disk takes nothing in.
     doomed: Option<u64>,
     step: u64,
@@ -111,6 +117,7 @@ impl Life {
             late: Vec::new(),
             is_quiet: false,
             drops: 0,
+            leaves_out: seed.is_multiple_of(2),
             doomed: None,
             step: 0,
             trace: 0,
@@ -151,7 +158,7 @@ impl Life {
         }
         let first = Offset(shard.first);
         if first > Offset(0) {
-            self.forwarding.handle_dropped(id, first, DropReason::Quota).expect("known");
+            self.forwarding.handle_dropped(id, first, DropReason::Age).expect("known");
         }
     }
 
@@ -224,37 +231,17 @@ impl Life {
                     self.world.arrive(id, true, &context);
                 }
             }
-            27 if self.world.seeded.once_in(3) => {
-                let index = self.world.pick(self.world.shards.len());
-                let to = self.world.drop_oldest(index);
-                self.drops += 1;
-                let id = SourceId(u32::try_from(index).expect("few"));
-                self.forwarding.handle_dropped(id, to, DropReason::Quota).expect("known");
-            }
-            30 | 31 if self.world.seeded.once_in(2) => self.pass_over(),
+            27 if self.world.seeded.once_in(3) => self.expire(),
+            29 if self.leaves_out && self.world.seeded.once_in(2) => self.leave_out(),
+            30 | 31 if self.world.seeded.once_in(2) => match self.leaves_out {
+                true => self.leave_out(),
+                false => self.pass_over(),
+            },
             28 => match self.world.seeded.up_to(1) {
                 0 => self.forwarding.handle_connection_lost(self.world.now_ms),
                 _ => self.forwarding.handle_connection_restored(),
             },
             _ => self.world.now_ms += self.world.seeded.up_to(1_000),
-        }
-    }
-
-    /// A sink for which too much waits does without the newest.
-    fn pass_over(&mut self) {
-        let index = self.world.pick(self.world.shards.len());
-        let id = SourceId(u32::try_from(index).expect("few"));
-        let tail = self.world.shards[index].tail();
-        let from = Offset(tail.0 - self.world.seeded.up_to(tail.0.min(30)));
-        let passed = self.forwarding.handle_passed_over(id, from..tail, DropReason::Quota).expect("known");
-        self.meet("passed over", passed.is_some());
-        self.meet("passed over in vain", passed.is_none() && from < tail);
-        if let Some(passed) = passed {
-            assert!(passed.end == tail, "PASSED: {passed:?} of {from:?}..{tail:?}: {}", self.context());
-            self.world.pass_over(index, passed.start.0..passed.end.0);
-            if self.doomed.is_none() && self.world.seeded.once_in(4) {
-                self.doomed = Some(10 + self.world.seeded.up_to(30));
-            }
         }
     }
 
