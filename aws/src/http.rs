@@ -7,6 +7,7 @@
 
 mod connect;
 mod error;
+mod held;
 mod transport;
 mod trust;
 

@@ -47,6 +47,13 @@ pub const STS_TIMEOUT: Duration = Duration::from_secs(20);
 /// A program that gives credentials may take this long: some ask a hardware key or a vault.
 pub const COMMAND_TIMEOUT: Duration = Duration::from_secs(60);
 
+/// Authorities and certificates of ours are read from their files again for a connection after this: a system's authorities change a few
+/// times a year, and one that is no longer trusted should not be for long.
+pub const TRUST_AGE: Duration = Duration::from_secs(24 * 60 * 60);
+
+/// The same after a handshake that failed: within this of a renewal a sink goes on. Reading takes some 20 ms of a core.
+pub const TRUST_AGE_DOUBTED: Duration = Duration::from_secs(10);
+
 /// An idle connection is given up after this, before a server or a NAT does so (a minute is common) just when a call is sent.
 pub const IDLE_TIMEOUT: Duration = Duration::from_secs(50);
 

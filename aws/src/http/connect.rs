@@ -1,7 +1,8 @@
 //! Connections: TCP, the tunnel of a proxy where there is one, TLS where the URL says so; or whatever the host has instead.
 
+use super::held::HeldTls;
 use super::transport::{Io, Transport};
-use super::trust::{self, HttpSettings, TrustError};
+use super::trust::{HttpSettings, TrustError};
 use crate::environment::Environment;
 use crate::limits;
 use hyper::Uri;
@@ -18,7 +19,6 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 use tokio::net::TcpStream;
-use tokio_rustls::TlsConnector;
 use tower_service::Service;
 
 type Cause = Box<dyn Error + Send + Sync>;
@@ -33,7 +33,7 @@ pub(super) enum Connector {
 pub(super) struct Network {
     tcp: HttpConnector,
     proxies: Arc<Matcher>,
-    tls: TlsConnector,
+    tls: Arc<HeldTls>,
 }
 
 impl std::fmt::Debug for Connector {
@@ -82,7 +82,7 @@ impl Network {
         tcp.set_nodelay(true);
         // A peer that is gone without a word is noticed while a connection idles.
         tcp.set_keepalive(Some(limits::IDLE_TIMEOUT));
-        let tls = TlsConnector::from(Arc::new(trust::tls(settings)?));
+        let tls = Arc::new(HeldTls::new(settings)?);
         Ok(Network { tcp, proxies: Arc::new(proxies(&settings.proxies)), tls })
     }
 
@@ -122,7 +122,8 @@ impl Network {
         let io: Box<dyn Io> = if is_tls {
             let name =
                 ServerName::try_from(host.to_owned()).map_err(|_| ConnectError::Host(host.to_owned()))?;
-            Box::new(self.tls.connect(name, stream).await.map_err(ConnectError::Tls)?)
+            let done = self.tls.connector().await.connect(name, stream).await;
+            Box::new(done.inspect_err(|_| self.tls.doubt()).map_err(ConnectError::Tls)?)
         } else {
             Box::new(stream)
         };

@@ -13,6 +13,8 @@ use rustls::server::WebPkiClientVerifier;
 use rustls::{RootCertStore, ServerConfig};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 use tokio_rustls::TlsAcceptor;
 
 const SUMMARY: &str =
@@ -129,6 +131,43 @@ async fn a_board_that_boots_in_1970_believes_certificates_by_the_time_it_knows_h
     let newest_record = Timestamp::from_ms(1_780_000_000_000);
     let knowing = HttpSettings { not_before: newest_record, ..http };
     client(&fixture, knowing).describe(&StreamRef::name("s")).await.unwrap();
+}
+
+#[tokio::test]
+async fn another_authority_and_a_renewed_certificate_in_the_same_files_are_taken_up_without_a_restart() {
+    let (old, new, devices) = (Authority::make(), Authority::make(), Authority::make());
+    let identity = devices.sign("pi-7");
+    // Each call comes over a connection of its own.
+    let answer = |_: &_, _| Act::with(200, &[("connection", "close")], SUMMARY);
+    let fixture = Fixture::start_tls(old.acceptor("localhost", Some(&devices)), answer).await;
+    let uptime_s = Arc::new(AtomicU64::new(1_000));
+    let hands = Arc::clone(&uptime_s);
+    let clock = Clock::new(move || Now {
+        uptime: Duration::from_secs(hands.load(Ordering::Relaxed)),
+        ..Clock::system().now()
+    });
+    let trust = Trust::Only(old.file.clone());
+    let http = HttpSettings { trust, identity: Some(identity.clone()), clock, ..HttpSettings::default() };
+    let client = client(&fixture, http);
+    let describe = async || client.describe(&StreamRef::name("s")).await;
+    describe().await.unwrap();
+    // The server has a certificate of another authority, and trusts another one for devices.
+    let others = Authority::make();
+    fixture.appear_as(new.acceptor("localhost", Some(&others)));
+    assert_eq!(describe().await.unwrap_err().class, Class::Final(Thing::Certificate));
+    // Half of a renewal: a file that is not whole yet changes nothing.
+    std::fs::write(&old.file, "-----BEGIN CERT").unwrap();
+    uptime_s.fetch_add(11, Ordering::Relaxed);
+    assert_eq!(describe().await.unwrap_err().class, Class::Final(Thing::Certificate));
+    std::fs::copy(&new.file, &old.file).unwrap();
+    let renewed = others.sign("pi-7");
+    std::fs::copy(&renewed.certificates, &identity.certificates).unwrap();
+    std::fs::copy(&renewed.key, &identity.key).unwrap();
+    assert!(describe().await.is_err(), "files are not read at every failure");
+    uptime_s.fetch_add(11, Ordering::Relaxed);
+    describe().await.unwrap();
+    let shown = fixture.seen().pop().unwrap().certificate.unwrap();
+    assert_eq!(shown, &certificate(&renewed.certificates)[..]);
 }
 
 fn iot(fixture: &Fixture, identity: Identity, authority: &Authority) -> Source {

@@ -83,32 +83,43 @@ impl Act {
 pub(crate) struct Fixture {
     pub(crate) address: SocketAddr,
     seen: Arc<Mutex<Vec<Seen>>>,
+    acceptor: Acceptor,
 }
+
+/// As whom it appears; nothing: it speaks without TLS.
+type Acceptor = Arc<Mutex<Option<TlsAcceptor>>>;
 
 type Answering = Arc<dyn Fn(&Seen, usize) -> Act + Send + Sync>;
 
 impl Fixture {
     /// The second argument of `answer` counts requests from zero.
     pub(crate) async fn start(answer: impl Fn(&Seen, usize) -> Act + Send + Sync + 'static) -> Fixture {
-        Fixture::serve(None, Arc::new(answer)).await
+        Fixture::serve(Arc::default(), Arc::new(answer)).await
     }
 
     pub(crate) async fn start_tls(
         acceptor: TlsAcceptor,
         answer: impl Fn(&Seen, usize) -> Act + Send + Sync + 'static,
     ) -> Fixture {
-        Fixture::serve(Some(acceptor), Arc::new(answer)).await
+        Fixture::serve(Arc::new(Mutex::new(Some(acceptor))), Arc::new(answer)).await
     }
 
-    async fn serve(acceptor: Option<TlsAcceptor>, answer: Answering) -> Fixture {
+    /// From now on it has another certificate, and trusts others.
+    pub(crate) fn appear_as(&self, acceptor: TlsAcceptor) {
+        *self.acceptor.lock().unwrap() = Some(acceptor);
+    }
+
+    async fn serve(acceptor: Acceptor, answer: Answering) -> Fixture {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let seen: Arc<Mutex<Vec<Seen>>> = Arc::default();
         let all = Arc::clone(&seen);
+        let by = Arc::clone(&acceptor);
         tokio::spawn(async move {
             for connection in 0.. {
                 let (socket, _) = listener.accept().await.unwrap();
-                let (acceptor, answer, seen) = (acceptor.clone(), Arc::clone(&answer), Arc::clone(&all));
+                let acceptor = by.lock().unwrap().clone();
+                let (answer, seen) = (Arc::clone(&answer), Arc::clone(&all));
                 tokio::spawn(async move {
                     let Some(acceptor) = acceptor else {
                         return talk(socket, connection, None, &answer, &seen).await;
@@ -121,7 +132,7 @@ impl Fixture {
                 });
             }
         });
-        Fixture { address, seen }
+        Fixture { address, seen, acceptor }
     }
 
     pub(crate) fn url(&self) -> String {
