@@ -99,6 +99,7 @@ counters! {
     Level spool_checkpoint "First place of the spool not yet done."
     Level spool_full "1 while the spool is full and devices are not read."
     Level uplink_connected "1 while the gateway is connected."
+    Level devices_unheard "Connected devices whose commands the gateway refuses to let us hear."
     Level devices "Devices known."
     Counter devices_forgotten "Devices forgotten to make room for new ones."
 }

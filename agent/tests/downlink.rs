@@ -83,6 +83,33 @@ async fn a_command_reaches_its_device_and_the_result_comes_back_once() {
 }
 
 #[tokio::test]
+async fn a_gateway_without_a_place_for_subscriptions_is_asked_again_and_gets_the_records() {
+    let (dir, broker) = (tempfile::tempdir().unwrap(), Broker::start().await);
+    broker.fill(true);
+    let agent = Agent::start(config(dir.path(), broker.addr)).await.unwrap();
+    let mut device = Device::connect(agent.link_addrs()[0], "d", 1).await;
+    until("it is asked for again and again", || broker.subscribes() > 4).await;
+    assert_eq!(agent.counters().devices_unheard.get(), 1);
+    device.send_batch(0, 5).await;
+    device.acked_through(4).await;
+    until("everything is delivered", || agent.ledger().waiting == 0).await;
+    broker.fill(false);
+    until("it is taken", || broker.subscribed() == topics(&["d"])).await;
+    until("that is known", || agent.counters().devices_unheard.get() == 0).await;
+    let asked = broker.subscribes();
+    broker.publish("headwater/d/command", &body(&Down::Command(command(7))));
+    assert_eq!(next_command(&mut device).await, command(7));
+    // Longer than any pause between two tries.
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    assert_eq!(
+        (broker.subscribes(), broker.connections()),
+        (asked, 1),
+        "what is taken is not asked for again"
+    );
+    agent.stop().await;
+}
+
+#[tokio::test]
 async fn commands_without_use_are_dropped_and_counted_and_the_uplink_stays() {
     let (dir, broker) = (tempfile::tempdir().unwrap(), Broker::start().await);
     let agent = Agent::start(config(dir.path(), broker.addr)).await.unwrap();

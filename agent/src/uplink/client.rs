@@ -29,8 +29,8 @@ pub(super) enum Event {
     Sent(u16),
     /// PUBACK.
     Answered(u16, PubAckReason),
-    /// SUBACK or UNSUBACK: how many filters were refused.
-    Asked(usize),
+    /// SUBACK or UNSUBACK: why each filter was refused, in the order in which they were asked for; none where it was taken.
+    Asked(Vec<Option<SubscribeReasonCode>>),
     /// Something for us: topic and payload.
     Publish(Bytes, Bytes),
     /// The connection is gone; why, in words.
@@ -152,10 +152,10 @@ pub(super) fn event_of(event: RawEvent) -> Option<Event> {
         }
         RawEvent::Incoming(Packet::PubAck(puback)) => Event::Answered(puback.pkid, puback.reason),
         RawEvent::Incoming(Packet::SubAck(suback)) => {
-            let is_refused = |code: &&SubscribeReasonCode| !matches!(code, SubscribeReasonCode::Success(_));
-            Event::Asked(suback.return_codes.iter().filter(is_refused).count())
+            let refusal = |code| (!matches!(code, SubscribeReasonCode::Success(_))).then_some(code);
+            Event::Asked(suback.return_codes.into_iter().map(refusal).collect())
         }
-        RawEvent::Incoming(Packet::UnsubAck(_)) => Event::Asked(0),
+        RawEvent::Incoming(Packet::UnsubAck(_)) => Event::Asked(Vec::new()),
         RawEvent::Incoming(Packet::Publish(publish)) => Event::Publish(publish.topic, publish.payload),
         RawEvent::Outgoing(Outgoing::Publish(packet_id)) => Event::Sent(packet_id),
         RawEvent::Outgoing(Outgoing::Disconnect) => Event::Lost("disconnected".to_owned()),

@@ -102,7 +102,7 @@ impl<S: Storage> Uplink<S> {
             backoff: Backoff::new(config.retry, seed),
             kept: Kept::new(checkpoint),
             durable: spool.durable(),
-            downlink: Downlink::new(roster, Arc::clone(&counters)),
+            downlink: Downlink::new(roster, Arc::clone(&counters), Backoff::new(config.retry, !seed)),
             config,
             settings,
             seed,
@@ -150,6 +150,7 @@ impl<S: Storage> Uplink<S> {
     fn change(&mut self) {
         self.config = self.settings.now();
         self.backoff = Backoff::new(self.config.retry, self.seed);
+        self.downlink.set_retry(Backoff::new(self.config.retry, !self.seed));
     }
 
     async fn run_connection(&mut self) -> End {
@@ -177,6 +178,8 @@ impl<S: Storage> Uplink<S> {
             if is_draining && self.flight.is_empty() {
                 return self.disconnect(connection.client).await;
             }
+            let ask_at_ms = self.downlink.retry_at_ms();
+            let ask_at = self.clock.instant_at(ask_at_ms.unwrap_or_default());
             tokio::select! {
                 // In this order, so that a seed tells what happens; answers, which may always be there, come after what may not.
                 biased;
@@ -199,6 +202,11 @@ impl<S: Storage> Uplink<S> {
                     self.kept.trim(&self.spool);
                 }
                 () = self.downlink.changed(), if connection.is_connected => self.downlink.ask(&connection.client),
+                () = sleep_until(ask_at), if connection.is_connected && ask_at_ms.is_some() =>
+                {
+                    self.downlink.handle_timeout(self.clock.mono_ms());
+                    self.downlink.ask(&connection.client);
+                }
                 _ = tick.tick() => self.kept.write(&self.spool, self.flight.checkpoint(), self.clock.utc_ms()),
                 event = connection.client.next() => match self.handle_event(event, &mut connection).await {
                     Ok(()) => {}
@@ -228,8 +236,8 @@ impl<S: Storage> Uplink<S> {
                 self.flight.handle_sent(packet_id).map_err(|stray| End::Lost(stray.to_string()))
             }
             Event::Answered(packet_id, reason) => self.handle_answered(packet_id, reason).await,
-            Event::Asked(refused) => {
-                self.downlink.handle_answered(refused);
+            Event::Asked(refusals) => {
+                self.downlink.handle_answered(&refusals, self.clock.mono_ms());
                 self.downlink.ask(&connection.client);
                 Ok(())
             }

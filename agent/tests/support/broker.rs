@@ -3,8 +3,8 @@
 use bytes::BytesMut;
 use rumqttc::v5::mqttbytes::QoS;
 use rumqttc::v5::mqttbytes::v5::{
-    ConnAck, ConnAckProperties, ConnectReturnCode, Packet, PingResp, PubAck, PubAckReason, Publish, SubAck,
-    SubscribeReasonCode, UnsubAck, UnsubAckReason,
+    ConnAck, ConnAckProperties, ConnectReturnCode, Filter, Packet, PingResp, PubAck, PubAckReason, Publish,
+    SubAck, SubscribeReasonCode, UnsubAck, UnsubAckReason,
 };
 use std::collections::{BTreeSet, VecDeque};
 use std::net::SocketAddr;
@@ -43,6 +43,8 @@ struct State {
     cut_through: usize,
     is_holding: bool,
     is_refusing: bool,
+    is_full: bool,
+    subscribes: usize,
     receive_max: u16,
     in_flight_peak: usize,
     login: Option<(String, String)>,
@@ -66,6 +68,8 @@ impl Broker {
             cut_through: 0,
             is_holding: false,
             is_refusing: false,
+            is_full: false,
+            subscribes: 0,
             receive_max: 100,
             in_flight_peak: 0,
             login: None,
@@ -111,6 +115,16 @@ impl Broker {
     /// Closes new connections before CONNACK.
     pub(crate) fn refuse(&self, is_refusing: bool) {
         self.lock().is_refusing = is_refusing;
+    }
+
+    /// Has no place for subscriptions.
+    pub(crate) fn fill(&self, is_full: bool) {
+        self.lock().is_full = is_full;
+    }
+
+    /// SUBSCRIBE packets there were.
+    pub(crate) fn subscribes(&self) -> usize {
+        self.lock().subscribes
     }
 
     pub(crate) fn set_receive_max(&self, receive_max: u16) {
@@ -224,10 +238,17 @@ impl Broker {
             }
             Packet::Subscribe(subscribe) => {
                 let mut state = self.lock();
-                let paths = subscribe.filters.iter().map(|filter| filter.path.clone());
-                state.subscribed.extend(paths);
-                let codes = subscribe.filters.iter();
-                let return_codes = codes.map(|filter| SubscribeReasonCode::Success(filter.qos)).collect();
+                state.subscribes += 1;
+                let is_full = state.is_full;
+                if !is_full {
+                    let paths = subscribe.filters.iter().map(|filter| filter.path.clone());
+                    state.subscribed.extend(paths);
+                }
+                let code = |filter: &Filter| match is_full {
+                    true => SubscribeReasonCode::QuotaExceeded,
+                    false => SubscribeReasonCode::Success(filter.qos),
+                };
+                let return_codes = subscribe.filters.iter().map(code).collect();
                 let suback = SubAck { pkid: subscribe.pkid, return_codes, properties: None };
                 Packet::SubAck(suback).write(&mut out, None).expect("a suback is written");
             }

@@ -5,7 +5,9 @@
 
 use crate::{Cursor, Item};
 use headwater_telemetry::limits::BODY_BYTES_MAX;
-use headwater_telemetry::{Command, CommandOutcome, Config, ConfigOutcome, Hello, Log, Uptime, UtcTime};
+use headwater_telemetry::{
+    Command, CommandOutcome, Config, ConfigOutcome, Hello, Log, LogLevel, Uptime, UtcTime,
+};
 
 /// The device, as a link sees it.
 #[expect(async_fn_in_trait, reason = "devices run on one thread")]
@@ -25,6 +27,9 @@ pub trait Outbox {
 
     /// The receiver has `item`, and everything before it, durably. Not to be cancelled.
     async fn delivered(&self, item: Item);
+
+    /// A line for people about the link itself, sent on whatever link takes it first.
+    fn log(&self, at: Uptime, level: LogLevel, text: &str);
 
     /// Takes the oldest waiting log line.
     fn poll_log(&self) -> Option<Log>;
@@ -69,6 +74,10 @@ impl<O: Outbox> Outbox for WithoutData<'_, O> {
 
     async fn delivered(&self, item: Item) {
         self.0.delivered(item).await;
+    }
+
+    fn log(&self, at: Uptime, level: LogLevel, text: &str) {
+        self.0.log(at, level, text);
     }
 
     /// Whoever listens first gets a line: one that says why the network uplink does not come up would never arrive there.

@@ -252,3 +252,42 @@ async fn a_broker_without_the_time_gets_batches_after_three_seconds_without_date
     assert!((wait..wait + Duration::from_millis(200)).contains(&start.elapsed()), "{:?}", start.elapsed());
     assert_eq!(batch(&tiny.borrow().stored[0]).utc, None);
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_refused_subscription_is_told_and_tried_again_while_data_goes_on() {
+    let watch = Watch::default();
+    let (board, tiny) = (board(&watch).await, RefCell::new(Tiny::with_time()));
+    tiny.borrow_mut().subacks = [0x97, 0x87, 0x97].into();
+    let is_dated = |body: &Vec<u8>| batch(body).utc.is_some();
+    let downs = together(&board, &tiny, |tiny| tiny.stored.iter().any(is_dated)).await;
+    assert_eq!(downs, [], "no connection ends for it");
+    let tiny = tiny.into_inner();
+    line(&tiny.stored);
+    assert!(
+        tiny.stored.iter().filter(|body| !is_dated(body)).count() > 5,
+        "data goes without the time meanwhile"
+    );
+    let count = |wanted: fn(&Said) -> bool| tiny.said.iter().filter(|said| wanted(said)).count();
+    assert_eq!(count(|said| matches!(said, Said::Subscribe(..))), 4);
+    assert_eq!(
+        count(|said| matches!(said, Said::Publish(kind, ..) if kind == "time")),
+        2,
+        "asked where it is heard"
+    );
+    let logs: Vec<_> = tiny.said.iter().filter_map(Said::up).collect();
+    let logs: Vec<_> = logs
+        .iter()
+        .filter_map(|up| match up {
+            Up::Log(log) => Some((log.level, log.text.as_str())),
+            _ => None,
+        })
+        .collect();
+    assert_eq!(
+        logs,
+        [
+            (LogLevel::Warn, "uplink: subscription refused (0x97): no commands, no time"),
+            (LogLevel::Info, "uplink: subscription taken, commands and the time are back"),
+        ],
+        "once, and not at every try"
+    );
+}

@@ -12,7 +12,7 @@ use core::task::Poll;
 use embedded_storage_async::nor_flash::NorFlash;
 use headwater_telemetry::limits::BODY_BYTES_MAX;
 use headwater_telemetry::{
-    ChannelId, Command, CommandOutcome, Config, ConfigOutcome, Hello, Log, Order, Uptime, UtcTime,
+    ChannelId, Command, CommandOutcome, Config, ConfigOutcome, Hello, Log, LogLevel, Order, Uptime, UtcTime,
 };
 
 impl<F: NorFlash, O: Observer> Outbox for Device<F, O> {
@@ -44,6 +44,10 @@ impl<F: NorFlash, O: Observer> Outbox for Device<F, O> {
         self.observer.delivered(&item);
         // When flash refuses the mark, the delivery still counts, and the next mark covers it.
         let _ = self.spool.lock().await.delivered(item.after).await;
+    }
+
+    fn log(&self, at: Uptime, level: LogLevel, text: &str) {
+        Device::log(self, at, level, text);
     }
 
     fn poll_log(&self) -> Option<Log> {

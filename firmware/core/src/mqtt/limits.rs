@@ -37,6 +37,14 @@ pub const RETRY_MS_MIN: u64 = 1_000;
 /// And never longer than this: an outage of a day ends for everybody within a minute and a half.
 pub const RETRY_MS_MAX: u64 = 90_000;
 
+/// Milliseconds to wait at random, at the most, before a subscription that was refused is asked for again on the same connection; doubled
+/// every time. A gateway that has no place for it has none a second later either.
+pub const SUBSCRIBE_RETRY_MS_MIN: u64 = 30_000;
+
+/// And never longer than this: a device is back within a quarter of an hour after somebody raised the limit or gave it the right, and a
+/// fleet of five thousand asks some ten times a second.
+pub const SUBSCRIBE_RETRY_MS_MAX: u64 = 900_000;
+
 /// Milliseconds after which a connection counts as good, and the next loss as the first one.
 pub const STABLE_MS: u64 = 30_000;
 

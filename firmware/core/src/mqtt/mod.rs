@@ -12,6 +12,9 @@
 //! | `headwater/{device}/command` | subscribed to: commands, configurations, the time |
 //! | `headwater/{device}/result` | what became of them |
 //!
+//! A gateway that refuses the subscription gets the data all the same. The device then has neither commands nor the time, says so in a log
+//! line, on whatever link takes it, and asks again after half a minute up to a quarter of an hour, at random.
+//!
 //! A plain MQTT 5 broker takes all of this too: it never tells the time, so batches go without after three seconds, and a
 //! batch that no one has subscribed to is not delivered but stays in flash.
 //!
@@ -48,8 +51,8 @@ use core::convert::Infallible;
 use core::fmt::Write as _;
 use embassy_futures::select::{Either, Either4, select, select4};
 use embedded_io_async::{Read, Write};
-use headwater_telemetry::limits::BODY_BYTES_MAX;
-use headwater_telemetry::{CommandResult, DeviceId, Up, Uptime, encode_body};
+use headwater_telemetry::limits::{BODY_BYTES_MAX, LOG_BYTES_MAX};
+use headwater_telemetry::{CommandResult, DeviceId, LogLevel, Up, Uptime, encode_body};
 use heapless::String;
 
 /// Opens a byte stream to the gateway. A board implements it for its network.
@@ -145,7 +148,8 @@ pub async fn serve(
     buffers: &mut Buffers,
 ) -> LinkDown {
     buffers.inbox.reset();
-    let session = Session::new(clock.now(), outbox.connection());
+    let connection = outbox.connection();
+    let session = Session::new(clock.now(), connection, chance(&outbox.hello().device, connection));
     let login = Login { user: gateway.user, password: gateway.password };
     match (Connection { outbox, clock, stream, session, login }).turn(buffers).await {
         Ok(never) => match never {},
@@ -217,6 +221,16 @@ impl<O: Outbox, C: Clock, S: Read + Write> Connection<'_, O, C, S> {
                 self.session.handle_performed(Answer::Config(outcome), packet_id);
             }
             Event::Identify => self.outbox.identify(),
+            Event::Unheard { reason } => {
+                let mut text = String::<LOG_BYTES_MAX>::new();
+                write!(text, "uplink: subscription refused (0x{reason:02x}): no commands, no time")
+                    .expect("a log line has room for it, as a test checks");
+                self.outbox.log(self.clock.now(), LogLevel::Warn, &text);
+            }
+            Event::Heard => {
+                let text = "uplink: subscription taken, commands and the time are back";
+                self.outbox.log(self.clock.now(), LogLevel::Info, text);
+            }
         }
     }
 

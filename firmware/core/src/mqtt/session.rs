@@ -5,15 +5,19 @@
 //! ```
 //! In: packets of the server, what there is to send, the uptime. Out: what to transmit, what was delivered. Invariants: a batch
 //! is delivered only when a PUBACK says that it was stored; one publish of QoS 1 is in flight, so an ack cannot be taken for
-//! another's; a command is acknowledged after it was carried out. Not here: bytes (`packet`), flash, reconnecting.
+//! another's; a command is acknowledged after it was carried out; a subscription that is refused holds up nothing and is asked for again,
+//! later every time. Not here: bytes (`packet`), flash, reconnecting.
 
+mod words;
+
+pub(crate) use self::words::{Answer, Event, Transmit};
+
+use super::backoff::Backoff;
 use super::limits::{ANSWER_TIMEOUT_MS, RESULTS_MAX, TIME_WAIT_MS};
 use super::packet::{Manner, Packet, Server};
 use crate::limits::TIME_REQUEST_MS;
 use crate::{Item, LinkDown};
-use headwater_telemetry::{
-    Command, CommandResult, Config, ConfigOutcome, Down, Up, Uptime, UtcTime, decode_body,
-};
+use headwater_telemetry::{Down, Uptime, decode_body};
 use heapless::{Deque, Vec};
 
 /// Success (2.4).
@@ -22,57 +26,8 @@ const SUCCESS: u8 = 0;
 const NO_MATCHING_SUBSCRIBERS: u8 = 0x10;
 /// From here on reason codes are failures (2.4).
 const FAILURES_FROM: u8 = 0x80;
-
-/// What to send.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub(crate) enum Transmit {
-    Connect,
-    Subscribe { packet_id: u16 },
-    Birth(Manner),
-    TimeRequest { nonce: u32 },
-    PubAck { packet_id: u16 },
-    Answer(Manner, Answer),
-    Ping,
-}
-
-/// What goes up about something that was asked.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Answer {
-    Command(CommandResult),
-    Config(ConfigOutcome),
-}
-
-impl From<Answer> for Up {
-    fn from(answer: Answer) -> Self {
-        match answer {
-            Answer::Command(result) => Self::CommandResult(result),
-            Answer::Config(outcome) => Self::ConfigResult(outcome),
-        }
-    }
-}
-
-/// What a packet of the server means.
-#[derive(Clone, Debug, PartialEq)]
-pub(crate) enum Event {
-    None,
-    /// It is durable at the gateway.
-    Delivered(Item),
-    Time {
-        asked: Uptime,
-        utc: UtcTime,
-    },
-    /// Do this and call [`Session::handle_performed`].
-    Command {
-        command: Command,
-        packet_id: Option<u16>,
-    },
-    /// Store this and call [`Session::handle_performed`].
-    Configure {
-        config: Config,
-        packet_id: Option<u16>,
-    },
-    Identify,
-}
+/// Later than anything.
+const NEVER: Uptime = Uptime(u64::MAX);
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum State {
@@ -95,7 +50,9 @@ pub(crate) struct Session {
     state: State,
     server: Server,
     connect_due: bool,
-    subscribe_due: bool,
+    subscribe_due: Uptime,
+    is_refused: bool,
+    retry: Backoff,
     birth_due: bool,
     time_due: Uptime,
     asked: Option<(u32, Uptime)>,
@@ -112,13 +69,16 @@ pub(crate) struct Session {
 }
 
 impl Session {
-    /// A connection that begins at `now`. `nonce` is any number that connections and boots do not share.
-    pub(crate) fn new(now: Uptime, nonce: u32) -> Self {
+    /// A connection that begins at `now`. `nonce` is any number that connections and boots do not share, `chance` one that devices do not
+    /// share either.
+    pub(crate) fn new(now: Uptime, nonce: u32, chance: u32) -> Self {
         Self {
             state: State::Connecting,
             server: Server::default(),
             connect_due: true,
-            subscribe_due: true,
+            subscribe_due: now,
+            is_refused: false,
+            retry: Backoff::of_subscription(chance),
             birth_due: true,
             time_due: now,
             asked: None,
@@ -151,7 +111,8 @@ impl Session {
         if let Some(packet_id) = self.acks.pop() {
             return Some(Transmit::PubAck { packet_id });
         }
-        if core::mem::take(&mut self.subscribe_due) {
+        if self.subscribe_due <= now {
+            self.subscribe_due = NEVER;
             self.expect_answer(now);
             return Some(Transmit::Subscribe { packet_id: self.packet_id() });
         }
@@ -181,7 +142,7 @@ impl Session {
     /// Two thirds of what the server allows; never when it wants none.
     fn ping_due(&self) -> Uptime {
         match u64::from(self.server.keep_alive_secs) {
-            0 => Uptime(u64::MAX),
+            0 => NEVER,
             seconds => Uptime(self.sent.0.saturating_add(seconds * 1_000 / 3 * 2)),
         }
     }
@@ -232,8 +193,8 @@ impl Session {
             Packet::ConnAck { reason, server } => self.handle_connack(reason, server, now)?,
             Packet::Disconnect { reason } => return Err(LinkDown::Refused(reason)),
             _ if self.state == State::Connecting => return Err(LinkDown::Closed),
-            // A subscription that is refused leaves a device that takes no commands and sends all the same.
-            Packet::SubAck { .. } | Packet::PingResp => self.answer_due = None,
+            Packet::SubAck { reason, .. } => return Ok(self.handle_suback(reason, now)),
+            Packet::PingResp => self.answer_due = None,
             Packet::PubAck { packet_id, reason } => return self.handle_puback(packet_id, reason),
             Packet::Publish { topic, packet_id, payload } if topic == command_topic.as_bytes() => {
                 return Ok(self.handle_down(decode_body(payload).ok(), packet_id));
@@ -251,6 +212,23 @@ impl Session {
         (self.state, self.server, self.answer_due) = (State::Open, server, None);
         self.time_wait = Some(Uptime(now.0.saturating_add(TIME_WAIT_MS)));
         Ok(())
+    }
+
+    /// A device whose subscription is refused sends all the same: its data is worth more than what it could be told.
+    fn handle_suback(&mut self, reason: u8, now: Uptime) -> Event {
+        self.answer_due = None;
+        let was_refused = core::mem::replace(&mut self.is_refused, reason >= FAILURES_FROM);
+        if self.is_refused {
+            self.subscribe_due = self.retry.handle_refused(now);
+            // Whoever answered would answer nobody; batches need not wait for that.
+            (self.asked, self.time_wait, self.time_due) = (None, None, NEVER);
+            return if was_refused { Event::None } else { Event::Unheard { reason } };
+        }
+        if was_refused {
+            self.time_due = now;
+            return Event::Heard;
+        }
+        Event::None
     }
 
     fn handle_puback(&mut self, packet_id: u16, reason: u8) -> Result<Event, LinkDown> {
@@ -313,12 +291,12 @@ impl Session {
     /// When to call [`Session::handle_timeout`] and [`Session::poll_transmit`] again.
     pub(crate) fn poll_timeout(&self) -> Uptime {
         let in_flight = self.in_flight.map(|(.., sent)| Uptime(sent.0.saturating_add(ANSWER_TIMEOUT_MS)));
-        let due = [self.answer_due, in_flight].into_iter().flatten().min().unwrap_or(Uptime(u64::MAX));
+        let due = [self.answer_due, in_flight].into_iter().flatten().min().unwrap_or(NEVER);
         match self.state {
             State::Connecting => due,
             State::Open => {
-                let ping = if self.answer_due.is_none() { self.ping_due() } else { Uptime(u64::MAX) };
-                due.min(self.time_due).min(ping).min(self.time_wait.unwrap_or(Uptime(u64::MAX)))
+                let ping = if self.answer_due.is_none() { self.ping_due() } else { NEVER };
+                due.min(self.time_due).min(self.subscribe_due).min(ping).min(self.time_wait.unwrap_or(NEVER))
             }
         }
     }

@@ -266,8 +266,12 @@ pub struct Tiny {
     pub reasons: VecDeque<Option<u8>>,
     /// What it tells when asked for the time.
     pub time: Option<UtcTime>,
+    /// Answers to subscriptions, in order; afterwards they are granted.
+    pub subacks: VecDeque<u8>,
     /// Said after the subscription, one on each connection.
     pub downs: VecDeque<(Down, Option<u16>)>,
+    /// Whether the last subscription was granted: it is told nothing otherwise.
+    pub is_granted: bool,
     pub said: Vec<Said>,
     pub stored: Vec<Vec<u8>>,
     pub results: Vec<Up>,
@@ -287,7 +291,9 @@ impl Tiny {
             Said::Subscribe(id, _) => {
                 let [high, low] = id.to_be_bytes();
                 let down = self.downs.pop_front().map(|(down, id)| Answer::Down(Box::new(down), id));
-                [Answer::Bytes(vec![0x90, 4, high, low, 0, 1])].into_iter().chain(down).collect()
+                let reason = self.subacks.pop_front().unwrap_or(1);
+                self.is_granted = reason < 0x80;
+                [Answer::Bytes(vec![0x90, 4, high, low, 0, reason])].into_iter().chain(down).collect()
             }
             Said::Ping => vec![Answer::Bytes(vec![0xd0, 0])],
             Said::PubAck(_) => Vec::new(),
@@ -295,7 +301,7 @@ impl Tiny {
                 let mut reason = 0;
                 let mut answers = Vec::new();
                 match (kind.as_str(), up, self.time) {
-                    ("time", Some(Up::TimeRequest { nonce }), Some(utc)) => {
+                    ("time", Some(Up::TimeRequest { nonce }), Some(utc)) if self.is_granted => {
                         answers.push(Answer::Down(Box::new(Down::Time { nonce, utc }), None));
                     }
                     ("batch", ..) => match self.reasons.pop_front().unwrap_or(Some(0)) {

@@ -1,8 +1,10 @@
+use super::super::limits::{SUBSCRIBE_RETRY_MS_MAX, SUBSCRIBE_RETRY_MS_MIN};
 use super::*;
 use crate::Cursor;
 use headwater_telemetry::limits::BODY_BYTES_MAX;
 use headwater_telemetry::{
-    BootId, CommandId, CommandOutcome, Order, Seq, TimeQuality, Timestamp, encode_body,
+    BootId, Command, CommandId, CommandOutcome, CommandResult, Order, Seq, TimeQuality, Timestamp, UtcTime,
+    encode_body,
 };
 use std::vec::Vec;
 
@@ -32,7 +34,7 @@ fn accepted() -> Packet<'static> {
 
 /// A session that is open, subscribed, born, and has the time. Packet ids 1 (subscription) and 2 (birth) are used.
 fn ready() -> Session {
-    let mut session = Session::new(Uptime(0), 40);
+    let mut session = Session::new(Uptime(0), 40, 7);
     assert_eq!(sends(&mut session, 0), [Transmit::Connect]);
     told(&mut session, accepted(), 10).unwrap();
     let birth = Transmit::Birth(Manner { packet_id: Some(2), retain: true });
@@ -71,12 +73,12 @@ fn a_batch_is_delivered_by_nothing_but_a_puback_that_says_stored() {
 
 #[test]
 fn batches_wait_for_the_birth_and_for_the_time_but_not_for_ever() {
-    let mut session = Session::new(Uptime(0), 0);
+    let mut session = Session::new(Uptime(0), 0, 7);
     sends(&mut session, 0);
     assert!(!session.wants_data(Uptime(0)));
     told(&mut session, accepted(), 10).unwrap();
     sends(&mut session, 10);
-    told(&mut session, Packet::SubAck { packet_id: 1, reason: 0x87 }, 20).unwrap();
+    told(&mut session, Packet::SubAck { packet_id: 1, reason: 1 }, 20).unwrap();
     assert!(!session.wants_data(Uptime(20)));
     told(&mut session, Packet::PubAck { packet_id: 2, reason: 0x10 }, 20).unwrap();
     assert!(!session.wants_data(Uptime(20)), "the time may still come");
@@ -84,6 +86,46 @@ fn batches_wait_for_the_birth_and_for_the_time_but_not_for_ever() {
     assert_eq!(due, Uptime(10 + TIME_WAIT_MS));
     session.handle_timeout(due).unwrap();
     assert!(session.wants_data(due));
+}
+
+#[test]
+fn a_refused_subscription_holds_up_nothing_and_is_asked_for_again_later_every_time() {
+    let mut session = Session::new(Uptime(0), 0, 7);
+    sends(&mut session, 0);
+    told(&mut session, accepted(), 10).unwrap();
+    sends(&mut session, 10);
+    let refusal = |packet_id| Packet::SubAck { packet_id, reason: 0x97 };
+    assert_eq!(told(&mut session, refusal(1), 20), Ok(Event::Unheard { reason: 0x97 }));
+    told(&mut session, Packet::PubAck { packet_id: 2, reason: 0 }, 20).unwrap();
+    assert!(session.wants_data(Uptime(20)), "the time would find nobody, so nothing waits for it");
+
+    let (mut now, mut ids) = (20, 3..);
+    for round in 0..12 {
+        let bound = (SUBSCRIBE_RETRY_MS_MIN << round).min(SUBSCRIBE_RETRY_MS_MAX);
+        let mut pings = Vec::new();
+        let (asked, due) = loop {
+            let due = session.poll_timeout().0;
+            session.handle_timeout(Uptime(due)).unwrap();
+            match sends(&mut session, due)[..] {
+                [Transmit::Ping] => pings.push(told(&mut session, Packet::PingResp, due).unwrap()),
+                [Transmit::Subscribe { packet_id }] => break (packet_id, due),
+                ref other => panic!("neither a subscription nor a sign of life: {other:?}"),
+            }
+        };
+        assert_eq!(Some(asked), ids.next());
+        assert!((bound / 10..bound).contains(&(due - now)), "{} ms in round {round}", due - now);
+        now = due;
+        assert_eq!(told(&mut session, refusal(asked), now), Ok(Event::None), "said once");
+    }
+    let due = loop {
+        let due = session.poll_timeout().0;
+        if sends(&mut session, due) != [Transmit::Ping] {
+            break due;
+        }
+        told(&mut session, Packet::PingResp, due).unwrap();
+    };
+    assert_eq!(told(&mut session, Packet::SubAck { packet_id: 15, reason: 1 }, due), Ok(Event::Heard));
+    assert_eq!(sends(&mut session, due), [Transmit::TimeRequest { nonce: 2 }]);
 }
 
 #[test]
@@ -123,7 +165,7 @@ fn commands_beyond_the_room_for_results_are_left_with_their_sender() {
 
 #[test]
 fn a_silent_server_is_given_up_and_a_quiet_one_is_asked() {
-    let mut session = Session::new(Uptime(0), 0);
+    let mut session = Session::new(Uptime(0), 0, 7);
     sends(&mut session, 0);
     assert_eq!(session.poll_timeout(), Uptime(ANSWER_TIMEOUT_MS));
     assert_eq!(session.handle_timeout(Uptime(ANSWER_TIMEOUT_MS)), Err(LinkDown::Silent));
@@ -146,7 +188,7 @@ fn a_silent_server_is_given_up_and_a_quiet_one_is_asked() {
 
 #[test]
 fn what_the_server_wants_is_heeded() {
-    let mut session = Session::new(Uptime(0), 0);
+    let mut session = Session::new(Uptime(0), 0, 7);
     sends(&mut session, 0);
     let server = Server { keep_alive_secs: 9, retains: false, ..Server::default() };
     told(&mut session, Packet::ConnAck { reason: 0, server }, 0).unwrap();
@@ -165,7 +207,7 @@ fn what_the_server_wants_is_heeded() {
         ),
         (Packet::PingResp, LinkDown::Closed),
     ] {
-        let mut session = Session::new(Uptime(0), 0);
+        let mut session = Session::new(Uptime(0), 0, 7);
         sends(&mut session, 0);
         assert_eq!(told(&mut session, packet, 0), Err(expected), "{packet:?}");
     }
