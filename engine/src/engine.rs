@@ -265,6 +265,15 @@ impl Engine {
         self.journal().as_ref().map(|journal| journal.write_budget())
     }
 
+    /// How many places of its files the disk does not give back now, and the `most` that were waited for longest.
+    #[must_use]
+    pub fn unread_places(&self, most: usize) -> (u64, Vec<journal::UnreadPlace>) {
+        let journal = self.journal();
+        journal
+            .as_ref()
+            .map_or_else(Default::default, |journal| (journal.unread(), journal.unread_places(most)))
+    }
+
     /// Goes by another budget of bytes written a day, or by none; see [`journal::Config::write_budget`].
     pub fn set_write_budget(&self, bytes_a_day: Option<NonZeroU64>) {
         if let Some(journal) = self.journal().as_ref() {

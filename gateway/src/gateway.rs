@@ -291,6 +291,7 @@ pub(crate) fn journal_config(config: &config::Journal) -> journal::Config {
             DurabilityMode::Sync => journal::Durability::Sync,
             DurabilityMode::Interval(every) => journal::Durability::Interval(every),
         },
+        unread: journal::Unread { patience: config.unread_patience, ..journal::Unread::AWAITED },
         ..defaults
     }
 }

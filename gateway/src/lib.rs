@@ -27,6 +27,7 @@ mod books;
 mod gateway;
 mod host_time;
 mod status;
+mod words;
 
 pub use books::{Publishes, StreamRow};
 pub use gateway::{Gateway, Ledger, ReloadError, Reloaded, StartError, run};

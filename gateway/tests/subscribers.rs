@@ -1,6 +1,8 @@
 //! A fleet of networked boards, each with a subscription for its commands and the time: as many as `mqtt.subscribers` allows, and the one
 //! beyond. A program of its own, for it listens to everything that is logged.
 
+#![expect(clippy::unwrap_used, reason = "a panic in a test is its report")]
+
 mod gateway_support;
 mod mqtt_support;
 

@@ -66,5 +66,5 @@ pub use crate::set::AppendSet;
 pub use crate::storage::{FileStorage, Storage, StorageFile};
 pub use crate::types::{
     Appended, Bounds, ClockState, Counters, FIRST_SEQUENCE, Firsts, Lost, META_STREAM, MetaValue, Recovery,
-    ShardKey, Standing as BudgetStanding, State, Ticket, WriteBudget,
+    ShardKey, Standing as BudgetStanding, State, Ticket, UnreadPlace, WriteBudget,
 };

@@ -1,6 +1,7 @@
 //! The plain values of the journal's interface.
 
 use std::num::NonZeroU64;
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::page::LostRange;
@@ -180,6 +181,25 @@ pub struct Lost {
     pub shard: ShardKey,
     /// The sequences.
     pub range: LostRange,
+}
+
+/// A place of a file that the disk does not give back, and that readers [wait](crate::Unread) for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct UnreadPlace {
+    /// The file, in the directory of its lane.
+    pub file: String,
+    /// Where in it, in bytes.
+    pub offset: u64,
+    /// Whose records are there.
+    pub shard: ShardKey,
+    /// The first of them.
+    pub first: u64,
+    /// What the operating system said.
+    pub reason: Arc<str>,
+    /// For how long it has been waited for, in kept time: to the second.
+    pub waited: Duration,
+    /// For how much longer it will be; a read behind that takes it for lost.
+    pub left: Duration,
 }
 
 /// What opening found.

@@ -6,7 +6,7 @@
 pub(in crate::cli) mod ask;
 pub(in crate::cli) mod metrics;
 pub(in crate::cli) mod seen;
-pub(in crate::cli) mod words;
+pub(in crate::cli) use crate::words;
 
 use self::seen::{Reload, Seen, Sink, Stream, Traffic};
 use super::signals::with_signals;
@@ -126,6 +126,11 @@ fn lines(seen: &Seen, reasons: &[String]) -> Vec<String> {
         lines.push(format!("disk: {}", budget.line()));
         lines.extend(near.map(|warning| format!("disk: {warning}")));
     }
+    let unread = &health.journal.unread;
+    lines.extend(unread.places.iter().map(|place| format!("disk: not read: {}", place.line())));
+    let more = unread.count.saturating_sub(unread.places.len() as u64);
+    lines.extend((more > 0).then(|| format!("disk: not read: {more} places more")));
+    lines.extend(unread.remedy.iter().map(|remedy| format!("disk: {remedy}")));
     let devices = seen.metrics.count("headwater_routes_devices_in_memory");
     lines.push(format!("clients: {} connected; devices in memory: {devices}", seen.clients()));
     lines.extend(health.clock.jump().map(|jump| format!("clock: {jump}")));

@@ -4,9 +4,10 @@
 
 use super::reader::Placed;
 use super::section::Section;
-use super::sections::{GIB, KIB, MIB, SECOND, narrow, size};
+use super::sections::{DAY, GIB, KIB, MIB, SECOND, narrow, size};
 use super::types::{DurabilityMode, Journal};
 use super::units::{bytes_text, parse_bytes_a_day};
+use headwater_journal::limits::UNREAD_PATIENCE;
 use std::num::NonZeroU64;
 use std::time::Duration;
 
@@ -26,6 +27,12 @@ pub(super) fn journal(mut table: Section<'_, '_>) -> Journal {
             "\"sync\", for a power cut takes what was acknowledged since the last journal.sync_every";
         table.warn(table.line(), "durability", "\"interval\"", expected);
     }
+    let unread_patience = table.duration("unread_patience", UNREAD_PATIENCE, Duration::ZERO..=7 * DAY);
+    if unread_patience > START_PATIENCE {
+        let found = format!("{} s", unread_patience.as_secs());
+        let expected = "at most \"9m\", for a start may wait as long, unless TimeoutStartSec of the service is longer than that";
+        table.warn(table.line(), "unread_patience", found, expected);
+    }
     let journal = Journal {
         segment_bytes,
         pool_segments: narrow(table.count("pool", 2, 1..=64)),
@@ -35,11 +42,15 @@ pub(super) fn journal(mut table: Section<'_, '_>) -> Journal {
         tail_cache_bytes: size(table.bytes("tail_cache", 4 * MIB, 0..=16 * GIB)),
         linger: table.duration("linger", Duration::ZERO, Duration::ZERO..=10 * SECOND),
         write_budget: write_budget(&mut table, segment_bytes),
+        unread_patience,
         durability: if synced { DurabilityMode::Sync } else { DurabilityMode::Interval(sync_every) },
     };
     table.end();
     journal
 }
+
+/// The units of the packages allow a start of ten minutes, and it does more than wait.
+const START_PATIENCE: Duration = Duration::from_secs(540);
 
 /// From what one commit a minute writes to what no disk does in a day.
 const BUDGETS: std::ops::RangeInclusive<u64> = 5_000_000..=100_000_000_000_000;

@@ -35,7 +35,7 @@ type Fixed = (&'static str, fn(&Config, &Config) -> bool);
 
 /// Addresses, because a socket that closes loses its connections; the state directory and everything about files that are open;
 /// names that records already carry.
-const FIXED: [Fixed; 25] = [
+const FIXED: [Fixed; 26] = [
     ("gateway.name", |a, b| a.gateway.name != b.gateway.name),
     ("gateway.state", |a, b| a.gateway.state != b.gateway.state),
     ("gateway.log_format", |a, b| a.gateway.log_format != b.gateway.log_format),
@@ -59,6 +59,7 @@ const FIXED: [Fixed; 25] = [
     ("journal.tail_cache", |a, b| a.journal.tail_cache_bytes != b.journal.tail_cache_bytes),
     ("journal.linger", |a, b| a.journal.linger != b.journal.linger),
     ("journal.durability", |a, b| a.journal.durability != b.journal.durability),
+    ("journal.unread_patience", |a, b| a.journal.unread_patience != b.journal.unread_patience),
     ("repeats.devices_in_memory", |a, b| a.repeats.devices_in_memory != b.repeats.devices_in_memory),
     ("repeats.devices_max", |a, b| a.repeats.devices_max != b.repeats.devices_max),
 ];

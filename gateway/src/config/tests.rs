@@ -58,6 +58,11 @@ const WRONG: &[(&str, &str)] = &[
         "h.toml:2: mqtt.subscribers is 50001, expected a whole number from 1 to 50000",
     ),
     (
+        "[journal]\nunread_patience = \"8d\"",
+        "h.toml:2: journal.unread_patience is \"8d\", expected a duration with its unit from \"0s\" to \"7d\", such as \
+             \"5m\"",
+    ),
+    (
         "[mqtt]\nkeep_alive = 60",
         "h.toml:2: mqtt.keep_alive is 60, expected a duration with its unit from \"1s\" to \"65535s\", such as \
              \"10m\"",
@@ -199,6 +204,18 @@ fn open_addresses_are_possible_and_warned_about() {
     );
     let users = "[[mqtt.users]]\nname = \"a\"\npassword = \"b\"\n";
     assert_eq!(warnings(&format!("[mqtt]\nlisten = \"0.0.0.0:1883\"\n{users}")), Vec::<String>::new());
+}
+
+#[test]
+fn a_start_that_may_wait_longer_than_the_service_allows_is_warned_of() {
+    assert_eq!(warnings("[journal]\nunread_patience = \"9m\""), Vec::<String>::new());
+    assert_eq!(
+        warnings("[journal]\nunread_patience = \"1h\""),
+        [
+            "h.toml:1: journal.unread_patience is 3600 s, expected at most \"9m\", for a start may wait as long, unless \
+          TimeoutStartSec of the service is longer than that"
+        ]
+    );
 }
 
 #[test]

@@ -208,6 +208,8 @@ pub struct Journal {
     pub write_budget: Option<NonZeroU64>,
     /// What durable means.
     pub durability: DurabilityMode,
+    /// For how long what the disk does not read is waited for before it counts as lost.
+    pub unread_patience: Duration,
 }
 
 /// What an acknowledgement promises.

@@ -1,10 +1,13 @@
 //! What is written to the disk, and the budget for it.
 //!
-//! In: what the journal says of its budget. Out: the same for `/health` and `/metrics`, and in words what to do. Not here: holding it (the journal).
+//! In: what the journal says of its budget. Out: the same for `/health`, `/metrics` and the status page, and in words what to do. Not here: holding it (the journal).
 
 use super::metrics::Text;
+use super::page::escaped;
+use crate::words::{bytes, span};
 use headwater_journal::{BudgetStanding, WriteBudget};
 use serde_json::json;
+use std::num::NonZeroU64;
 
 const STATES: [(&str, BudgetStanding); 3] = [
     ("holds", BudgetStanding::Holds),
@@ -21,6 +24,28 @@ pub(super) fn json(budget: &WriteBudget) -> serde_json::Value {
         "state": budget.bytes_a_day.map(|_| word(budget.standing)),
         "warning": warning(budget),
     })
+}
+
+/// What was written lately, of what, and whether commits wait for it; for people.
+pub(super) fn html(budget: &WriteBudget) -> String {
+    let counted = u64::try_from(budget.day.as_millis()).unwrap_or(u64::MAX);
+    let written = format!("{} in {}", bytes(budget.day_bytes), span(counted));
+    let Some(limit) = budget.bytes_a_day.map(NonZeroU64::get) else {
+        return format!("{written}; there is no budget (<code>journal.write_budget</code>)");
+    };
+    let percent = u128::from(budget.day_bytes) * 100 / u128::from(limit.max(1));
+    let waits = match budget.linger.as_millis() {
+        0 => "commits do not wait for it".to_owned(),
+        ms => format!("commits wait up to {ms} ms to hold it"),
+    };
+    // Yellow from 80 % on, red when it is spent.
+    let (value, near, spent) = (budget.day_bytes.min(limit), limit / 5 * 4, limit - 1);
+    let meter = format!(
+        "<meter min=\"0\" max=\"{limit}\" optimum=\"0\" low=\"{near}\" high=\"{spent}\" value=\"{value}\"></meter>"
+    );
+    let warning =
+        warning(budget).map(|warning| format!("<br><b>{}</b>", escaped(warning))).unwrap_or_default();
+    format!("{meter} {written} of {} a day, {percent} %; {waits}{warning}", bytes(limit))
 }
 
 fn word(standing: BudgetStanding) -> &'static str {

@@ -1,6 +1,7 @@
 //! `/health`: is it well, as JSON for machines that people read too.
 
 use super::Status;
+use super::unread::Unread;
 use headwater_engine::ClockState;
 use headwater_engine::storage::LogState;
 use serde_json::json;
@@ -16,16 +17,22 @@ fn clock(state: &ClockState) -> serde_json::Value {
     })
 }
 
-/// Whether the gateway takes publishes, and why or why not.
-pub(super) fn report(status: &Status) -> (bool, String) {
-    let journal = status.engine().state();
-    let stopping = status.stopping.load(Relaxed);
-    let (state, journal, reason) = match &journal {
-        _ if stopping => ("stopping", "open", None),
+/// How the gateway is, what of its journal, and why.
+pub(super) fn state(status: &Status, unread: &Unread) -> (&'static str, &'static str, Option<String>) {
+    match status.engine().state() {
+        _ if status.stopping.load(Relaxed) => ("stopping", "open", None),
+        // It takes publishes: what it cannot do is read all that it has.
+        LogState::Open if unread.count > 0 => ("degraded", "open", unread.warning()),
         LogState::Open => ("ok", "open", None),
-        LogState::Full => ("full", "full", Some("the disk is full down to its reserve")),
-        LogState::Failed { reason } => ("failed", "failed", Some(reason.as_str())),
-    };
+        LogState::Full => ("full", "full", Some("the disk is full down to its reserve".to_owned())),
+        LogState::Failed { reason } => ("failed", "failed", Some(reason)),
+    }
+}
+
+/// Whether the gateway takes publishes, and why or why not. It does while it is degraded.
+pub(super) fn report(status: &Status) -> (bool, String) {
+    let unread = Unread::of(status);
+    let (state, journal, reason) = state(status, &unread);
     let recovery = &status.recovery;
     let ledger = status.ledger();
     let routes = ledger.routes;
@@ -37,6 +44,7 @@ pub(super) fn report(status: &Status) -> (bool, String) {
         "journal": {
             "state": journal,
             "reason": reason,
+            "unread": unread.json(status),
             "write_budget": status.engine().write_budget().as_ref().map(super::budget::json),
         },
         "name": status.name,
@@ -72,5 +80,5 @@ pub(super) fn report(status: &Status) -> (bool, String) {
         "sinks": super::sinks::json(&ledger.carried),
         "unmatched": { "topics": unmatched, "other_topics": others },
     });
-    (state == "ok", format!("{body:#}\n"))
+    (matches!(state, "ok" | "degraded"), format!("{body:#}\n"))
 }

@@ -107,6 +107,7 @@ fn engine(out: &mut Text, status: &Status) {
             out.labelled(name, &[("operation", tally.operation), ("outcome", outcome)], count);
         }
     }
+    super::unread::Unread::of(status).render(out);
     if let Some(budget) = status.engine().write_budget() {
         super::budget::render(out, &budget);
     }

@@ -12,6 +12,7 @@ mod page;
 mod reloads;
 mod sinks;
 mod streams;
+mod unread;
 
 use self::reloads::Reloads;
 use crate::books::Books;

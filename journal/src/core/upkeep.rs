@@ -223,6 +223,7 @@ impl<S: Storage> Core<S> {
         drop(index);
         lock(&self.tables).remove_segment(number);
         upkeep.unsealable.remove(&number);
+        self.forget_unread(number);
         let name = FileName::Segment(number);
         self.retire(number, segment)
             .map_err(|error| Failed::new(format!("{name}: retiring it failed: {error}")))?;

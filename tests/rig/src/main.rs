@@ -20,6 +20,7 @@ mod own;
 mod power;
 mod remote;
 mod series;
+mod unread;
 mod watch;
 mod world;
 
@@ -126,6 +127,9 @@ fn inside() -> ExitCode {
         let at = home.join("own");
         std::fs::create_dir(&at).map_err(|error| error.to_string())?;
         own::keeps_what_was_synced_and_nothing_else(&at)
+    });
+    claims.claim("a_sector_that_the_disk_does_not_read_is_shown_waited_for_and_repaired", || {
+        unread::is_shown_waited_for_and_repaired(&home.join("unread"))
     });
     let block = cuts / 6;
     let series = Series { home, seed };

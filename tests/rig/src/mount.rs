@@ -77,6 +77,16 @@ impl Mounted {
         self.server.lock().disk.honours = honours;
     }
 
+    /// Does not read the sector of these bytes from now on, and says where it is; as [`Disk::spoil`].
+    pub(crate) fn spoil(&self, bytes: &[u8]) -> Option<u64> {
+        self.server.lock().disk.spoil(bytes)
+    }
+
+    /// Reads everything again.
+    pub(crate) fn heal(&self) {
+        self.server.lock().disk.heal();
+    }
+
     /// Changes asked for so far.
     pub(crate) fn steps(&self) -> u64 {
         self.server.lock().steps

@@ -50,7 +50,15 @@ pub(super) fn check(subject: &Subject<'_>, measured: Option<&io::Result<Measured
         )),
     }
     findings.push(lasting(measured, journal, subject.running.as_ref()));
+    findings.extend(subject.running.as_ref().and_then(unread));
     findings
+}
+
+/// What the running gateway could not read of its journal and waits for.
+fn unread(seen: &Seen) -> Option<Finding> {
+    let unread = &seen.health.journal.unread;
+    let (warning, remedy) = (unread.warning.clone()?, unread.remedy.clone()?);
+    Some(Finding::fail("journal", warning, remedy))
 }
 
 /// Bytes of the files in the journal's directory and those below it; what cannot be read counts nothing.

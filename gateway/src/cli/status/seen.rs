@@ -62,9 +62,46 @@ pub(in crate::cli) struct Reload {
 pub(in crate::cli) struct Journal {
     pub(in crate::cli) state: String,
     pub(in crate::cli) reason: Option<String>,
+    /// Absent before it was shown.
+    #[serde(default)]
+    pub(in crate::cli) unread: Unread,
     /// Absent before there was one, and in a journal that is closed.
     #[serde(default)]
     pub(in crate::cli) write_budget: Option<WriteBudget>,
+}
+
+/// What the disk does not read now.
+#[derive(Debug, Clone, Default, Deserialize)]
+pub(in crate::cli) struct Unread {
+    pub(in crate::cli) count: u64,
+    /// What is the matter and what happens next.
+    pub(in crate::cli) warning: Option<String>,
+    pub(in crate::cli) remedy: Option<String>,
+    pub(in crate::cli) places: Vec<UnreadPlace>,
+}
+
+/// One place of it.
+#[derive(Debug, Clone, Deserialize)]
+pub(in crate::cli) struct UnreadPlace {
+    pub(in crate::cli) file: String,
+    pub(in crate::cli) offset: u64,
+    pub(in crate::cli) stream: String,
+    pub(in crate::cli) shard: u32,
+    pub(in crate::cli) error: String,
+    pub(in crate::cli) since: String,
+    pub(in crate::cli) lost_in_s: u64,
+}
+
+impl UnreadPlace {
+    /// `1.seg at byte 4096, of telemetry shard 0, since 2026-01-01T00:00:00Z (EIO), lost in 4 min`.
+    pub(in crate::cli) fn line(&self) -> String {
+        let UnreadPlace { file, offset, stream, shard, error, since, lost_in_s } = self;
+        let left = match lost_in_s {
+            0 => "lost with the next read".to_owned(),
+            left_s => format!("lost in {}", span(left_s.saturating_mul(1_000))),
+        };
+        format!("{file} at byte {offset}, of {stream} shard {shard}, since {since} ({error}), {left}")
+    }
 }
 
 /// What is written to the disk.

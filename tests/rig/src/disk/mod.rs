@@ -12,6 +12,7 @@
 //! writes to one place and keeping the earlier is how reordering looks from outside. Each change of a name since the last sync of its
 //! directory is kept or lost as a whole, and so is each change of a length. A file can keep a length whose bytes are lost: zeros.
 
+mod bad;
 mod content;
 mod fates;
 mod names;
@@ -22,6 +23,7 @@ use std::collections::BTreeMap;
 use std::ffi::OsStr;
 use std::sync::Arc;
 
+use bad::Bad;
 use content::Content;
 pub(crate) use fates::{Fates, Mode, SECTOR_BYTES};
 use names::Names;
@@ -59,6 +61,8 @@ pub(crate) enum Refusal {
     IsDirectory,
     /// A file where a directory is wanted.
     NotDirectory,
+    /// A place that the disk does not give back.
+    Unreadable,
 }
 
 /// A file or directory as the kernel asks about it.
@@ -115,6 +119,7 @@ pub(crate) struct Disk {
     nodes: BTreeMap<u64, Node>,
     names: Names,
     next: u64,
+    bad: Bad,
     /// Which syncs are honoured from now on.
     pub(crate) honours: Honours,
 }
@@ -127,6 +132,7 @@ impl Disk {
             nodes: BTreeMap::from([(ROOT, root)]),
             names: Names::default(),
             next: ROOT + 1,
+            bad: Bad::default(),
             honours: Honours::ALL,
         }
     }
@@ -201,6 +207,9 @@ impl Disk {
 
     /// Up to `count` bytes of a file.
     pub(crate) fn read(&self, node: u64, offset: u64, count: usize) -> Result<Vec<u8>, Refusal> {
+        if self.bad.meets(node, offset, count) {
+            return Err(Refusal::Unreadable);
+        }
         let file = self.nodes.get(&node).ok_or(Refusal::Missing)?.file.as_ref();
         Ok(file.ok_or(Refusal::IsDirectory)?.now.read(offset, count))
     }
@@ -255,7 +264,7 @@ impl Disk {
             let file = found.file.as_ref().map(|file| file.cut(fates, &mut toll));
             nodes.insert(node, Node { mode: found.mode, file });
         }
-        (Self { nodes, names, next: self.next, honours: Honours::ALL }, toll)
+        (Self { nodes, names, next: self.next, bad: self.bad.clone(), honours: Honours::ALL }, toll)
     }
 
     fn directory(&self, node: u64) -> Result<(), Refusal> {

@@ -130,6 +130,16 @@ impl Machine {
         self.disk().honour(honours);
     }
 
+    /// The sector that these bytes are in cannot be read from now on; its place in its file.
+    pub(crate) fn spoil(&self, bytes: &[u8]) -> Option<u64> {
+        self.disk().spoil(bytes)
+    }
+
+    /// Everything can be read again.
+    pub(crate) fn heal(&self) {
+        self.disk().heal();
+    }
+
     /// Changes the disk was asked for since power is on.
     pub(crate) fn steps(&self) -> u64 {
         self.disk().steps()

@@ -31,6 +31,7 @@ fn errno(refusal: Refusal) -> Errno {
         Refusal::NotEmpty => Errno::ENOTEMPTY,
         Refusal::IsDirectory => Errno::EISDIR,
         Refusal::NotDirectory => Errno::ENOTDIR,
+        Refusal::Unreadable => Errno::EIO,
     }
 }
 

@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 
 /// `812.3 MiB`.
-pub(in crate::cli) fn bytes(bytes: u64) -> String {
+pub(crate) fn bytes(bytes: u64) -> String {
     const UNITS: [&str; 5] = ["B", "KiB", "MiB", "GiB", "TiB"];
     let (mut whole, mut tenths, mut unit) = (bytes, 0, 0);
     while whole >= 1_024 && unit + 1 < UNITS.len() {
@@ -15,7 +15,7 @@ pub(in crate::cli) fn bytes(bytes: u64) -> String {
 }
 
 /// `22 s`, `3 min`, `2 h 5 min`, `3 d 4 h`.
-pub(in crate::cli) fn span(ms: u64) -> String {
+pub(crate) fn span(ms: u64) -> String {
     let seconds = ms.div_ceil(1_000);
     let (minutes, hours, days) = (seconds / 60, seconds / 3_600, seconds / 86_400);
     match () {
@@ -27,7 +27,7 @@ pub(in crate::cli) fn span(ms: u64) -> String {
 }
 
 /// Text of others on a terminal: nothing in it moves the cursor or ends the line.
-pub(in crate::cli) fn plain(text: &str) -> String {
+pub(crate) fn plain(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     for char in text.chars() {
         match char.is_control() {
