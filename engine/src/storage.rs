@@ -121,6 +121,11 @@ pub trait ShardLog: Send + Sync + 'static {
     /// Resolves when everything staged so far is durable. Gives no acks.
     fn barrier(&self) -> Pending;
 
+    /// As [`barrier`](Self::barrier), for an operation on a stream: what is staged waits for no company, where the log otherwise has it wait.
+    fn barrier_at_once(&self) -> Pending {
+        self.barrier()
+    }
+
     /// Turns a cursor into the position reading would begin at.
     fn locate(&self, shard: ShardKey, cursor: Cursor) -> BoxFuture<'_, Result<Position, ReadError>>;
 
@@ -216,7 +221,7 @@ pub trait MetaStore: Send + Sync + 'static {
     fn list(&self, prefix: &[u8]) -> Vec<(Vec<u8>, Versioned)>;
 
     /// Sets `key` if it has version `expect` (0: it must not exist). The call stages the change; the future resolves with
-    /// the new version when it is durable.
+    /// the new version when it is durable, which waits for no company where appends do: operations on streams take several of these.
     fn put(&self, key: &[u8], value: &[u8], expect: u64) -> BoxFuture<'static, Result<u64, MetaError>>;
 
     /// Removes `key` if it has version `expect`. The call stages the change; the future resolves when it is durable.

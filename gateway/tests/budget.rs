@@ -154,6 +154,11 @@ async fn with_a_budget_less_is_written_and_every_record_still_arrives_in_order_a
     let said = String::from_utf8(held.command("doctor").await.stdout).unwrap();
     assert!(said.contains("the budget is 95.3 MiB: written "), "{said}");
 
+    let page = get(held.gateway.http_addr(), "/").await;
+    assert!(page.contains(" of 95.3 MiB a day, ") && page.contains("; commits wait up to "), "{page}");
+    assert!(page.contains("<meter min=\"0\" max=\"100000000\""), "{page}");
+    assert!(get(free.gateway.http_addr(), "/").await.contains("there is no budget"));
+
     // Without a budget there is nothing to say but what was written.
     let health = free.health().await;
     assert!(health["bytes_a_day"].is_null() && health["state"].is_null(), "{health}");
@@ -186,10 +191,31 @@ async fn a_budget_that_cannot_be_held_is_said_and_the_gateway_goes_on() {
     assert_eq!(house.metric(exceeded).await, 1.0);
     let answer = gateway_support::ask(house.gateway.http_addr(), "GET /health").await;
     assert!(answer.starts_with("HTTP/1.1 200"), "it takes publishes");
+    let page = get(house.gateway.http_addr(), "/").await;
+    assert!(page.contains("<b>more is written than journal.write_budget allows"), "{page}");
     let status = house.command("status").await;
     let said = String::from_utf8(status.stdout).unwrap();
     assert_eq!(status.status.code(), Some(1), "{said}");
     assert!(said.contains("not well: more is written than journal.write_budget allows"), "{said}");
+    assert!(health["linger_ms"].as_u64().unwrap() > 3_000, "{health}");
+    // What an operator does to streams takes several commits, and none of them waits for company.
+    let begun = Instant::now();
+    for (operation, body) in [
+        ("CreateStream", "{\"StreamName\":\"b\",\"ShardCount\":2}"),
+        ("AddTagsToStream", "{\"StreamName\":\"b\",\"Tags\":{\"room\":\"barn\"}}"),
+        (
+            "UpdateShardCount",
+            "{\"StreamName\":\"b\",\"TargetShardCount\":4,\"ScalingType\":\"UNIFORM_SCALING\"}",
+        ),
+        ("DeleteStream", "{\"StreamName\":\"b\"}"),
+    ] {
+        let answer = house.gateway.engine().call(operation, body.as_bytes()).await;
+        assert_eq!(answer.status, 200, "{operation}: {}", String::from_utf8_lossy(&answer.body));
+    }
+    assert!(begun.elapsed() < Duration::from_secs(3), "{:?}", begun.elapsed());
+    let waited = house.publish("two").await;
+    assert!(waited > Duration::from_secs(2), "records wait all the same: {waited:?}");
+    assert!(!get(house.gateway.http_addr(), "/").await.contains("<script"), "it needs none");
     // Stopping does not wait for commits that linger.
     let begun = Instant::now();
     house.gateway.stop().await;

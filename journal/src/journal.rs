@@ -176,6 +176,25 @@ impl<S: Storage> Journal<S> {
         appended.map(|(appended, _)| appended)
     }
 
+    /// As [`append`](Self::append), for one of few changes that somebody waits for: its group does not linger, nor do those before it. What it
+    /// writes counts for a write budget, so that others linger longer; called all the time, it would leave a budget that nothing holds.
+    ///
+    /// # Errors
+    /// [`AppendError`]; nothing is staged then.
+    pub fn append_at_once(&self, set: &AppendSet, now_ms: u64) -> Result<Appended, AppendError> {
+        let appended = self.append(set, now_ms)?;
+        self.hurry();
+        Ok(appended)
+    }
+
+    /// What is staged becomes durable without lingering; see [`append_at_once`](Self::append_at_once).
+    pub fn hurry(&self) {
+        if self.shared.relies_on_commit_thread() {
+            self.shared.commit.ring();
+            self.shared.commit.hurry();
+        }
+    }
+
     /// Calls `listener` after every commit with the newest durable ticket, in rising order, from the thread that committed, and
     /// once with the error when the journal stops. It must return quickly and must neither call nor own the journal.
     ///

@@ -173,6 +173,43 @@ fn a_group_that_is_full_does_not_linger_and_a_stop_does_not_wait() {
 }
 
 #[test]
+fn a_change_that_somebody_waits_for_does_not_linger_and_takes_along_what_does() {
+    let dir = tempfile::tempdir().expect("makes a directory");
+    let (journal, _) = Journal::open(dir.path(), config(1), NOW).expect("opens");
+    let begun = Instant::now();
+    while journal.write_budget().linger < BUDGET_LINGER_MAX {
+        assert!(begun.elapsed() < Duration::from_secs(20), "{:?}", journal.write_budget());
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    journal.on_commit(Box::new(|_| {}));
+    journal.wait(journal.barrier()).expect("durable");
+    let before = journal.counters();
+    let record = journal.append(&set(b"0"), NOW).expect("appends");
+    std::thread::sleep(Duration::from_millis(300));
+    assert!(journal.durable() < record.ticket, "it lingers");
+    // What an operation on a stream takes: some changes, each after the one before is durable.
+    let begun = Instant::now();
+    for number in 0..5_u8 {
+        let mut change = AppendSet::new();
+        change.put(b"definition", &[number], None);
+        let changed = journal.append_at_once(&change, NOW).expect("appends");
+        journal.wait(changed.ticket).expect("durable");
+    }
+    assert!(begun.elapsed() < BUDGET_LINGER_MAX / 2, "{:?}", begun.elapsed());
+    assert!(journal.durable() >= record.ticket, "in the same group");
+    let after = journal.counters();
+    assert!(after.groups - before.groups <= 6 && after.bytes_written > before.bytes_written, "{after:?}");
+    // And records linger again: at most one commit more was hurried.
+    std::thread::sleep(Duration::from_millis(100));
+    let hurried = journal.append(&set(b"1"), NOW).expect("appends");
+    std::thread::sleep(Duration::from_millis(300));
+    let lingers = journal.append(&set(b"2"), NOW).expect("appends");
+    std::thread::sleep(Duration::from_millis(300));
+    assert!(journal.durable() < lingers.ticket, "{hurried:?}");
+    journal.close();
+}
+
+#[test]
 fn what_was_written_is_remembered_over_closes_and_crashes_and_costs_no_group() {
     let (with, without) = (SimDisk::new(1), SimDisk::new(1));
     let day = |disk: &SimDisk, bytes: u64| {

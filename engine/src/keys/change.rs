@@ -6,6 +6,7 @@ use super::secret::Secret;
 use super::vault::{StoredKey, Vault};
 use super::{KeyRefusal, Keys};
 use crate::api::{ApiError, ErrorType};
+use crate::batch::Commit;
 use crate::control::detached;
 use crate::engine::Engine;
 use crate::limits;
@@ -76,7 +77,7 @@ async fn start_now(engine: &Engine, stream: &StreamHandle, named: String) -> Res
         keys.forget(engine, stream.number()).await.map_err(|error| unfinished(&error))?;
     }
     changed?;
-    Ok(engine.barrier().await?)
+    Ok(Commit::barrier(engine.0.log.barrier_at_once()).await?)
 }
 
 async fn stop_now(engine: &Engine, stream: &StreamHandle) -> Result<(), ApiError> {
@@ -99,7 +100,7 @@ async fn stop_now(engine: &Engine, stream: &StreamHandle) -> Result<(), ApiError
         keys.sealing = None;
     }
     engine.0.log.encrypt_with(stream.number(), None);
-    Ok(engine.barrier().await?)
+    Ok(Commit::barrier(engine.0.log.barrier_at_once()).await?)
 }
 
 fn check_count(engine: &Engine, stream: &StreamHandle, changes: usize) -> Result<(), ApiError> {

@@ -141,6 +141,12 @@ impl<S: Storage> ShardLog for EmbeddedLog<S> {
         self.durable(self.journal.barrier(), Vec::new())
     }
 
+    fn barrier_at_once(&self) -> Pending {
+        let barrier = self.barrier();
+        self.journal.hurry();
+        barrier
+    }
+
     fn locate(&self, shard: ShardKey, cursor: Cursor) -> BoxFuture<'_, Result<Position, ReadError>> {
         Box::pin(async move {
             let bounds = self.journal.bounds(key(shard));
@@ -207,7 +213,7 @@ impl<S: Storage> ShardLog for EmbeddedLog<S> {
 
     fn seal(&self, shard: ShardKey, _fence: Fence) -> BoxFuture<'_, Result<Position, CommitError>> {
         self.sealed.write().unwrap_or_else(PoisonError::into_inner).shards.insert(shard);
-        let last = self.barrier();
+        let last = self.barrier_at_once();
         Box::pin(async move {
             last.await?;
             Ok(at(self.journal.bounds(key(shard)).map_or(journal::FIRST_SEQUENCE, |bounds| bounds.end)))

@@ -22,8 +22,8 @@ impl<S: Storage> EmbeddedMeta<S> {
     fn change(&self, change: impl FnOnce(&mut journal::AppendSet)) -> Result<journal::Ticket, MetaError> {
         let mut set = journal::AppendSet::default();
         change(&mut set);
-        // Metadata has no arrival time.
-        match self.journal.append(&set, 0) {
+        // Metadata has no arrival time. It changes with operations on streams alone, which are few and take several commits each.
+        match self.journal.append_at_once(&set, 0) {
             Ok(appended) => Ok(appended.ticket),
             Err(journal::AppendError::Conflict { found, expected, .. }) => {
                 Err(MetaError::Conflict { found, expected })
