@@ -46,7 +46,9 @@ mod uplink;
 
 pub use agent::{Agent, StartError, each_set_aside};
 pub use allow::Allow;
-pub use config::{Config, ConfigError, HostTime, LinkConfig, LogFormat, SAMPLE, SpoolConfig, UplinkConfig};
+pub use config::{
+    Config, ConfigError, HostTime, LinkConfig, LogFormat, SAMPLE, SpoolConfig, TlsConfig, UplinkConfig,
+};
 pub use reload::Reloaded;
 pub use spool::SetAside;
 pub use status::{Counter, Counters, Ledger, Level};

@@ -63,6 +63,13 @@ pub const AHEAD_RECORDS_MAX: usize = 256;
 /// Bytes read from the spool at once, ahead of the window. At least one record.
 pub const AHEAD_BYTES_MAX: usize = 256 * 1024;
 
+/// Room for reading from the gateway: hundreds of answers at once.
+pub const UPLINK_READ_BYTES: usize = 4096;
+
+/// Bytes waiting to be written to the gateway, beyond which no more is taken from the window: a few packets of TCP, so that what was asked
+/// for while one write was under way goes with the next.
+pub const UPLINK_WRITE_BYTES_MAX: usize = 64 * 1024;
+
 /// How often the checkpoint is written when it moved. A crash sends at most this much again.
 pub const CHECKPOINT_EVERY_MS: u64 = 1_000;
 

@@ -31,10 +31,19 @@ impl Agent {
     /// When it does not become healthy; shows its log.
     #[must_use]
     pub fn start(directory: &Path, uplink: SocketAddr) -> Self {
+        Self::start_with(directory, uplink, "")
+    }
+
+    /// The same with `more` keys of `[uplink]`. Its name is `walkthrough`.
+    ///
+    /// # Panics
+    /// When it does not become healthy; shows its log.
+    #[must_use]
+    pub fn start_with(directory: &Path, uplink: SocketAddr, more: &str) -> Self {
         let (link, http) = (ports::free(), ports::free());
         let config = directory.join("headwater-agent.toml");
         let text = format!(
-            "[agent]\nname = \"walkthrough\"\nstate = {state:?}\n\n[uplink]\ngateway = \"{uplink}\"\n\n\
+            "[agent]\nname = \"walkthrough\"\nstate = {state:?}\n\n[uplink]\ngateway = \"{uplink}\"\n{more}\n\
              [http]\nlisten = \"{http}\"\n\n[[links]]\ntype = \"tcp\"\nlisten = \"{link}\"\n",
             state = directory.join("agent"),
         );

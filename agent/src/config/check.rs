@@ -1,9 +1,10 @@
 //! The checks that make a configuration certain: each says the key, what was found and what was expected.
 
-use super::raw::{self, RawLink, RawUplink};
+use super::raw::{self, RawLink, RawTls, RawUplink};
 use super::units::{parse_duration, parse_size};
-use super::{Allow, LinkConfig, SpoolConfig, UplinkConfig, millis};
+use super::{Allow, LinkConfig, SpoolConfig, TlsConfig, UplinkConfig, millis};
 use crate::limits::CONNECTIONS_MAX;
+use crate::uplink::network;
 use headwater_relay::{Delays, WindowLimits};
 use std::path::PathBuf;
 use std::time::Duration;
@@ -144,11 +145,13 @@ pub(super) fn check_uplink(raw: RawUplink, name: &str) -> Result<UplinkConfig, S
     if max < base {
         return Err(format!("uplink.retry.max is {max:?}, must be at least uplink.retry.base ({base:?})"));
     }
+    let tls = raw.tls.map(|tls| check_tls(tls, &host)).transpose()?;
     Ok(UplinkConfig {
         host,
         port,
         client_id: raw.client_id.unwrap_or_else(|| name.to_owned()),
         credentials,
+        tls,
         keep_alive: duration("uplink.keep_alive", raw.keep_alive, "15s", ("5s", "1h"))?,
         connect_timeout: duration("uplink.connect_timeout", raw.connect_timeout, "5s", ("1s", "60s"))?,
         window: WindowLimits {
@@ -162,6 +165,30 @@ pub(super) fn check_uplink(raw: RawUplink, name: &str) -> Result<UplinkConfig, S
             stable_ms: millis(delay("uplink.retry.stable", raw.retry.stable, "10s")?),
         },
     })
+}
+
+fn check_tls(raw: RawTls, host: &str) -> Result<TlsConfig, String> {
+    let missing =
+        |key: &str, what: &str| format!("uplink.tls.{key} is missing, must be a PEM file with {what}");
+    let authority = raw.authority.ok_or_else(|| missing("authority", "who may vouch for the gateway"))?;
+    let (key, name) = match raw.name {
+        Some(name) => ("uplink.tls.name", name),
+        None => ("the host of uplink.gateway", host.to_owned()),
+    };
+    if network::server_name(&name).is_none() {
+        return Err(format!(
+            "{key} is \"{name}\", must be a host name or an address, as in the gateway's certificate"
+        ));
+    }
+    let identity = match (raw.certificate, raw.key) {
+        (Some(certificate), Some(key)) => Some((PathBuf::from(certificate), PathBuf::from(key))),
+        (None, None) => None,
+        (Some(_), None) => return Err(missing("key", "the private key of uplink.tls.certificate")),
+        (None, Some(_)) => return Err(missing("certificate", "the certificate of uplink.tls.key")),
+    };
+    let tls = TlsConfig { authority: PathBuf::from(authority), name, identity };
+    network::client_config(&tls)?;
+    Ok(tls)
 }
 
 pub(super) fn duration(

@@ -122,6 +122,8 @@ pub struct UplinkConfig {
     pub client_id: String,
     /// User name and password.
     pub credentials: Option<(String, String)>,
+    /// How the connection is encrypted; none: not at all.
+    pub tls: Option<TlsConfig>,
     /// Interval of PINGREQ; at least 5 s.
     pub keep_alive: Duration,
     /// Time for TCP connect and CONNACK.
@@ -132,6 +134,17 @@ pub struct UplinkConfig {
     pub packet_bytes_max: u32,
     /// Delays between attempts.
     pub retry: Delays,
+}
+
+/// TLS to the gateway. Files are PEM, and read for each connection.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TlsConfig {
+    /// Certificates of those who may vouch for the gateway; nobody else is believed.
+    pub authority: PathBuf,
+    /// The name that its certificate must have.
+    pub name: String,
+    /// Certificate (with its chain) and private key that are shown to a gateway that asks.
+    pub identity: Option<(PathBuf, PathBuf)>,
 }
 
 /// What is wrong with a configuration: `links[1].baud is 7, must be 1200 to 4000000`, with a line where one is known.

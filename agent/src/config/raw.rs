@@ -62,12 +62,22 @@ pub(super) struct RawUplink {
     pub(super) user: Option<String>,
     pub(super) password: Option<String>,
     pub(super) password_file: Option<String>,
+    pub(super) tls: Option<RawTls>,
     pub(super) keep_alive: Option<String>,
     pub(super) connect_timeout: Option<String>,
     pub(super) in_flight: Option<u16>,
     pub(super) in_flight_bytes: Option<String>,
     pub(super) packet_max: Option<String>,
     pub(super) retry: RawRetry,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct RawTls {
+    pub(super) authority: Option<String>,
+    pub(super) name: Option<String>,
+    pub(super) certificate: Option<String>,
+    pub(super) key: Option<String>,
 }
 
 #[derive(Debug, Default, Deserialize)]

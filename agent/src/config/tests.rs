@@ -53,6 +53,17 @@ fn errors_say_which_key_what_was_found_and_what_was_expected() {
         ("spool.max = \"1kB\"", "spool.max is \"1kB\", must be 16MiB to 1024GiB"),
         ("uplink.keep_alive = \"5\"", "uplink.keep_alive: \"5\" has no unit"),
         ("uplink.in_flight = 0", "uplink.in_flight is 0, must be 1 to 10000"),
+        ("uplink.tls = {}", "uplink.tls.authority is missing, must be a PEM file"),
+        (
+            "uplink.tls = { authority = \"/nonexistent/a.pem\" }",
+            "uplink.tls.authority is \"/nonexistent/a.pem\", which cannot be used",
+        ),
+        ("uplink.tls = { authority = \"/etc/hostname\" }", "it holds no certificate in PEM"),
+        (
+            "uplink.tls = { authority = \"a\", certificate = \"b\" }",
+            "uplink.tls.key is missing, must be a PEM file with the private key of uplink.tls.certificate",
+        ),
+        ("uplink.tls = { authority = \"a\", name = \"no name\" }", "uplink.tls.name is \"no name\", must be"),
         ("uplink.gateway = \"nowhere\"", "uplink.gateway is \"nowhere\", must be host:port"),
         ("links = [{type = \"carrier-pigeon\"}]", "links[0].type is \"carrier-pigeon\", must be"),
         ("links = [{type = \"serial\"}]", "links[0].path is missing"),

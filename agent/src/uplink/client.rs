@@ -1,22 +1,25 @@
-//! One MQTT 5 connection: a new rumqttc client object, its event loop in a task of its own.
+//! One MQTT 5 connection: a new rumqttc client object, its conversation in a task of its own.
 //!
 //! In: publishes, subscriptions. Out: [`Event`]s: connected, packet id given out, answered, published, lost. After `Lost` there is nothing more.
 //!
-//! Why a new object each time: on reconnect rumqttc 0.25 forgets everything that was not acked, without an event. Why a
-//! task: its poll is not safe to cancel while it writes. Why the channel is as large as the window: handing over
-//! then never waits, so the task that hands over is free to take answers.
-//! Not here: what is sent, and what answers mean.
+//! Why a new object each time: what was not acked goes again from the spool, not from a client's memory. Why a task: the uplink drops
+//! what it waits for at any moment. Why the channel is as large as the window: handing over then never waits, so the task that hands
+//! over is free to take answers.
+//! Not here: what is said and heard on the connection (conversation), what is sent, and what answers mean.
 
+use super::conversation::Conversation;
+use super::network;
 use crate::config::UplinkConfig;
 use crate::limits::COMMANDS_PENDING_MAX;
 use bytes::Bytes;
 use rumqttc::Outgoing;
 use rumqttc::v5::mqttbytes::QoS;
 use rumqttc::v5::mqttbytes::v5::{ConnectProperties, Filter, Packet, PubAckReason, SubscribeReasonCode};
-use rumqttc::v5::{AsyncClient, Event as RawEvent, EventLoop, MqttOptions};
+use rumqttc::v5::{AsyncClient, Event as RawEvent, MqttOptions, Request};
 use std::sync::Arc;
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
+use tokio::time::timeout;
 
 /// Room in the channel beyond the window: births at connect share it, and the DISCONNECT.
 const CHANNEL_SLACK: usize = 16;
@@ -49,14 +52,14 @@ pub(crate) struct Client {
 impl Client {
     /// Starts to connect.
     pub(crate) fn open(config: &UplinkConfig) -> Self {
-        let (client, event_loop) = AsyncClient::new(options(config), room(config));
+        let (requests, asked) = flume::bounded(room(config));
         // Unbounded, but what can be in it is not: two events for each publish of the window.
         let (sender, events) = mpsc::unbounded_channel();
-        Self { client, events, task: tokio::spawn(run(event_loop, sender)) }
+        let task = tokio::spawn(run(config.clone(), asked, sender));
+        Self::over(AsyncClient::from_senders(requests), events, task)
     }
 
-    /// A client whose event loop is `task`.
-    #[cfg(feature = "simulation")]
+    /// A client whose conversation is `task`.
     pub(super) fn over(
         client: AsyncClient,
         events: mpsc::UnboundedReceiver<Event>,
@@ -107,7 +110,6 @@ pub(super) fn options(config: &UplinkConfig) -> MqttOptions {
     let mut options = MqttOptions::new(&config.client_id, &config.host, config.port);
     options.set_clean_start(true);
     options.set_keep_alive(config.keep_alive);
-    options.set_connection_timeout(config.connect_timeout.as_secs().max(1));
     options.set_outgoing_inflight_upper_limit(u16::try_from(config.window.records_max).unwrap_or(u16::MAX));
     let properties = ConnectProperties {
         max_packet_size: Some(config.packet_bytes_max),
@@ -119,27 +121,25 @@ pub(super) fn options(config: &UplinkConfig) -> MqttOptions {
     if let Some((user, password)) = &config.credentials {
         options.set_credentials(user, password);
     }
-    let mut network = options.network_options();
-    // A record waits for nothing: without this it may wait for the peer's delayed TCP ack.
-    network.set_tcp_nodelay(true);
-    options.set_network_options(network);
     options
 }
 
-async fn run(mut event_loop: EventLoop, events: mpsc::UnboundedSender<Event>) {
-    loop {
-        let event = match event_loop.poll().await {
-            Ok(event) => match event_of(event) {
-                Some(event) => event,
-                None => continue,
-            },
-            Err(error) => Event::Lost(error.to_string()),
-        };
-        let is_last = matches!(event, Event::Lost(_));
-        if events.send(event).is_err() || is_last {
-            return;
-        }
-    }
+async fn run(config: UplinkConfig, asked: flume::Receiver<Request>, events: mpsc::UnboundedSender<Event>) {
+    let options = options(&config);
+    let begin = async {
+        let mut conversation = Conversation::new(network::connect(&config).await?, &options, &events, ());
+        conversation.begin(&options).await?;
+        Ok(conversation)
+    };
+    let begun = timeout(config.connect_timeout, begin).await;
+    let reason = match begun.unwrap_or_else(|_| Err("no connection in time".to_owned())) {
+        Ok(conversation) => match conversation.go_on(asked).await {
+            Err(reason) => reason,
+        },
+        Err(reason) => reason,
+    };
+    // The uplink has gone when nobody hears this.
+    let _ = events.send(Event::Lost(reason));
 }
 
 /// What an event of rumqttc is here; none when it is nothing.

@@ -11,9 +11,11 @@
 mod ahead;
 mod aside;
 mod client;
+mod conversation;
 mod downlink;
 mod flight;
 mod kept;
+pub(crate) mod network;
 mod outcome;
 mod settings;
 #[cfg(feature = "simulation")]

@@ -10,7 +10,7 @@ use std::path::Path;
 use std::time::Duration;
 
 /// How long anything that must happen may take on a loaded machine.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 
 pub(crate) fn config(state: &Path, gateway: SocketAddr) -> Config {
     let mut config = Config::embedded(state.to_owned(), gateway);

@@ -119,7 +119,7 @@ pub(crate) fn merged(now: &Config, next: &Config) -> Result<Config, String> {
 /// The listener that runs, with the files that are named now.
 fn tls(now: &Config, next: &Config) -> Option<Tls> {
     match (&now.mqtt.tls, &next.mqtt.tls) {
-        (Some(now), Some(next)) => Some(Tls { listen: now.listen, settings: next.settings.clone() }),
+        (Some(now), Some(next)) => Some(Tls { listen: now.listen, ..next.clone() }),
         (now, _) => now.clone(),
     }
 }

@@ -25,6 +25,7 @@ pub(super) fn tls(mut table: Section<'_, '_>, asks: bool) -> Option<Tls> {
     let clients = table.optional("clients", "a path", filled);
     let shows = [("required", Clients::Required), ("optional", Clients::Optional), ("none", Clients::None)];
     let shows = table.choice("client_certificates", "required", &shows);
+    let agents = agents(&mut table);
     let fragment = table.bytes("fragment", 2 << 10, 512..=16 << 10);
     if line == 0 {
         table.end();
@@ -56,6 +57,7 @@ pub(super) fn tls(mut table: Section<'_, '_>, asks: bool) -> Option<Tls> {
     table.end();
     Some(Tls {
         listen: listen?.value,
+        agents,
         settings: TlsSettings {
             certificate: certificate?.value,
             key: key?.value,
@@ -64,4 +66,14 @@ pub(super) fn tls(mut table: Section<'_, '_>, asks: bool) -> Option<Tls> {
             fragment_bytes: usize::try_from(fragment).unwrap_or(usize::MAX),
         },
     })
+}
+
+/// Names in certificates of those that speak for devices behind them.
+fn agents(table: &mut Section<'_, '_>) -> Vec<String> {
+    let agents = table.list("agents", &[]);
+    if let Some(wrong) = agents.value.iter().find(|name| name.is_empty() || name.contains(['+', '#', '/'])) {
+        let expected = "names as in certificates of agents, such as \"barn-agent\"";
+        table.wrong(agents.line, "agents", format!("\"{wrong}\" among others"), expected);
+    }
+    agents.value
 }

@@ -115,6 +115,8 @@ pub struct Tls {
     pub listen: SocketAddr,
     /// Certificates and fragment size.
     pub settings: TlsSettings,
+    /// Names of certificates that speak for every device: edge agents.
+    pub agents: Vec<String>,
 }
 
 /// Somebody who may connect.

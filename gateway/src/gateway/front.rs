@@ -34,19 +34,24 @@ pub(super) fn retain(births: Vec<Said>, downlink: &Downlink) {
 
 pub(super) fn authorize(config: &config::Mqtt) -> Arc<dyn Authorize> {
     let others = authorize_others(config);
-    if has_devices(config) { Arc::new(mqtt::Devices(others)) } else { others }
+    match agents(config) {
+        Some(agents) => Arc::new(mqtt::Devices { others, agents: agents.to_vec() }),
+        None => others,
+    }
 }
 
-/// Whether devices are known by their certificates.
-fn has_devices(config: &config::Mqtt) -> bool {
-    config.tls.as_ref().is_some_and(|tls| tls.settings.clients.is_some())
+/// Who brings what others hand them, where devices are known by their certificates.
+fn agents(config: &config::Mqtt) -> Option<&[String]> {
+    config.tls.as_ref().filter(|tls| tls.settings.clients.is_some()).map(|tls| &*tls.agents)
 }
 
 /// Whether a client that was let in by `now` would not be by `next`, or may have subscribed to what it may not any more. Nobody keeps
 /// the password it came with, so one that could be an old one counts as old.
 pub(super) fn is_gone(now: &config::Mqtt, next: &config::Mqtt, client: &mqtt::Client) -> bool {
-    if client.certificate != mqtt::Certificate::None && client.username.is_none() && has_devices(next) {
-        return false;
+    let is_device = client.certificate != mqtt::Certificate::None && client.username.is_none();
+    if is_device && let Some(after) = agents(next) {
+        let is_agent = |agents: &[String]| agents.iter().any(|agent| *agent == *client.id);
+        return agents(now).is_some_and(is_agent) && !is_agent(after);
     }
     if next.users.is_empty() {
         return !next.anonymous && !client.peer.ip().to_canonical().is_loopback();
@@ -131,5 +136,8 @@ mod tests {
         let device = mqtt::Client { certificate: mqtt::Certificate::Names, ..client(None, "192.0.2.1") };
         assert!(!is_gone(&now, &next, &device));
         assert!(is_gone(&now, &mqtt(&user("anna", "x", "#")), &device));
+        // One that spoke for others, and may not any more.
+        let with_agent = mqtt(&format!("{tls}agents = [\"{}\"]\n", device.id));
+        assert!(is_gone(&with_agent, &now, &device) && !is_gone(&now, &with_agent, &device));
     }
 }

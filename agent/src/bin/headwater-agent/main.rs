@@ -220,7 +220,11 @@ fn describe(config: &Config) {
     for link in &config.links {
         println!("  link     {link:?}");
     }
-    println!("  gateway  {}:{} as {}", config.uplink.host, config.uplink.port, config.uplink.client_id);
+    let encrypted = if config.uplink.tls.is_some() { "over TLS" } else { "not encrypted" };
+    println!(
+        "  gateway  {}:{} as {}, {encrypted}",
+        config.uplink.host, config.uplink.port, config.uplink.client_id
+    );
     println!("  status   {}", config.http.as_deref().unwrap_or("off"));
 }
 
