@@ -29,7 +29,7 @@ impl Engine {
     /// [`limits::DRAIN_TIMEOUT`], and returns.
     pub async fn http(&self, listener: TcpListener, shutdown: impl Future<Output = ()> + Send) {
         crate::control::ensure(self);
-        let face = Arc::new(Face::new(self.clone()));
+        let face = Arc::new(Face::new(self.clone(), headers::RequestIds::new()));
         let connections = Arc::new(Semaphore::new(limits::CONNECTIONS_MAX));
         let graceful = GracefulShutdown::new();
         let closing = watch::Sender::new(());

@@ -45,6 +45,7 @@ pub mod storage;
 mod api;
 mod batch;
 mod books;
+mod changes;
 mod clock;
 mod consumers;
 mod control;
@@ -74,6 +75,7 @@ mod throttle;
 
 pub use batch::{Commit, EngineBatch, PutError};
 pub use books::{Origin, Received};
+pub use changes::Following;
 pub use clock::{Clock, ClockState, Moment};
 pub use control::{NewStream, StreamError};
 pub use counters::{EngineCounters, OperationCounters};

@@ -3,6 +3,7 @@
 //! In: definitions from the metadata store. Out: cheap handles. Invariant: a handle always shows the newest state that is
 //! durable. Not here: changing streams (control).
 
+use crate::changes::{Changing, Following};
 use crate::definition::{DEFINITIONS, Definition, Layout, StreamState, StreamStatus};
 use crate::layout::LayoutId;
 use crate::names::{StreamArn, StreamName, StreamNumber};
@@ -11,7 +12,6 @@ use crate::storage::MetaStore;
 use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::{Arc, PoisonError, RwLock};
-use tokio::sync::watch;
 
 /// A stream that exists. Cheap to clone and to keep: after the stream was deleted, puts through it are refused.
 #[derive(Clone)]
@@ -21,18 +21,13 @@ struct Stream {
     name: StreamName,
     number: StreamNumber,
     arn: Box<str>,
-    state: watch::Sender<Arc<StreamState>>,
+    state: Changing,
 }
 
 impl StreamHandle {
     pub(crate) fn new(name: StreamName, state: StreamState, region: &str, account: &str) -> Self {
         let arn = StreamArn::new(region, account, name.clone()).to_string().into();
-        StreamHandle(Arc::new(Stream {
-            name,
-            number: state.number(),
-            arn,
-            state: watch::Sender::new(Arc::new(state)),
-        }))
+        StreamHandle(Arc::new(Stream { name, number: state.number(), arn, state: Changing::new(state) }))
     }
 
     /// The stream's name.
@@ -56,18 +51,18 @@ impl StreamHandle {
     /// The stream as it is now.
     #[must_use]
     pub fn state(&self) -> Arc<StreamState> {
-        Arc::clone(&self.0.state.borrow())
+        self.0.state.newest()
     }
 
     /// Tells of every change from now on: of status, settings and shards. After the stream is gone its last state is
-    /// `DELETING`. For readers that wait, as a shard that ends gives them no record.
+    /// `DELETING`. Those who wait are told in the order in which they began to. For readers that wait, as a shard that ends gives them no record.
     #[must_use]
-    pub fn changes(&self) -> watch::Receiver<Arc<StreamState>> {
-        self.0.state.subscribe()
+    pub fn changes(&self) -> Following {
+        self.0.state.follow()
     }
 
     pub(crate) fn set_state(&self, state: StreamState) {
-        self.0.state.send_replace(Arc::new(state));
+        self.0.state.set(state);
     }
 }
 

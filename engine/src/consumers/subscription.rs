@@ -10,6 +10,7 @@ use super::event::{Content, Source};
 use super::leases::{Ended, Lease, Refused};
 use super::registry::{Consumer, no_consumer};
 use crate::api::{ApiError, ErrorType, Events, Format, eventstream};
+use crate::changes::Following;
 use crate::counters::Tally;
 use crate::definition::{Shard, StreamState};
 use crate::engine::Engine;
@@ -21,7 +22,7 @@ use bytes::Bytes;
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::sync::{OwnedSemaphorePermit, mpsc, watch};
+use tokio::sync::{OwnedSemaphorePermit, mpsc};
 use tokio::time::sleep;
 
 /// What a checked request asks for.
@@ -167,14 +168,14 @@ impl Subscription {
     }
 
     /// Waits for something to say.
-    async fn next(&mut self, changes: &mut watch::Receiver<Arc<StreamState>>) -> Result<Next, ApiError> {
+    async fn next(&mut self, changes: &mut Following) -> Result<Next, ApiError> {
         let log = Arc::clone(&self.engine.0.log);
         let mut ended = self.lease.ended.clone();
         // The first event comes at once: it tells where the subscription is, before any record.
         let mut idle = pin!(sleep(if self.given == 0 { Duration::ZERO } else { limits::KEEP_ALIVE }));
         loop {
             self.check_lease()?;
-            let state = Arc::clone(&changes.borrow_and_update());
+            let state = changes.newest();
             let shard = self.check_stream(&state)?;
             let now_ms = self.engine.0.clock.now_ms();
             if now_ms.saturating_sub(self.begun_ms) >= limits::SUBSCRIPTION_AGE_MS_MAX {
@@ -197,7 +198,7 @@ impl Subscription {
             }
             tokio::select! {
                 _ = ended.changed() => {}
-                _ = changes.changed() => {}
+                () = changes.changed() => {}
                 outcome = log.wait(self.shard, self.next) => outcome?,
                 () = &mut idle => {
                     let pause = self.count(&Content::default(), 0, now_ms);

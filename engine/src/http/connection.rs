@@ -1,6 +1,7 @@
 //! One connection: which protocol it speaks, and its timeouts.
 
 use super::answer::AnswerBody;
+use super::headers::RequestIds;
 use super::patient::Patient;
 use super::request::Face;
 use super::stalls::Stalls;
@@ -73,11 +74,11 @@ impl fmt::Debug for Connections {
 }
 
 impl Engine {
-    /// The API for connections that do not come from a port.
+    /// The API for connections that do not come from a port. The ids of its answers follow from `seed`: give each life another.
     #[must_use]
-    pub fn connections(&self) -> Connections {
+    pub fn connections(&self, seed: u64) -> Connections {
         crate::control::ensure(self);
-        Connections(Arc::new(Face::new(self.clone())))
+        Connections(Arc::new(Face::new(self.clone(), RequestIds::of(seed))))
     }
 }
 

@@ -53,7 +53,12 @@ pub(super) struct RequestIds {
 
 impl RequestIds {
     pub(super) fn new() -> Self {
-        RequestIds { seed: std::hash::RandomState::new().build_hasher().finish(), count: AtomicU64::new(0) }
+        Self::of(std::hash::RandomState::new().build_hasher().finish())
+    }
+
+    /// All that follow from a seed.
+    pub(super) fn of(seed: u64) -> Self {
+        RequestIds { seed, count: AtomicU64::new(0) }
     }
 
     /// Gives an answer its ids: one in the form of a random UUID, and AWS's extended one, 72 bytes in base64. A preflight

@@ -27,8 +27,8 @@ pub(super) struct Face {
 }
 
 impl Face {
-    pub(super) fn new(engine: Engine) -> Self {
-        Face { engine, room: body::Room::new(), ids: RequestIds::new() }
+    pub(super) fn new(engine: Engine, ids: RequestIds) -> Self {
+        Face { engine, room: body::Room::new(), ids }
     }
 
     /// Answers one request. Counts it, and gives every answer its ids. `closed` ends with the server.

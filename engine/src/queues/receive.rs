@@ -92,7 +92,7 @@ pub(crate) async fn receive(engine: &Engine, queue: &Queue, ask: Receive) -> Res
             () = told => {}
             () = tokio::time::sleep(pause) => {}
             // New shards, another retention.
-            _ = changes.changed() => {}
+            () = changes.changed() => {}
             _ = closing.changed() => until = now,
             () = listen(engine, queue, &stream), if ask.side == Side::Live => {}
         }

@@ -19,6 +19,7 @@ use super::kept::Kept;
 use super::letters::Letters;
 use super::limits;
 use super::settings::{Order, SinkSettings};
+use super::stop::Stop;
 use super::surroundings::Surroundings;
 use super::target::{self, Seeking, Target};
 use events::Event;
@@ -33,7 +34,6 @@ use quota::Quota;
 use sources::Sources;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until, timeout};
 
@@ -48,7 +48,7 @@ pub(super) struct Tools {
     /// When the sink started, UTC ms.
     pub(super) started_ms: u64,
     pub(super) surroundings: Arc<Surroundings>,
-    pub(super) stop: watch::Receiver<bool>,
+    pub(super) stop: Stop,
 }
 
 /// The state of one carrier.
@@ -127,7 +127,7 @@ impl Carrier {
     /// Carries until told to stop or the stream is gone; then what is on its way gets a moment to settle.
     pub(super) async fn run(mut self) {
         let mut changes = self.stream.changes();
-        let mut stop = self.tools.stop.clone();
+        let stop = self.tools.stop.clone();
         loop {
             if !self
                 .sources
@@ -152,8 +152,8 @@ impl Carrier {
             // In this order, so that nothing but time and chance of ours decides what is done first.
             tokio::select! {
                 biased;
-                _ = stop.wait_for(|stop| *stop) => break,
-                changed = changes.changed() => if changed.is_err() { return },
+                () = stop.told() => break,
+                () = changes.changed() => {}
                 Some(event) = self.tasks.join_next() => self.handle_joined(event),
                 () = sleep_until(wake.max(Instant::now() + limits::TURN_PAUSE)) => {}
             }

@@ -28,6 +28,7 @@ mod letters;
 pub mod limits;
 mod settings;
 mod sink;
+mod stop;
 mod surroundings;
 mod target;
 

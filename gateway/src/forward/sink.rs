@@ -9,13 +9,13 @@ use super::holds::Holds;
 use super::letters::Letters;
 use super::limits;
 use super::settings::SinkSettings;
+use super::stop::{Stop, Stopper};
 use super::surroundings::Surroundings;
 use headwater_aws::{Kinesis, SetupError, StreamRef, Timestamp};
 use headwater_engine::storage::Cursor;
 use headwater_engine::{Engine, StreamHandle, StreamName, StreamNumber};
 use std::collections::{BTreeSet, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use tokio::sync::watch;
 use tokio::task::{Id, JoinHandle, JoinSet};
 use tokio::time::sleep;
 
@@ -50,14 +50,14 @@ pub struct Forwarders {
 #[derive(Debug)]
 pub(super) struct Running {
     pub(super) settings: Arc<SinkSettings>,
-    stop: watch::Sender<bool>,
+    stop: Stopper,
     task: JoinHandle<()>,
 }
 
 impl Running {
     /// Stops it and waits: calls on their way get a moment to be answered, and how far each shard came is stored.
     pub(super) async fn stop(self) {
-        self.stop.send_replace(true);
+        self.stop.tell();
         if let Err(error) = self.task.await {
             tracing::error!(sink = self.settings.name, %error, "a sink ended badly");
         }
@@ -136,7 +136,7 @@ impl Forwarders {
     /// Starts a sink.
     pub(super) fn run(&self, ready: Ready) {
         let Ready { settings, client } = ready;
-        let (stop, stopped) = watch::channel(false);
+        let (stop, stopped) = Stop::new();
         let tools = Tools {
             engine: self.engine.clone(),
             settings: Arc::clone(&settings),
@@ -173,7 +173,7 @@ impl Forwarders {
     pub async fn stop(self) {
         let running = std::mem::take(&mut *self.lock());
         for sink in &running {
-            sink.stop.send_replace(true);
+            sink.stop.tell();
         }
         for sink in running {
             sink.stop().await;
@@ -250,7 +250,6 @@ async fn run(tools: Tools, board: Board) {
     let mut carriers = JoinSet::new();
     let mut carried: BTreeSet<StreamNumber> = BTreeSet::new();
     let mut carrying: HashMap<Id, (StreamHandle, Shown)> = HashMap::new();
-    let mut stop = tools.stop.clone();
     let settings = &tools.settings;
     tracing::info!(sink = settings.name, endpoint = tools.client.endpoint(), streams = ?settings.streams, "sink started");
     loop {
@@ -273,7 +272,7 @@ async fn run(tools: Tools, board: Board) {
             let carrier = carriers.spawn(async move {
                 carrier.run().await;
                 // At the end of the gateway people want to see what became of it; a stream that is gone has no more to show.
-                if !*stop.borrow() {
+                if !stop.is_told() {
                     board.remove(&own);
                 }
             });
@@ -281,7 +280,7 @@ async fn run(tools: Tools, board: Board) {
         }
         let ended = tokio::select! {
             biased;
-            _ = stop.wait_for(|stop| *stop) => break,
+            () = tools.stop.told() => break,
             Some(ended) = carriers.join_next_with_id() => ended,
             () = sleep(limits::STREAMS_EVERY) => continue,
         };

@@ -27,6 +27,7 @@ mod content;
 mod disk;
 mod fate;
 mod names;
+mod record;
 
 use std::io;
 use std::ops::Range;
@@ -226,6 +227,13 @@ impl SimDisk {
         self.lock().counters
     }
 
+    /// One number for everything it was asked so far, in order, reads too, with every byte that was written: the same for two lives
+    /// that did the same. A kill and a cut leave it as it is.
+    #[must_use]
+    pub fn digest(&self) -> u64 {
+        self.lock().record.digest()
+    }
+
     /// Every file as a reader sees it now: name and bytes, by name.
     #[must_use]
     pub fn image(&self) -> Vec<(String, Vec<u8>)> {
@@ -234,13 +242,13 @@ impl SimDisk {
 
     /// Keeps a record of each operation from now on, for [`SimDisk::steps`].
     pub fn record_steps(&self) {
-        self.lock().record = Some(Vec::new());
+        self.lock().record.keep();
     }
 
     /// The operations recorded so far; empty without [`SimDisk::record_steps`].
     #[must_use]
     pub fn steps(&self) -> Vec<Step> {
-        self.lock().record.clone().unwrap_or_default()
+        self.lock().record.steps()
     }
 
     fn in_life(&self, life: u64) -> Self {

@@ -19,6 +19,7 @@
 //! found. [`Verdict::Unknown`] says that the connection broke before an answer came: the record may be stored or not, and the publisher
 //! sends it again, as it does after [`Verdict::Refused`].
 
+mod appends;
 mod books;
 mod chance;
 mod clock;
@@ -28,6 +29,7 @@ mod gateway;
 mod host;
 mod identity;
 mod inhabitant;
+mod kind;
 mod logs;
 mod plan;
 mod planted;
@@ -35,10 +37,12 @@ mod promises;
 mod publisher;
 mod reading;
 mod run;
+mod stage;
 mod station;
 mod storm;
 mod target;
 mod trace;
+mod twins;
 mod way;
 mod world;
 
@@ -47,9 +51,12 @@ pub use clock::{EPOCH_MS, WorldClock};
 pub use front::{Front, Verdict};
 pub use host::Host;
 pub use inhabitant::{Broken, Inhabitant, Moment, Phase, Stored};
+pub use kind::Kind;
 pub use logs::Logs;
 pub use planted::{Bug, run_planted};
 pub use promises::Promises;
-pub use run::{Failure, run, run_many, run_whole, run_with};
-pub use trace::Trace;
+pub use run::{Failure, run, run_whole, run_with};
+pub use stage::{Stage, run_many};
+pub use trace::{Marks, Step, Trace};
+pub use twins::{Alike, Difference, Twin, compare, tell};
 pub use world::World;

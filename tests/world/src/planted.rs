@@ -35,7 +35,7 @@ pub enum Bug {
 /// The world found it, as it should.
 pub fn run_planted(seed: u64, bug: Bug) -> Result<Trace, Box<Failure>> {
     let plant: Plant = Arc::new(move |log| Arc::new(Planted { log, bug, cursors: Mutex::default() }));
-    live(seed, |logs| World::with_plant(seed, logs, Some(plant)), |_| {})
+    live(seed, Trace::default(), |logs| World::with_plant(seed, logs, Some(plant)), |_| {})
 }
 
 struct Planted {

@@ -99,6 +99,7 @@ impl Device {
                 if self.chance.one_in(20) {
                     State::Ready { at: now + AGAIN_MS, through, payload }
                 } else {
+                    trace.fold(format_args!("{} publishes", self.name), &payload);
                     let answer = Box::pin(front.publish(&self.name, &topic, &payload));
                     State::Sent { through, payload, answer, is_answer_lost: self.chance.one_in(15) }
                 }

@@ -3,9 +3,11 @@
 //! In: time, faults. Out: an engine that serves while there is power. Invariants: what outlives a life is on the disk alone; the disk is
 //! flushed by [`Station::work`] and by nothing else, once a tick at most. Not here: what runs on the engine.
 
+use crate::appends::{Appends, Heard};
 use crate::chance::Chance;
 use crate::clock::WorldClock;
 use crate::host::Host;
+use crate::trace::Trace;
 use headwater_engine::storage::embedded::{EmbeddedLog, EmbeddedMeta};
 use headwater_engine::storage::{MetaStore, ShardLog};
 use headwater_engine::{Engine, EngineConfig, LimitProfile};
@@ -27,6 +29,9 @@ pub(crate) struct Station {
     config: Config,
     limits: LimitProfile,
     plant: Option<Plant>,
+    appends: Appends,
+    /// What its disk was asked until it was told last.
+    told: u64,
     /// A flush of this disk takes at least so long, ms.
     pub(crate) flush_ms: u64,
     life: Option<Life>,
@@ -55,7 +60,18 @@ pub(crate) enum Work {
 impl Station {
     pub(crate) fn new(clock: WorldClock, mut chance: Chance, config: Config, limits: LimitProfile) -> Self {
         let disk = SimDisk::new(chance.draw());
-        Self { disk, clock, chance, config, limits, plant: None, flush_ms: 0, life: None }
+        Self {
+            disk,
+            clock,
+            chance,
+            config,
+            limits,
+            plant: None,
+            appends: Appends::default(),
+            told: 0,
+            flush_ms: 0,
+            life: None,
+        }
     }
 
     pub(crate) fn plant(&mut self, plant: Option<Plant>) {
@@ -77,6 +93,7 @@ impl Station {
         if let Some(plant) = &self.plant {
             log = plant(log);
         }
+        log = Arc::new(Heard::new(log, self.appends.clone()));
         let host = Host::start();
         let clock = self.clock.clone();
         let config = EngineConfig {
@@ -113,6 +130,15 @@ impl Station {
     fn moment(&self) -> Moment {
         let (wall_ms, uptime_ms) = (self.clock.utc_ms(), self.clock.world_ms());
         Moment { wall_ms, uptime_ms, is_certain: wall_ms == crate::EPOCH_MS + uptime_ms }
+    }
+
+    /// Tells what was appended, and what its disk was asked, since this was called last.
+    pub(crate) fn tell(&mut self, who: &str, trace: &mut Trace) {
+        self.appends.tell(who, trace);
+        let asked = self.disk.digest();
+        if std::mem::replace(&mut self.told, asked) != asked {
+            trace.count(format_args!("{who}'s disk"), asked);
+        }
     }
 
     pub(crate) fn is_up(&self) -> bool {

@@ -19,9 +19,10 @@ impl Target {
     /// Switches it on. Gives why it stays off.
     pub(crate) fn boot(&mut self) -> Result<(), String> {
         self.station.boot().map_err(|error| error.to_string())?;
+        let ids = self.station.chance.draw();
         if let (Some(engine), Some(host)) = (self.station.engine(), self.station.host()) {
             let _inside = host.handle().enter();
-            self.way.lead_to(Some((host.handle().clone(), engine.connections())));
+            self.way.lead_to(Some((host.handle().clone(), engine.connections(ids))));
             let (engine, streams) = (engine.clone(), self.streams.clone());
             host.handle().spawn(async move {
                 for (name, shards) in streams {

@@ -8,6 +8,7 @@
 pub(crate) mod poison;
 
 use crate::chance::Chance;
+use crate::trace::Digest;
 use headwater_aws::{Connecting, Transport};
 use headwater_engine::Connections;
 use poison::Refusal;
@@ -166,6 +167,7 @@ impl Way {
                     poisoned.answer(exchange(&mut far, &poison::with_body(&request, &body)).await?)
                 }
             };
+            self.tell_answer(address, &answer);
             tokio::time::sleep(Duration::from_millis(self.delay(address))).await;
             match fate {
                 Fate::LoseAnswer => return Ok(()),
@@ -211,8 +213,14 @@ impl Way {
         let name = header(request, "x-amz-target").unwrap_or_default();
         let name = name.rsplit('.').next().unwrap_or_default().to_owned();
         let body = request.len() - head_bytes(request).unwrap_or(0);
-        state.told.push(format!("way {address}: {name} of {body} bytes: {fate:?}"));
+        let digest = Digest::of(request);
+        state.told.push(format!("way {address}: {name} of {body} bytes, {digest:016x}: {fate:?}"));
         fate
+    }
+
+    fn tell_answer(&self, address: usize, answer: &[u8]) {
+        let (bytes, digest) = (answer.len(), Digest::of(answer));
+        self.lock().told.push(format!("way {address}: answer of {bytes} bytes, {digest:016x}"));
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {

@@ -116,6 +116,11 @@ impl World {
         })
     }
 
+    /// Tells this trace from now on.
+    pub(crate) fn follow(&mut self, trace: Trace) {
+        self.trace = trace;
+    }
+
     /// Somebody more lives here from now on.
     pub fn settle(&mut self, inhabitant: impl Inhabitant) {
         self.inhabitants.push(Box::new(inhabitant));
@@ -249,6 +254,7 @@ impl World {
         // Before the life ends whose faults explain them.
         self.check_logs()?;
         let is_settled = told == Told::Flushed;
+        self.gateway.station.tell("gateway", &mut self.trace);
         self.handle_gateway(now, told)?;
         self.logs.speaking("target");
         if !self.target.tick(TICK_MS) {
@@ -257,12 +263,15 @@ impl World {
         for told in self.target.way.told() {
             self.trace.note(now, told);
         }
+        self.target.station.tell("target", &mut self.trace);
         self.logs.speaking("world");
         let engines = (self.gateway.station.engine(), self.target.station.engine());
         let is_read = self.books.look(engines.0, is_settled, engines.1, (now, &mut self.trace))?;
         self.troubles.check_readable(is_read)?;
         self.check_shown()?;
-        self.check_logs()
+        self.check_logs()?;
+        self.trace.end_step(now);
+        Ok(())
     }
 
     fn check_shown(&self) -> Result<(), Broken> {

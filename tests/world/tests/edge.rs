@@ -2,58 +2,28 @@
 
 #![expect(clippy::unwrap_used, reason = "a panic in a test is its report")]
 
-mod gateway;
+use simulated_world::edge::alone::{End, live};
+use simulated_world::edge::{Planted, Sums};
+use simulated_world::{Failure, Kind, Stage, Trace, run_many};
+use std::sync::{LazyLock, Mutex};
 
-use gateway::Gateway;
-use simulated_world::edge::{Edge, Plan, Planted, Sums};
-use simulated_world::{Broken, Chance, Front, Inhabitant, Moment, Phase, Trace};
+/// Worlds of the stage that are lived again, in two processes.
+const TWINS_MAX: u64 = 20;
 
-const TICK_MS: u64 = 5;
-/// Virtual time in which things go wrong.
-const STORM_MS: u64 = 120_000;
-/// Virtual time that it may take until nobody holds anything: a device's whole ring goes up one batch a sync.
-const DRAIN_MS_MAX: u64 = 900_000;
+/// What happened in all of them, and the longest drain.
+static ALL: Mutex<(Sums, u64)> = Mutex::new((Sums::NONE, 0));
 
-struct End {
-    digest: u64,
-    sums: Sums,
-    stored: u64,
-    drain_ms: u64,
-    result: Result<(), Broken>,
-    trace: Trace,
-}
-
-fn world(seed: u64, planted: Option<Planted>) -> End {
-    let mut chance = Chance::new(seed);
-    let mut plan = Plan::of(&mut chance);
-    if let Some(planted) = planted {
-        plan = plan.with(planted);
-    }
-    let mut edge = Edge::new(&plan, &chance.fork("edge"));
-    let mut gateway = Gateway::new(chance.fork("gateway"));
-    let (front, mut trace, mut now_ms) = (Front::default(), Trace::default(), 0);
-    let mut live = |edge: &mut Edge, gateway: &mut Gateway, trace: &mut Trace| -> Result<u64, Broken> {
-        while now_ms < STORM_MS + DRAIN_MS_MAX {
-            now_ms += TICK_MS;
-            let phase = if now_ms <= STORM_MS { Phase::Stormy } else { Phase::Calm };
-            let moment = Moment { world_ms: now_ms, tick_ms: TICK_MS, phase };
-            gateway.tick(moment, &front, trace);
-            edge.tick(moment, &front, trace)?;
-            if phase == Phase::Calm && now_ms % 1_000 == 0 && edge.is_drained() {
-                return Ok(now_ms - STORM_MS);
-            }
-        }
-        Err(Broken("devices and agents hold records long after the storm".to_owned()))
-    };
-    let lived = live(&mut edge, &mut gateway, &mut trace);
-    let result = match &lived {
-        Ok(_) => edge.compare(&mut gateway.stored().into_iter()),
-        Err(broken) => Err(broken.clone()),
-    };
-    let sums = edge.sums();
-    let stored = edge.findings().map_or(0, |findings| findings.stored + findings.gaps);
-    End { digest: trace.digest(), sums, stored, drain_ms: lived.unwrap_or(0), result, trace }
-}
+static STAGE: LazyLock<Stage> = LazyLock::new(|| {
+    run_many(seeds(), |seed| {
+        let End { sums, stored, drain_ms, result, trace } = live(seed, None, Trace::default());
+        result.map_err(|broken| Failure { seed, broken, trace: trace.clone() })?;
+        eprintln!("seed {seed}: {sums:?}, {stored} stored, drained in {drain_ms} ms");
+        assert!(stored > 0, "seed {seed}: nothing arrived");
+        let mut all = ALL.lock().unwrap();
+        *all = (all.0.plus(sums), all.1.max(drain_ms));
+        Ok(trace)
+    })
+});
 
 fn seeds() -> std::ops::Range<u64> {
     let number = |name: &str| std::env::var(name).ok().and_then(|value| value.parse::<u64>().ok());
@@ -63,22 +33,9 @@ fn seeds() -> std::ops::Range<u64> {
 
 #[test]
 fn what_devices_had_in_flash_is_in_the_shards_once_and_in_order() {
-    let (mut all, mut longest_drain_ms) = (Sums::default(), 0);
-    for seed in seeds() {
-        let end = world(seed, None);
-        if let Err(broken) = &end.result {
-            let lines: Vec<&str> = end.trace.last(60).collect();
-            panic!("seed {seed}: {broken}\n{}", lines.join("\n"));
-        }
-        let (sums, digest) = (end.sums, end.digest);
-        eprintln!(
-            "seed {seed}: {sums:?}, {} stored, drained in {} ms, digest {digest:x}",
-            end.stored, end.drain_ms
-        );
-        all = all.plus(sums);
-        longest_drain_ms = longest_drain_ms.max(end.drain_ms);
-        assert!(end.stored > 0, "seed {seed}: nothing arrived");
-    }
+    let failures = &STAGE.failures;
+    assert!(failures.is_empty(), "{} worlds broke a promise, of the seeds {failures:?}", failures.len());
+    let (all, longest_drain_ms) = *ALL.lock().unwrap();
     eprintln!("all: {all:?}, longest drain {longest_drain_ms} ms");
     let count = seeds().end - seeds().start;
     let happens = [
@@ -94,25 +51,17 @@ fn what_devices_had_in_flash_is_in_the_shards_once_and_in_order() {
 }
 
 #[test]
-fn the_same_seed_gives_the_same_trace() {
-    let few = || seeds().take(6);
-    let digests = few().map(|seed| {
-        let (once, again) = (world(seed, None), world(seed, None));
-        let lines = |end: &End| end.trace.last(4_000).map(str::to_owned).collect::<Vec<_>>();
-        let (once_lines, again_lines) = (lines(&once), lines(&again));
-        let differ = once_lines.iter().zip(&again_lines).find(|(once, again)| once != again);
-        assert_eq!(once.digest, again.digest, "seed {seed}, first difference {differ:?}");
-        once.digest
-    });
-    let (mut digests, count) = (digests.collect::<Vec<_>>(), few().count());
-    digests.sort_unstable();
-    digests.dedup();
-    assert_eq!(digests.len(), count, "another seed is another world");
+fn the_same_seed_gives_the_same_trace_in_every_process() {
+    let lived = seeds().end - seeds().start;
+    let twins = std::env::var("HEADWATER_WORLD_TWINS").ok().and_then(|twins| twins.parse().ok());
+    let twins = twins.unwrap_or(TWINS_MAX.min(lived / 8).max(2));
+    let compared = STAGE.relive(Kind::Edge, usize::try_from(twins).unwrap(), env!("CARGO_BIN_EXE_life"));
+    assert!(compared.unwrap_or_else(|found| panic!("{found}")) > 0, "no world was lived");
 }
 
 fn found(planted: Planted, words: &str) {
     for seed in 0..5 {
-        let broken = world(seed, Some(planted)).result.expect_err("the mistake is found");
+        let broken = live(seed, Some(planted), Trace::default()).result.expect_err("the mistake is found");
         assert!(broken.0.contains(words), "seed {seed}: {broken}");
     }
 }
@@ -134,7 +83,8 @@ fn a_device_that_lets_go_what_nobody_acked_is_found() {
 
 #[test]
 fn a_command_that_is_done_twice_is_found() {
-    let found = (0..10).find_map(|seed| world(seed, Some(Planted::CommandRenumbered)).result.err());
+    let found =
+        (0..10).find_map(|seed| live(seed, Some(Planted::CommandRenumbered), Trace::default()).result.err());
     let broken = found.expect("a mistake lives through ten worlds");
     eprintln!("found: {broken}");
     assert!(broken.0.contains("that nobody gave") || broken.0.contains("started anew"), "{broken}");

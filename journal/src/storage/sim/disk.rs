@@ -12,6 +12,7 @@ use super::chance::{Chance, Faults};
 use super::content::{Content, Page};
 use super::fate::seeded_fate;
 use super::names::Names;
+use super::record::Record;
 use super::{Fate, Fault, Operation, Pending, SimCounters, Step};
 
 #[derive(Clone)]
@@ -26,7 +27,7 @@ pub(super) struct Disk {
     next_file: u64,
     pub(super) names: Names,
     pub(super) counters: SimCounters,
-    pub(super) record: Option<Vec<Step>>,
+    pub(super) record: Record,
 }
 
 #[derive(Clone)]
@@ -49,7 +50,7 @@ impl Disk {
             next_file: 0,
             names: Names::default(),
             counters: SimCounters::default(),
-            record: None,
+            record: Record::default(),
         }
     }
 
@@ -159,6 +160,7 @@ impl Disk {
         self.counters.writes += 1;
         self.counters.bytes_written += len;
         let fault = self.begin_file(life, Operation::Write, file, offset, len)?;
+        pages.iter().for_each(|page| self.record.fold(&page[..]));
         let grows = (offset + len).saturating_sub(self.file(file)?.content.len());
         if fault == Some(Fault::NoSpace) || grows > self.free() {
             return Err(no_space("a write"));
@@ -282,9 +284,8 @@ impl Disk {
         self.check(life)?;
         self.counters.steps += u64::from(operation.is_step());
         let fault = self.faults.next(operation, &mut self.chance);
-        if let Some(record) = &mut self.record {
-            record.push(Step { operation, name: name.to_owned(), offset, len, fault });
-        }
+        self.record
+            .note(|| Step { operation, name: name.to_owned(), offset, len, fault }, (operation, offset, len));
         if fault == Some(Fault::PowerOff) {
             self.powered = false;
         }
@@ -300,7 +301,7 @@ impl Disk {
         len: u64,
     ) -> io::Result<Option<Fault>> {
         let mut name = String::new();
-        if self.record.is_some() {
+        if self.record.is_kept() {
             let found = self.names.iter().find(|(_, named)| *named == file);
             name = found.map_or("a removed file", |(name, _)| name).to_owned();
         }

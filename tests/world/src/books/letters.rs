@@ -47,7 +47,7 @@ impl Letters {
             let Some(read) = reading::read(engine, &handle, id, *next, &mut found) else { return Ok(false) };
             *next = read;
             for record in found {
-                trace.fold(&record.data);
+                trace.fold("dead letter", &record.data);
                 self.take(&record.data, sinks, names)?;
             }
         }

@@ -57,7 +57,7 @@ impl Source {
             };
             shard.next = next;
             for record in found {
-                trace.fold(&record.data);
+                trace.fold(format_args!("{stream} {id}"), &record.data);
                 self.take(stream, id, &record, names)?;
             }
         }

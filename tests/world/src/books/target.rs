@@ -40,7 +40,7 @@ impl Arrived {
             let Some(read) = reading::read(engine, &handle, id, *next, &mut found) else { continue };
             *next = read;
             for record in found {
-                trace.fold(&record.data);
+                trace.fold(format_args!("target {stream} {id}"), &record.data);
                 if !kpl::is_aggregate(&record.data) {
                     self.take(stream, &record.data, names)?;
                     continue;

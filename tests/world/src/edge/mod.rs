@@ -14,6 +14,7 @@
 //!
 //! Not here: what the gateway does with a publish.
 
+pub mod alone;
 mod ledger;
 mod network;
 mod operator;
@@ -117,6 +118,19 @@ pub struct Sums {
 }
 
 impl Sums {
+    /// Nothing.
+    pub const NONE: Self = Self {
+        boots: 0,
+        readings: 0,
+        lives: 0,
+        power_cuts: 0,
+        spool_full: 0,
+        connections: 0,
+        repeats: 0,
+        commands: 0,
+        periods: 0,
+    };
+
     /// Both together.
     #[must_use]
     pub fn plus(self, other: Self) -> Self {

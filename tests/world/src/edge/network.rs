@@ -180,7 +180,7 @@ impl Connection {
             return Ok(());
         };
         for packet in self.up.take(&mut self.client) {
-            trace.fold(&packet);
+            trace.fold(format_args!("connection {} up", self.number), &packet);
             if let Some((topic, payload)) = publish_of(&packet) {
                 ledger.handle_publish(topic, payload)?;
             }
@@ -188,7 +188,7 @@ impl Connection {
             self.up.send(packet, is_twice, now_ms, chance);
         }
         for packet in self.down.take(gateway) {
-            trace.fold(&packet);
+            trace.fold(format_args!("connection {} down", self.number), &packet);
             let is_puback = kind(&packet) == packets::PUBACK;
             if is_puback && chance.one_in(faults.puback_lost_1_in) {
                 trace.note(now_ms, format_args!("connection {}: PUBACK is lost", self.number));

@@ -38,6 +38,8 @@ pub(super) struct Station {
     plan: Plan,
     chance: Chance,
     disk: SimDisk,
+    /// What the disk was asked until it was told last.
+    told: u64,
     machine: Option<Machine>,
     /// When a machine that is off starts.
     start_at_ms: u64,
@@ -64,6 +66,7 @@ impl Station {
             config: agent_config(index, plan.spool_bytes),
             plan: plan.clone(),
             disk: SimDisk::new(chance.draw()),
+            told: 0,
             machine: None,
             start_at_ms: chance.below(3_000),
             fault_at_ms,
@@ -99,13 +102,24 @@ impl Station {
             }
         }
         match &mut self.machine {
-            None => self.devices.iter().for_each(|device| drop(fleet.take(*device))),
+            None => {
+                for &device in &self.devices {
+                    let bytes = fleet.take(device);
+                    if !bytes.is_empty() {
+                        trace.fold(format_args!("{} up, to nobody", Fleet::name(device)), &bytes);
+                    }
+                }
+            }
             Some(machine) => {
                 machine.live(moment, fleet, &mut self.ledger, &self.answered, &mut self.chance, trace)?;
             }
         }
         self.network.tick(moment, front, &mut self.ledger, trace)?;
         self.meet_fate(moment, trace);
+        let asked = self.disk.digest();
+        if std::mem::replace(&mut self.told, asked) != asked {
+            trace.count(format_args!("agent-{}'s disk", self.index), asked);
+        }
         Ok(())
     }
 

@@ -110,7 +110,7 @@ impl Machine {
         trace: &mut Trace,
     ) -> Result<(), Broken> {
         for line in &mut self.lines {
-            line.read(fleet, self.mistake == Some(Mistake::ReleaseBeforeAck));
+            line.read(fleet, self.mistake == Some(Mistake::ReleaseBeforeAck), trace);
         }
         self.host.tick(moment.tick_ms);
         self.keep(moment.world_ms, ledger, answered, chance)?;
@@ -190,8 +190,11 @@ impl Machine {
 
 impl Line {
     /// Takes what the device sent.
-    fn read(&mut self, fleet: &Fleet, releases: bool) {
+    fn read(&mut self, fleet: &Fleet, releases: bool, trace: &mut Trace) {
         let bytes = fleet.take(self.device);
+        if !bytes.is_empty() {
+            trace.fold(format_args!("{} up", self.name), &bytes);
+        }
         if releases {
             self.forge_acks(&bytes, fleet);
         }
@@ -227,7 +230,7 @@ impl Line {
             }
         }
         if !bytes.is_empty() {
-            trace.fold(&bytes);
+            trace.fold(format_args!("{} down", self.name), &bytes);
             fleet.give(self.device, &bytes);
         }
         Ok(is_ended)

@@ -1,5 +1,6 @@
 //! A gateway of routes and an engine, whose disk loses power, whose process dies.
 
+use crate::{Chance, EPOCH_MS, Front, Host, Moment, Phase, Stored, Trace};
 use headwater::config;
 use headwater::route::{Router, RouterSettings};
 use headwater_engine::storage::embedded::{EmbeddedLog, EmbeddedMeta};
@@ -7,16 +8,20 @@ use headwater_engine::storage::{Cursor, Position};
 use headwater_engine::{Clock, Engine, EngineConfig};
 use headwater_journal::storage::{Fault, SimDisk};
 use headwater_journal::{Config, Journal, State};
-use simulated_world::{Chance, EPOCH_MS, Front, Host, Moment, Phase, Stored, Trace};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::{Arc, Mutex, PoisonError};
+
+/// What is read in the end, when the disk has no faults any more.
+const READS: &str = "a disk without a fault, which reads";
 
 /// Mean time between two ends of the gateway, ms.
 const END_EVERY_MS: u64 = 45_000;
 
-pub(crate) struct Gateway {
+pub(super) struct Gateway {
     chance: Chance,
     disk: SimDisk,
+    /// What the disk was asked until it was told last.
+    told: u64,
     life: Option<Life>,
     start_at_ms: u64,
     end_at_ms: u64,
@@ -32,16 +37,20 @@ struct Life {
 }
 
 impl Gateway {
-    pub(crate) fn new(mut chance: Chance) -> Self {
+    pub(super) fn new(mut chance: Chance) -> Self {
         let disk = SimDisk::new(chance.draw());
         let end_at_ms = chance.below(2 * END_EVERY_MS);
         let now_ms = Arc::default();
-        Self { chance, disk, life: None, start_at_ms: 0, end_at_ms, is_doomed: false, now_ms }
+        Self { chance, disk, told: 0, life: None, start_at_ms: 0, end_at_ms, is_doomed: false, now_ms }
     }
 
-    pub(crate) fn tick(&mut self, moment: Moment, front: &Front, trace: &mut Trace) {
+    pub(super) fn tick(&mut self, moment: Moment, front: &Front, trace: &mut Trace) {
         let now_ms = moment.world_ms;
         self.now_ms.store(now_ms, Relaxed);
+        let asked = self.disk.digest();
+        if std::mem::replace(&mut self.told, asked) != asked {
+            trace.count("gateway's disk", asked);
+        }
         if self.life.is_none() && now_ms >= self.start_at_ms {
             self.start(front);
         }
@@ -80,8 +89,8 @@ impl Gateway {
             reserve_bytes: 0,
             ..Config::small()
         };
-        let (core, _) =
-            Journal::open_on(self.disk.clone(), config, clock.now_ms(), self.chance.draw()).unwrap();
+        let (core, _) = Journal::open_on(self.disk.clone(), config, clock.now_ms(), self.chance.draw())
+            .expect("a disk without a fault, which opens");
         let journal = Journal::unattended(core);
         let log = EmbeddedLog::new(journal.clone());
         let meta = Arc::new(EmbeddedMeta::new(&log));
@@ -90,30 +99,37 @@ impl Gateway {
         let settings = EngineConfig { clock: clock.clone(), ..EngineConfig::new("") };
         let engine = Engine::on(Arc::new(log), meta, &settings);
         drop(inside);
-        let config = config::parse("edge", "").unwrap().config;
+        let config = config::parse("edge", "").expect("nothing is a configuration").config;
         let settings = RouterSettings { clock, ..RouterSettings::of(&config) };
-        let (opening, answer) =
-            (Router::open(engine.clone(), settings), Arc::new(std::sync::Mutex::new(None)));
+        let (opening, answer) = (Router::open(engine.clone(), settings), Arc::new(Mutex::new(None)));
         let told = Arc::clone(&answer);
-        host.handle().spawn(async move { *told.lock().unwrap() = Some(opening.await) });
-        while answer.lock().unwrap().is_none() {
+        let taken = move || told.lock().unwrap_or_else(PoisonError::into_inner).take();
+        host.handle().spawn(async move {
+            let opened = opening.await;
+            *answer.lock().unwrap_or_else(PoisonError::into_inner) = Some(opened);
+        });
+        let opened = loop {
             host.tick(1);
-            journal.commit().unwrap();
-        }
-        let router = answer.lock().unwrap().take().unwrap().unwrap();
+            // Nothing is planned on the disk while it opens.
+            journal.commit().expect("a disk without a fault, which commits");
+            if let Some(opened) = taken() {
+                break opened;
+            }
+        };
+        let router = opened.expect("routes of no configuration open");
         front.open(host.handle(), Arc::new(router));
         self.life = Some(Life { host, journal, engine, sync_at_ms: 0 });
     }
 
-    pub(crate) fn stored(&self) -> Vec<Stored> {
-        let Life { host, engine, .. } = self.life.as_ref().unwrap();
+    pub(super) fn stored(&self) -> Vec<Stored> {
         let mut stored = Vec::new();
+        let Some(Life { host, engine, .. }) = &self.life else { return stored };
         for stream in engine.streams() {
             for shard in stream.state().shards.all().iter().map(|shard| shard.id).collect::<Vec<_>>() {
-                let from = host.run(engine.locate(&stream, shard, Cursor::TrimHorizon)).unwrap();
+                let from = host.run(engine.locate(&stream, shard, Cursor::TrimHorizon)).expect(READS);
                 let mut next = Position { position: from.position, index: 0 };
                 loop {
-                    let page = host.run(engine.read(&stream, shard, next, (5_000, 8 << 20))).unwrap();
+                    let page = host.run(engine.read(&stream, shard, next, (5_000, 8 << 20))).expect(READS);
                     for run in &page.runs {
                         run.visit(&mut |record| {
                             stored.push(Stored {
