@@ -106,7 +106,7 @@ mod tests {
     async fn a_message_reaches_at_once_whoever_subscribed_and_nobody_who_left() {
         let downlink = Downlink::in_memory(&Limits::default());
         let filter = |text| TopicFilter::parse(text).expect("a filter");
-        let (mut one, mut other) = (downlink.attach().expect("room"), downlink.attach().expect("room"));
+        let (mut one, mut other) = (downlink.attach(), downlink.attach());
         one.subscribe(&filter("d/+/command"), 3).await.expect("taken");
         other.subscribe(&filter("d/2/command"), 4).await.expect("taken");
         downlink.publish("d/1/command", "x", false, 1).expect("a topic");
