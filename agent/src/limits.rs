@@ -33,6 +33,12 @@ pub const WRITE_TIMEOUT_MS: u64 = 5_000;
 /// How often a device that speaks without a Hello is asked to identify itself.
 pub const IDENTIFY_EVERY_MS: u64 = 2_000;
 
+/// How long a device on a line that was open before has for saying who it is, before it is asked.
+pub const ASK_AFTER_MS: u64 = 3_000;
+
+/// How often it is asked, with twice the pause each time: three minutes in all. What never answers is no device of ours.
+pub const ASKS_MAX: u32 = 6;
+
 /// How long to wait before trying again to append when the spool is full.
 pub const FULL_RETRY_MS: u64 = 250;
 

@@ -5,6 +5,7 @@
 //!
 //! Always true: a link that cannot be spooled is not read. The device keeps what it has in flash.
 
+mod asking;
 mod orders;
 mod ports;
 mod serial;
@@ -95,7 +96,7 @@ impl<S: Storage> Links<S> {
         self.counters.links_opened.add(1);
         let mut session = Session::new(self.policy.borrow().clone(), Arc::clone(&self.counters));
         if resync {
-            session.resync();
+            session.resync(self.clock.mono_ms());
         }
         let place = self.roster.enter(port, self.clock.utc_ms());
         let end = match self.pump(stream, &mut session, place, idle).await {

@@ -9,9 +9,13 @@
 //!
 //! Run loop: `handle_bytes` → `take_items` → append them → `handle_staged` → ... → `handle_synced` → `take_transmit`.
 
-use super::orders::{Due, Orders};
 mod policy;
+mod words;
 
+pub(crate) use words::{Item, Now};
+
+use super::asking::Asking;
+use super::orders::{Due, Orders};
 use crate::allow::Allow;
 use crate::devices::Places;
 use crate::limits::{ACKS_PENDING_MAX, CLOCK_SANE_FROM_MS, IDENTIFY_EVERY_MS};
@@ -24,30 +28,6 @@ use headwater_telemetry::{
 };
 use std::collections::VecDeque;
 use std::sync::Arc;
-
-/// The two clocks a session is told.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Now {
-    /// Monotonic milliseconds of this process.
-    pub(crate) mono_ms: u64,
-    /// UTC milliseconds of the host, right or wrong.
-    pub(crate) utc_ms: u64,
-    /// What the host knows of its UTC.
-    pub(crate) quality: TimeQuality,
-}
-
-/// Something to spool.
-#[derive(Debug, Clone, PartialEq)]
-pub(crate) enum Item {
-    /// A birth: spooled when it is news.
-    Hello { hello: Box<Hello>, body: Vec<u8> },
-    /// A batch. `is_clean`: no frame was damaged since the Hello.
-    Batch { device: DeviceId, places: Places, gaps: u64, body: Vec<u8>, is_clean: bool },
-    /// A line for people.
-    Log { device: DeviceId, body: Vec<u8> },
-    /// What became of a command.
-    Result { device: DeviceId, body: Vec<u8> },
-}
 
 /// What every session of a link is told at its start.
 #[derive(Debug, Clone, Default)]
@@ -81,6 +61,7 @@ pub(crate) struct Session {
     items: Vec<Item>,
     pending: VecDeque<PendingAck>,
     orders: Orders,
+    asking: Asking,
     transmit: Vec<u8>,
     news: Option<roster::Peer>,
 }
@@ -97,6 +78,7 @@ impl Session {
             items: Vec::new(),
             pending: VecDeque::new(),
             orders: Orders::default(),
+            asking: Asking::default(),
             transmit: Vec::new(),
             news: None,
         }
@@ -110,9 +92,11 @@ impl Session {
         }
     }
 
-    /// Ends a frame that an earlier session may have broken off, so that the peer finds the next one.
-    pub(crate) fn resync(&mut self) {
+    /// A line that was open before: ends a frame that an earlier session may have broken off, so that the peer finds the next one, and
+    /// asks who it is if it does not say so.
+    pub(crate) fn resync(&mut self, now_ms: u64) {
         self.transmit.push(0);
+        self.asking = Asking::begin(now_ms);
     }
 
     /// Takes bytes of the link, cut anywhere.
@@ -196,11 +180,20 @@ impl Session {
 
     /// When to call [`Session::handle_timeout`], monotonic ms.
     pub(crate) fn poll_timeout(&self) -> Option<u64> {
-        self.orders.poll_timeout()
+        let ask_at_ms = if self.is_unknown() { self.asking.poll_timeout() } else { None };
+        self.orders.poll_timeout().into_iter().chain(ask_at_ms).min()
     }
 
-    /// Sends the commands that are due.
+    fn is_unknown(&self) -> bool {
+        matches!(self.peer, Peer::Unknown { .. })
+    }
+
+    /// Sends the commands that are due, and the question who it is.
     pub(crate) fn handle_timeout(&mut self, now_ms: u64) {
+        if self.is_unknown() && self.asking.is_due(now_ms) {
+            self.peer = Peer::Unknown { asked_at_ms: Some(now_ms) };
+            self.send(&Down::Identify);
+        }
         while let Some(due) = self.orders.poll(now_ms) {
             let device = self.device().map_or("", DeviceId::as_str);
             match due {

@@ -1,11 +1,11 @@
 //! How long records wait: for a required sink as long as it takes, for others as long as the stream keeps them.
 
 use super::far::{Far, Fault};
-use crate::gateway_support::{PATIENCE, store, until};
+use crate::gateway_support::{PATIENCE, resize, store, until};
 use headwater::config;
 use headwater::forward::{Carried, Forwarders};
 use headwater_engine::storage::AppendError;
-use headwater_engine::{Clock, Engine, EngineConfig, StreamName};
+use headwater_engine::{Clock, Engine, EngineConfig, ShardId, StreamName};
 use headwater_relay::Seeded;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -78,6 +78,60 @@ async fn what_expires_before_a_sink_that_is_not_required_had_it_is_counted() {
     assert_eq!(usize::try_from(carried.ledger.delivered).unwrap(), arrived);
     assert_eq!(carried.ledger.delivered + dropped, 4_000, "{carried}");
     assert!(carried.balances());
+}
+
+/// Puts `numbers` of twenty keys, 4 KiB each.
+async fn put_large(engine: &Engine, numbers: std::ops::Range<u64>) {
+    let stream = engine.stream(&StreamName::parse("telemetry").unwrap()).unwrap();
+    for number in numbers {
+        let mut batch = engine.batch();
+        for key in 0..20 {
+            let data = format!("{{\"number\":{number},\"filler\":\"{}\"}}", "x".repeat(4 << 10));
+            batch.put(&stream, &format!("k{key}"), None, data.as_bytes()).unwrap();
+        }
+        store(engine, &batch).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn generations_of_shards_that_the_stream_has_forgotten_arrive_in_their_order_after_a_start() {
+    let (dir, far) = (tempfile::tempdir().unwrap(), Far::start(4).await);
+    far.fault(Fault::Refuse);
+    let now_ms = Arc::new(AtomicU64::new(Clock::system().now_ms() + 1_000));
+    let near = engine(dir.path(), &now_ms);
+    let stream = near.ensure_stream(&StreamName::parse("telemetry").unwrap(), 1).await.unwrap();
+    let sinks = config::parse("test", &far.sink("retry = { max = \"300ms\" }\n")).unwrap().config.sinks;
+    let forwarders = Forwarders::start(&near, &sinks, "dead-letter").await.unwrap();
+    until("the sink has begun", || forwarders.carried().iter().any(|carried| carried.trouble.is_some()))
+        .await;
+    // The first generation is far more than is read at once, the others are not.
+    put_large(&near, 0..60).await;
+    for (shards, numbers) in [(2, 60..62), (4, 62..64), (8, 64..66)] {
+        resize(&near, "telemetry", shards).await;
+        put_large(&near, numbers).await;
+    }
+    now_ms.fetch_add(48 * 3_600_000, Ordering::Relaxed);
+    // Shards are forgotten when somebody changes others.
+    resize(&near, "telemetry", 16).await;
+    until("three generations are forgotten", || {
+        (0..7).all(|id| stream.state().shards.get(ShardId(id)).is_none())
+    })
+    .await;
+    put_large(&near, 66..68).await;
+    forwarders.stop().await;
+    near.close().await;
+    drop((stream, near));
+
+    let near = engine(dir.path(), &now_ms);
+    let forwarders = Forwarders::start(&near, &sinks, "dead-letter").await.unwrap();
+    far.fault(Fault::None);
+    put_large(&near, 68..70).await;
+    until("all is delivered", || {
+        forwarders.carried().iter().any(|carried| carried.ledger.delivered == 1_400)
+    })
+    .await;
+    super::assert_whole(&far.records().await, 20, 70);
+    forwarders.stop().await;
 }
 
 /// A gateway's sink with room for 8 MiB, its target away, and 24 MiB put by somebody who takes no for an answer; how many were taken.

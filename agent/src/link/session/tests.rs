@@ -1,4 +1,5 @@
 use super::*;
+use crate::limits::ASK_AFTER_MS;
 use headwater_relay::Seeded;
 use headwater_telemetry::{
     BatchBuilder, ChannelId, CommandId, CommandOutcome, LogLevel, Order, ResetReason, Schema, Uptime, Value,
@@ -85,6 +86,17 @@ fn a_device_that_was_not_introduced_is_asked_who_it_is_and_gives_no_items() {
     session.handle_bytes(&frame(&Up::Hello(hello("d"))), NOW);
     session.handle_bytes(&frame(&batch(1, 0, 2)), NOW);
     assert_eq!(session.take_items().len(), 2);
+}
+
+#[test]
+fn a_silent_device_on_a_line_that_was_open_before_is_asked_who_it_is() {
+    let mut session = session();
+    session.resync(0);
+    assert_eq!((session.take_transmit(), session.poll_timeout()), (vec![0], Some(ASK_AFTER_MS)));
+    session.handle_timeout(ASK_AFTER_MS);
+    assert_eq!(downs(&session.take_transmit()), [Down::Identify]);
+    session.handle_bytes(&frame(&Up::Hello(hello("d"))), NOW);
+    assert_eq!(session.poll_timeout(), None, "it has said so");
 }
 
 #[test]

@@ -14,7 +14,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use tokio::task::{AbortHandle, JoinSet};
 
+mod forgetting;
 mod tally;
+
+use forgetting::PAST;
 
 pub(super) struct Sources {
     pub(super) losses: Losses,
@@ -43,9 +46,6 @@ struct Source {
     /// The last read of it failed.
     is_unreadable: bool,
 }
-
-/// The counts of shards that were forgotten are kept under this, beside the cursors.
-const PAST: &str = "past";
 
 impl Sources {
     pub(super) fn new(tools: &Tools, stream: &StreamHandle) -> Self {
@@ -139,24 +139,22 @@ impl Sources {
         tasks: &mut JoinSet<Event>,
         now_ms: u64,
     ) -> Result<(), ReadError> {
-        // Shards that the stream has forgotten and the sink has not: their parents are gone, nothing comes before them.
+        // Shards that the stream has forgotten and the sink has not. Whose children they are nobody knows any more, but parents have the
+        // lower numbers: one goes after the other.
         let forgotten: Vec<ShardId> =
             self.stored.keys().copied().filter(|shard| state.shards.get(*shard).is_none()).collect();
+        let mut before = None;
         for shard in forgotten {
-            if self.known.contains_key(&shard) {
-                continue;
+            if !self.known.contains_key(&shard) {
+                let end = tools.engine.locate(stream, shard, Cursor::Latest).await?;
+                self.add(tools, stream, (shard, before.as_slice()), forwarding, tasks, now_ms).await?;
+                self.close(shard, end, forwarding, now_ms);
             }
-            let end = tools.engine.locate(stream, shard, Cursor::Latest).await?;
-            self.add(tools, stream, (shard, &[]), forwarding, tasks, now_ms).await?;
-            self.close(shard, end, forwarding, now_ms);
+            before = Some(SourceId(shard.0));
         }
         for shard in state.shards.all() {
             if !self.known.contains_key(&shard.id) {
-                let parents: Vec<SourceId> = [shard.parent, shard.adjacent_parent]
-                    .into_iter()
-                    .flatten()
-                    .map(|id| SourceId(id.0))
-                    .collect();
+                let parents = self.parents(shard, before);
                 self.add(tools, stream, (shard.id, &parents), forwarding, tasks, now_ms).await?;
             }
             if let Some(closed) = shard.closed {
@@ -165,6 +163,15 @@ impl Sources {
         }
         self.forget(tools, stream, state, forwarding);
         Ok(())
+    }
+
+    /// What comes before a shard. `before`: the last one that the stream has forgotten and the sink is not done with; it stands for a parent
+    /// that nobody knows.
+    fn parents(&self, shard: &Shard, before: Option<SourceId>) -> Vec<SourceId> {
+        let named = [shard.parent, shard.adjacent_parent].into_iter().flatten();
+        let known = |id: ShardId| self.known.contains_key(&id).then_some(SourceId(id.0));
+        let parents: BTreeSet<SourceId> = named.filter_map(|id| known(id).or(before)).collect();
+        parents.into_iter().collect()
     }
 
     async fn add(
@@ -229,63 +236,9 @@ impl Sources {
         debug_assert!(told.is_ok(), "a known source");
     }
 
-    /// Forgets shards that the stream has forgotten, once they are done.
-    fn forget(
-        &mut self,
-        tools: &Tools,
-        stream: &StreamHandle,
-        state: &StreamState,
-        forwarding: &mut Forwarding,
-    ) {
-        let gone: Vec<ShardId> =
-            self.known.keys().copied().filter(|shard| state.shards.get(*shard).is_none()).collect();
-        let mut batch = tools.engine.batch();
-        for shard in gone {
-            let source = SourceId(shard.0);
-            let Some((ledger, _)) = forwarding.ledger(source) else { continue };
-            let is_noted = ledger.dropped == self.losses.noted(source) && !self.storing.contains_key(&source);
-            if !is_noted || forwarding.handle_source_forgotten(source).is_err() {
-                continue;
-            }
-            self.losses.forget(source);
-            self.past = self.past.plus(&ledger);
-            self.known.remove(&shard);
-            self.stored.remove(&shard);
-            self.leaving.insert(shard);
-            if tools.settings.required {
-                tools.holds.release(&tools.settings.name, stream, shard);
-            }
-        }
-        for shard in &self.leaving {
-            batch.unmark(&cursor::key_of(&tools.settings.name, stream.number(), *shard));
-        }
-        if !self.leaving.is_empty() {
-            let past = Progress { ledger: self.past, ..Progress::default() };
-            let key = format!("{}{PAST}", cursor::prefix_of(&tools.settings.name, stream.number()));
-            batch.mark(key.as_bytes(), &cursor::encode(&past, &past.ledger.dropped));
-            // One batch: a crash counts a shard here or there. When it is not taken, the next change of shards brings it again.
-            match tools.engine.append(&batch) {
-                Ok(_) => self.leaving.clear(),
-                Err(error) => tracing::debug!(%error, "cursors of forgotten shards stay"),
-            }
-        }
-    }
-
     /// It is time to try again what could not be followed.
     pub(super) fn handle_again(&mut self) {
         self.is_paused = false;
-    }
-
-    /// The stream is gone, and its numbers are never used again.
-    pub(super) fn forget_all(&self, tools: &Tools, stream: &StreamHandle) {
-        let prefix = cursor::prefix_of(&tools.settings.name, stream.number());
-        let mut batch = tools.engine.batch();
-        for (key, _) in tools.engine.meta_list(prefix.as_bytes()) {
-            batch.unmark(&key);
-        }
-        if let Err(error) = tools.engine.append(&batch) {
-            tracing::debug!(%error, "cursors of a stream that is gone stay");
-        }
     }
 
     /// Notes that a shard has grown, or could not be watched; watches it on.
