@@ -206,8 +206,9 @@ async fn input_that_kills_the_broker_behind_us_kills_nothing() {
     let mut old = Client::open(front.addr);
     eventually("there is room again", || {
         old = Client::open(front.addr);
+        // Who finds no room is told so, in a CONNACK too.
         old.try_send(&connect(4, "old", 2, 60, &[]))
-            && old.packet_within(Duration::from_millis(200)).is_some()
+            && old.packet_within(Duration::from_secs(10)).is_some_and(|answer| answer == [0x20, 2, 0, 0])
     });
     old.subscribe4("down/p");
     writer.send(&publish5(1, "down/p", 2, b"\x03\0\x01t", b"3"));
