@@ -51,7 +51,7 @@ pub const COMMAND_TIMEOUT: Duration = Duration::from_secs(60);
 /// times a year, and one that is no longer trusted should not be for long.
 pub const TRUST_AGE: Duration = Duration::from_secs(24 * 60 * 60);
 
-/// The same after a handshake that failed: within this of a renewal a sink goes on. Reading takes some 20 ms of a core.
+/// The same after a handshake that failed: within this of a renewal a sink goes on. A target that refuses us for days costs a few reads a minute.
 pub const TRUST_AGE_DOUBTED: Duration = Duration::from_secs(10);
 
 /// An idle connection is given up after this, before a server or a NAT does so (a minute is common) just when a call is sent.

@@ -124,15 +124,20 @@ fn a_budget_makes_commits_fewer_and_larger_and_acknowledges_nothing_before_its_s
     assert!(held.bytes_written * 2 <= free.bytes_written, "{held:?} {free:?}");
 }
 
-#[test]
-fn a_group_that_is_full_does_not_linger_and_a_stop_does_not_wait() {
-    let dir = tempfile::tempdir().expect("makes a directory");
-    let (journal, _) = Journal::open(dir.path(), config(1), NOW).expect("opens");
+/// Until commits linger as long as they may.
+fn await_exceeded(journal: &Journal) {
     let begun = Instant::now();
     while journal.write_budget().linger < BUDGET_LINGER_MAX {
         assert!(begun.elapsed() < Duration::from_secs(20), "{:?}", journal.write_budget());
         std::thread::sleep(Duration::from_millis(20));
     }
+}
+
+#[test]
+fn a_group_that_is_full_does_not_linger_and_a_stop_does_not_wait() {
+    let dir = tempfile::tempdir().expect("makes a directory");
+    let (journal, _) = Journal::open(dir.path(), config(1), NOW).expect("opens");
+    await_exceeded(&journal);
     assert_eq!(journal.write_budget().standing, BudgetStanding::Exceeded);
     journal.on_commit(Box::new(|_| {}));
     // Upkeep comes by each second, and its commits wait like all others.
@@ -176,11 +181,7 @@ fn a_group_that_is_full_does_not_linger_and_a_stop_does_not_wait() {
 fn a_change_that_somebody_waits_for_does_not_linger_and_takes_along_what_does() {
     let dir = tempfile::tempdir().expect("makes a directory");
     let (journal, _) = Journal::open(dir.path(), config(1), NOW).expect("opens");
-    let begun = Instant::now();
-    while journal.write_budget().linger < BUDGET_LINGER_MAX {
-        assert!(begun.elapsed() < Duration::from_secs(20), "{:?}", journal.write_budget());
-        std::thread::sleep(Duration::from_millis(20));
-    }
+    await_exceeded(&journal);
     journal.on_commit(Box::new(|_| {}));
     journal.wait(journal.barrier()).expect("durable");
     let before = journal.counters();
